@@ -1,0 +1,182 @@
+"""What a capture is made of. Every type here is frozen; a stage returns new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""Name and value pairs in wire order, with case and duplicates as they were sent."""
+
+
+class SignatureScheme(StrEnum):
+    """Webhook signature schemes that hookreel recognises and can sign again."""
+
+    GITHUB = "github"
+    STRIPE = "stripe"
+    SLACK = "slack"
+    STANDARD_WEBHOOKS = "standard-webhooks"
+
+
+class FailureReason(StrEnum):
+    """Why an exchange has no whole response."""
+
+    CLIENT_DISCONNECTED = "client-disconnected"
+    UPSTREAM_UNREACHABLE = "upstream-unreachable"
+    UPSTREAM_RESET = "upstream-reset"
+    PROTOCOL_ERROR = "protocol-error"
+    TIMEOUT = "timeout"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningRecipe:
+    """
+    How a request's signature is made again when it is sent, since the original was removed.
+
+    ``header`` is the header that carries the signature, as it was spelled; the request still
+    holds that header at its place, with a stand-in of the same shape as its value.
+    """
+
+    scheme: SignatureScheme
+    header: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """
+    One request as the client sent it.
+
+    ``target`` is in origin form (path and query, escapes kept) whatever form was on the wire;
+    ``authority`` is the host and port the client asked for. ``headers`` hold no HTTP/2
+    pseudo-headers and, for HTTP/1.1, still hold Host at its place. ``body`` has its content
+    coding and no transfer coding. ``truncated_bytes`` counts body bytes that passed and were
+    not stored.
+    """
+
+    method: bytes
+    scheme: bytes
+    authority: bytes
+    target: bytes
+    http_version: bytes
+    headers: Headers
+    body: bytes = b""
+    trailers: Headers = ()
+    truncated_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """
+    One response as the client got it.
+
+    ``offset_ns`` is when its head was seen, ``end_ns`` when its last byte was, both on the
+    capture's clock. ``end_ns`` is None while a stream (SSE, WebSocket) was still open when
+    the recording ended. A stream's body is empty: its messages stand on their own.
+    """
+
+    status: int
+    reason: bytes
+    http_version: bytes
+    headers: Headers
+    offset_ns: int
+    end_ns: int | None
+    body: bytes = b""
+    trailers: Headers = ()
+    truncated_bytes: int = 0
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """No whole response came: why, and when that was known. ``detail`` never holds traffic."""
+
+    reason: FailureReason
+    offset_ns: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """
+    One request as it was sent, and what came back for it.
+
+    Offsets count from the capture's own start on one monotonic clock, so they may be
+    subtracted from one another and never from wall-clock time. ``seq`` is unique in a
+    capture and follows the order in which requests were first seen.
+    """
+
+    seq: int
+    offset_ns: int  # when the request's first byte (or, by mitmproxy, its head) was seen
+    request_end_ns: int  # when the request's last byte was seen
+    connection: int  # the client connection it came on, counted from 0
+    request: Request
+    outcome: Response | Failure
+    signing: SigningRecipe | None = None
+
+
+class MessageKind(StrEnum):
+    """What a message is on the wire."""
+
+    TEXT = "text"  # WebSocket text frame(s), joined
+    BINARY = "binary"  # WebSocket binary frame(s), joined
+    EVENT = "event"  # one SSE event with its closing blank line
+    END = "end"  # the stream ended; the payload is empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One WebSocket frame or SSE event inside the exchange with seq ``exchange``."""
+
+    exchange: int
+    offset_ns: int
+    from_client: bool
+    kind: MessageKind
+    payload: bytes
+    truncated_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """
+    The completeness account of a recording; all in exchanges.
+
+    ``seen = written + sampled_out + dropped + in_flight`` once a recording has ended.
+    ``truncated`` counts written exchanges with a body that was cut.
+    """
+
+    seen: int = 0
+    written: int = 0
+    sampled_out: int = 0
+    truncated: int = 0
+    dropped: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Which stage made an anonymized capture; ``key_fingerprint`` tells keys apart, reveals none."""
+
+    policy: str
+    key_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureHeader:
+    """
+    What stands once in a capture.
+
+    ``started_wall_ns`` is Unix time in ns at offset 0. ``capture_id`` is 32 hex digits.
+    ``fingerprint_salt`` (16 bytes) keys the credential fingerprints of this capture and of
+    all that are made from it. ``lineage`` lists the ids of the captures it was made from,
+    nearest first. ``source`` says where the traffic came from and holds no user info.
+    """
+
+    capture_id: str
+    started_wall_ns: int
+    tool: str
+    source: str
+    fingerprint_salt: bytes = field(repr=False)
+    lineage: tuple[str, ...] = ()
+    anonymized: Provenance | None = None
