@@ -1,0 +1,312 @@
+"""Exchanges, messages and headers to msgpack rows and back; docs/format.md lists every field."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import msgpack
+
+from captures.errors import CaptureError
+from captures.model import (
+    CaptureHeader,
+    Counters,
+    Exchange,
+    Failure,
+    FailureReason,
+    Headers,
+    Message,
+    MessageKind,
+    Provenance,
+    Request,
+    Response,
+    SignatureScheme,
+    SigningRecipe,
+)
+
+MAX_BODY_BYTES = 48 * 1024 * 1024  # two such bodies and their headers fit into one block
+
+_RESPONSE = 0
+_FAILURE = 1
+_BAD_ROW = "A row is damaged; run hookreel verify FILE --salvage OUT to keep what is whole."
+# What unpacking or rebuilding an arbitrary msgpack value can raise.
+_ROW_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    msgpack.exceptions.UnpackException,
+)
+_MESSAGE_KINDS = list(MessageKind)
+_KIND_NUMBER = {kind: number for number, kind in enumerate(_MESSAGE_KINDS)}
+
+
+def exchange_row(exchange: Exchange) -> tuple[Any, ...]:
+    """One exchange as the plain tuple that msgpack packs."""
+    request, outcome, signing = exchange.request, exchange.outcome, exchange.signing
+    if isinstance(outcome, Response):
+        outcome_row: tuple[Any, ...] = (
+            _RESPONSE,
+            outcome.status,
+            outcome.reason,
+            outcome.http_version,
+            outcome.headers,
+            outcome.offset_ns,
+            outcome.end_ns,
+            outcome.body,
+            outcome.trailers,
+            outcome.truncated_bytes,
+            outcome.stream,
+        )
+    else:
+        outcome_row = (_FAILURE, outcome.reason.value, outcome.offset_ns, outcome.detail)
+    return (
+        exchange.seq,
+        exchange.offset_ns,
+        exchange.request_end_ns,
+        exchange.connection,
+        (
+            request.method,
+            request.scheme,
+            request.authority,
+            request.target,
+            request.http_version,
+            request.headers,
+            request.body,
+            request.trailers,
+            request.truncated_bytes,
+        ),
+        outcome_row,
+        None if signing is None else (signing.scheme.value, signing.header),
+    )
+
+
+def unpack_row(row: bytes | memoryview) -> tuple[Any, ...]:
+    """
+    One row as plain tuples, not yet checked or migrated.
+
+    Raises:
+        CaptureError: it is not a msgpack array.
+
+    """
+    try:
+        value = msgpack.unpackb(row, use_list=False)
+    except _ROW_ERRORS:
+        raise CaptureError(_BAD_ROW) from None
+    if type(value) is not tuple:
+        raise CaptureError(_BAD_ROW)
+    return value
+
+
+def build_exchange(row: tuple[Any, ...]) -> Exchange:
+    """
+    The exchange of an unpacked row of the current version.
+
+    Raises:
+        CaptureError: a field is missing or of another type.
+
+    """
+    try:
+        seq, offset_ns, request_end_ns, connection, request_row, outcome_row, signing_row = row
+        _check_ints(seq, offset_ns, request_end_ns, connection)
+        signing = None
+        if signing_row is not None:
+            scheme, header = signing_row
+            _check_bytes(header)
+            signing = SigningRecipe(scheme=SignatureScheme(scheme), header=header)
+        return Exchange(
+            seq=seq,
+            offset_ns=offset_ns,
+            request_end_ns=request_end_ns,
+            connection=connection,
+            request=_build_request(request_row),
+            outcome=_build_outcome(outcome_row),
+            signing=signing,
+        )
+    except _ROW_ERRORS:
+        raise CaptureError(_BAD_ROW) from None
+
+
+def _build_request(row: tuple[Any, ...]) -> Request:
+    method, scheme, authority, target, http_version, headers, body, trailers, truncated = row
+    _check_bytes(method, scheme, authority, target, http_version, body)
+    _check_headers(headers)
+    _check_headers(trailers)
+    _check_ints(truncated)
+    return Request(
+        method=method,
+        scheme=scheme,
+        authority=authority,
+        target=target,
+        http_version=http_version,
+        headers=headers,
+        body=body,
+        trailers=trailers,
+        truncated_bytes=truncated,
+    )
+
+
+def _build_outcome(row: tuple[Any, ...]) -> Response | Failure:
+    if row[0] == _FAILURE:
+        _, reason, offset_ns, detail = row
+        _check_ints(offset_ns)
+        if type(detail) is not str:
+            raise TypeError
+        return Failure(reason=FailureReason(reason), offset_ns=offset_ns, detail=detail)
+    kind, status, reason, http_version, headers, offset_ns, end_ns, body, trailers, truncated, stream = row
+    if kind != _RESPONSE or type(stream) is not bool:
+        raise TypeError
+    _check_bytes(reason, http_version, body)
+    _check_ints(status, offset_ns, truncated)
+    if end_ns is not None:
+        _check_ints(end_ns)
+    _check_headers(headers)
+    _check_headers(trailers)
+    if not 0 < status < 1000:
+        raise ValueError
+    return Response(
+        status=status,
+        reason=reason,
+        http_version=http_version,
+        headers=headers,
+        offset_ns=offset_ns,
+        end_ns=end_ns,
+        body=body,
+        trailers=trailers,
+        truncated_bytes=truncated,
+        stream=stream,
+    )
+
+
+def _check_ints(*values: object) -> None:
+    for value in values:
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            raise TypeError
+
+
+def _check_bytes(*values: object) -> None:
+    for value in values:
+        if type(value) is not bytes:
+            raise TypeError
+
+
+def _check_headers(headers: Headers) -> None:
+    if type(headers) is not tuple:
+        raise TypeError
+    for name, value in headers:
+        if type(name) is not bytes or type(value) is not bytes:
+            raise TypeError
+
+
+def message_row(message: Message) -> tuple[Any, ...]:
+    """One message as the plain tuple that msgpack packs."""
+    return (
+        message.exchange,
+        message.offset_ns,
+        message.from_client,
+        _KIND_NUMBER[message.kind],
+        message.payload,
+        message.truncated_bytes,
+    )
+
+
+def build_message(row: tuple[Any, ...]) -> Message:
+    """
+    The message of an unpacked row of the current version.
+
+    Raises:
+        CaptureError: a field is missing or of another type.
+
+    """
+    try:
+        exchange, offset_ns, from_client, kind, payload, truncated = row
+        _check_ints(exchange, offset_ns, kind, truncated)
+        _check_bytes(payload)
+        if type(from_client) is not bool or not 0 <= kind < len(_MESSAGE_KINDS):
+            raise TypeError
+    except _ROW_ERRORS:
+        raise CaptureError(_BAD_ROW) from None
+    return Message(
+        exchange=exchange,
+        offset_ns=offset_ns,
+        from_client=from_client,
+        kind=_MESSAGE_KINDS[kind],
+        payload=payload,
+        truncated_bytes=truncated,
+    )
+
+
+def pack_header(header: CaptureHeader) -> bytes:
+    """The capture's header as a msgpack map."""
+    anonymized = None if header.anonymized is None else asdict(header.anonymized)
+    values = {field.name: getattr(header, field.name) for field in fields(header)}
+    return bytes(msgpack.packb({**values, "anonymized": anonymized}))
+
+
+def build_header(values: dict[str, Any]) -> CaptureHeader:
+    """
+    The capture's header from an unpacked map; keys it does not know are left alone.
+
+    Raises:
+        CaptureError: a field is missing or of another type.
+
+    """
+    try:
+        anonymized = values["anonymized"]
+        header = CaptureHeader(
+            capture_id=str(values["capture_id"]),
+            started_wall_ns=int(values["started_wall_ns"]),
+            tool=str(values["tool"]),
+            source=str(values["source"]),
+            fingerprint_salt=bytes(values["fingerprint_salt"]),
+            lineage=tuple(str(capture_id) for capture_id in values["lineage"]),
+            anonymized=None
+            if anonymized is None
+            else Provenance(
+                policy=str(anonymized["policy"]), key_fingerprint=str(anonymized["key_fingerprint"])
+            ),
+        )
+        if not 1 <= len(header.fingerprint_salt) <= 64:
+            raise ValueError
+    except _ROW_ERRORS:
+        raise CaptureError("The file's header block is damaged; give an undamaged copy.") from None
+    return header
+
+
+def unpack_map(payload: bytes) -> dict[str, Any]:
+    """
+    A msgpack map with string keys.
+
+    Raises:
+        CaptureError: it is something else.
+
+    """
+    try:
+        value = msgpack.unpackb(payload)
+    except _ROW_ERRORS:
+        raise CaptureError(_BAD_ROW) from None
+    if type(value) is not dict or not all(type(key) is str for key in value):
+        raise CaptureError(_BAD_ROW)
+    return value
+
+
+def pack_counters(counters: Counters) -> bytes:
+    """The account as a msgpack map."""
+    return bytes(msgpack.packb(asdict(counters)))
+
+
+def build_counters(values: dict[str, Any]) -> Counters:
+    """
+    The account from an unpacked map.
+
+    Raises:
+        CaptureError: a count is missing or no number.
+
+    """
+    try:
+        counts = {field.name: values[field.name] for field in fields(Counters)}
+        _check_ints(*counts.values())
+    except _ROW_ERRORS:
+        raise CaptureError(_BAD_ROW) from None
+    return Counters(**counts)

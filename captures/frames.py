@@ -1,0 +1,375 @@
+"""
+The container that captures and runs share: a file header and checksummed, typed blocks.
+
+docs/format.md describes every byte; this module is its only reader and writer. Nothing here
+knows what is inside a block.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+import zstandard
+
+from captures.errors import CaptureError, CaptureVersionError
+
+CAPTURE_MAGIC = b"\x89REEL\r\n\x1a"
+RUN_MAGIC = b"\x89HRUN\r\n\x1a"
+
+FILE_HEADER = struct.Struct("<8sHH16s32xI")  # magic, version, reserved, file id, crc32 of what is before
+BLOCK_HEADER = struct.Struct("<8sBBHIIIIIqqII")
+TRAILER = struct.Struct("<QII8s")  # footer position, footer size with its header, crc32, magic
+SYNC = b"\xf5\xe9reel\r\n"
+TRAILER_MAGIC = b"\x89DONE\r\n\x1a"
+
+MAX_BLOCK_BYTES = 128 * 1024 * 1024  # raw or stored; nothing larger is ever allocated
+COMPRESSION_LEVEL = 3  # 1 GB/s and 16:1 on webhooks; higher levels cost four times the time for 10 %
+_SCAN_CHUNK_BYTES = 1024 * 1024
+_MIN_COMPRESSED_BYTES = 64  # below this zstd's frame header costs more than it saves
+
+
+class BlockType(IntEnum):
+    """What a block holds; readers skip types they do not know."""
+
+    META = 1
+    EXCHANGES = 2
+    MESSAGES = 3
+    DICTIONARY = 4
+    INDEX = 5
+    COUNTERS = 6
+    FOOTER = 7
+    COLUMNS = 8
+
+
+class Codec(IntEnum):
+    """How a block's payload is stored."""
+
+    RAW = 0
+    ZSTD = 1
+    ZSTD_DICTIONARY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockHeader:
+    """
+    The fixed 56 bytes before a payload.
+
+    ``number`` counts blocks from 0, so a gap tells that blocks are missing. ``dictionary`` is
+    the number of the DICTIONARY block that a ZSTD_DICTIONARY payload needs. ``first_ns`` and
+    ``last_ns`` are the smallest and largest offset of the rows inside.
+    """
+
+    type: int
+    codec: int
+    dictionary: int
+    number: int
+    rows: int
+    raw_bytes: int
+    stored_bytes: int
+    first_ns: int
+    last_ns: int
+    payload_crc: int
+
+    def pack(self) -> bytes:
+        """The header's bytes, closed by their own CRC-32."""
+        head = BLOCK_HEADER.pack(
+            SYNC,
+            self.type,
+            self.codec,
+            0,
+            self.dictionary,
+            self.number,
+            self.rows,
+            self.raw_bytes,
+            self.stored_bytes,
+            self.first_ns,
+            self.last_ns,
+            self.payload_crc,
+            0,
+        )[:-4]
+        return head + struct.pack("<I", zlib.crc32(head))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One whole, checksummed block: where it starts in the file, its header, its stored payload."""
+
+    position: int
+    header: BlockHeader
+    stored: bytes
+
+    @property
+    def end(self) -> int:
+        """The file position just behind the block."""
+        return self.position + BLOCK_HEADER.size + self.header.stored_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A stretch of a file that holds no whole block; ``tail`` when nothing whole comes after it."""
+
+    position: int
+    size_bytes: int
+    tail: bool
+
+
+class ReadAt(Protocol):
+    """Read at most ``size`` bytes at ``position``; fewer only at the end of the file."""
+
+    def __call__(self, position: int, size: int, /) -> bytes:
+        """The bytes at ``position``."""
+        ...
+
+
+def read_at(descriptor: int) -> ReadAt:
+    """A ``ReadAt`` over an open file."""
+
+    def read(position: int, size: int) -> bytes:
+        parts = []
+        while size > 0:
+            part = os.pread(descriptor, size, position)
+            if not part:
+                break
+            parts.append(part)
+            position += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    return read
+
+
+def pack_file_header(magic: bytes, version: int, file_id: bytes) -> bytes:
+    """The first 64 bytes of a file; ``file_id`` has 16 bytes."""
+    head = FILE_HEADER.pack(magic, version, 0, file_id, 0)[:-4]
+    return head + struct.pack("<I", zlib.crc32(head))
+
+
+def parse_file_header(data: bytes, *, magic: bytes, newest: int, name: str) -> tuple[int, bytes]:
+    """
+    Version and file id.
+
+    Raises:
+        CaptureVersionError: the file's version is above ``newest``.
+        CaptureError: these are not the first bytes of such a file.
+
+    """
+    what = "capture" if magic == CAPTURE_MAGIC else "run"
+    if len(data) < FILE_HEADER.size or data[: len(magic)] != magic:
+        other = {CAPTURE_MAGIC: "It is a capture.", RUN_MAGIC: "It is a run."}.get(data[:8], "")
+        hint = f" {other}" if other else ""
+        raise CaptureError(f"{name} is not a hookreel {what}; give a file that hookreel wrote.{hint}")
+    _, version, _, file_id, crc = FILE_HEADER.unpack(data[: FILE_HEADER.size])
+    if zlib.crc32(data[: FILE_HEADER.size - 4]) != crc:
+        raise CaptureError(f"The first 64 bytes of {name} are damaged; give an undamaged copy.")
+    if version > newest:
+        raise CaptureVersionError(
+            f"{name} has format version {version}, this hookreel reads up to {newest}; use a newer hookreel."
+        )
+    return version, file_id
+
+
+class BlockPacker:
+    """Turns payloads into numbered blocks; one per file, since it owns the numbering."""
+
+    def __init__(self, *, first_number: int = 0) -> None:
+        self.next_number = first_number
+        """The number the next block gets."""
+        self._plain = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
+        self._with_dictionary: zstandard.ZstdCompressor | None = None
+        self._dictionary_number = 0
+
+    def use_dictionary(self, content: bytes) -> bytes:
+        """
+        Pack ``content`` as a DICTIONARY block and compress small blocks with it from now on.
+
+        The dictionary is raw content (recent rows): on webhooks it compresses better than a
+        trained one and costs no training. precompute_compress is never called: calling it
+        again while a compressor lives crashes zstandard 0.23 and 0.25.
+        """
+        self._dictionary_number = self.next_number
+        block = self.pack(BlockType.DICTIONARY, content)
+        self._with_dictionary = zstandard.ZstdCompressor(
+            level=COMPRESSION_LEVEL, dict_data=raw_dictionary(content)
+        )
+        return block
+
+    def pack(
+        self,
+        block_type: BlockType,
+        payload: bytes,
+        *,
+        rows: int = 0,
+        first_ns: int = 0,
+        last_ns: int = 0,
+        small: bool = False,
+        compress: bool = True,
+    ) -> bytes:
+        """The block's bytes. ``small`` asks for the dictionary, when there is one."""
+        if len(payload) > MAX_BLOCK_BYTES:
+            raise ValueError("payload above MAX_BLOCK_BYTES")
+        codec, stored, dictionary = Codec.RAW, payload, 0
+        if compress and len(payload) >= _MIN_COMPRESSED_BYTES:
+            if small and self._with_dictionary is not None:
+                codec, stored = Codec.ZSTD_DICTIONARY, self._with_dictionary.compress(payload)
+                dictionary = self._dictionary_number
+            else:
+                codec, stored = Codec.ZSTD, self._plain.compress(payload)
+            if len(stored) >= len(payload):
+                codec, stored, dictionary = Codec.RAW, payload, 0
+        header = BlockHeader(
+            type=block_type,
+            codec=codec,
+            dictionary=dictionary,
+            number=self.next_number,
+            rows=rows,
+            raw_bytes=len(payload),
+            stored_bytes=len(stored),
+            first_ns=first_ns,
+            last_ns=last_ns,
+            payload_crc=zlib.crc32(stored),
+        )
+        self.next_number += 1
+        return header.pack() + stored
+
+
+def raw_dictionary(content: bytes) -> zstandard.ZstdCompressionDict:
+    """``content`` as a zstd dictionary without a header of its own."""
+    return zstandard.ZstdCompressionDict(content, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+def parse_block_header(data: bytes) -> BlockHeader | None:
+    """The header in the first bytes of ``data``, or None when there is no sound one."""
+    if len(data) < BLOCK_HEADER.size or data[: len(SYNC)] != SYNC:
+        return None
+    fields = BLOCK_HEADER.unpack(data[: BLOCK_HEADER.size])
+    if zlib.crc32(data[: BLOCK_HEADER.size - 4]) != fields[-1]:
+        return None
+    header = BlockHeader(
+        type=fields[1],
+        codec=fields[2],
+        dictionary=fields[4],
+        number=fields[5],
+        rows=fields[6],
+        raw_bytes=fields[7],
+        stored_bytes=fields[8],
+        first_ns=fields[9],
+        last_ns=fields[10],
+        payload_crc=fields[11],
+    )
+    return header if max(header.raw_bytes, header.stored_bytes) <= MAX_BLOCK_BYTES else None
+
+
+def read_block(read: ReadAt, position: int) -> Block | None:
+    """The whole block at ``position``, or None when it is cut, damaged or not there."""
+    header = parse_block_header(read(position, BLOCK_HEADER.size))
+    if header is None:
+        return None
+    stored = read(position + BLOCK_HEADER.size, header.stored_bytes)
+    if len(stored) != header.stored_bytes or zlib.crc32(stored) != header.payload_crc:
+        return None
+    return Block(position, header, stored)
+
+
+def scan_blocks(read: ReadAt, position: int, size: int) -> Iterator[Block | Damage]:
+    """
+    Every whole block from ``position`` to ``size`` in order, with the damaged stretches between.
+
+    After damage it looks for the next sync word that starts a whole block, so one bad block
+    costs only itself.
+    """
+    while position < size:
+        block = read_block(read, position)
+        if block is not None:
+            yield block
+            position = block.end
+            continue
+        following = _next_block_position(read, position + 1, size)
+        yield Damage(position=position, size_bytes=(following or size) - position, tail=following is None)
+        if following is None:
+            return
+        position = following
+
+
+def _next_block_position(read: ReadAt, position: int, size: int) -> int | None:
+    while position < size:
+        chunk = read(position, _SCAN_CHUNK_BYTES)
+        found = chunk.find(SYNC)
+        while found >= 0:
+            if read_block(read, position + found) is not None:
+                return position + found
+            found = chunk.find(SYNC, found + 1)
+        position += max(1, len(chunk) - len(SYNC) + 1)
+    return None
+
+
+class BlockOpener:
+    """Turns stored payloads back into raw ones; fetches dictionaries as they are needed."""
+
+    def __init__(self, dictionary: Callable[[int], bytes | None]) -> None:
+        self._dictionary = dictionary
+        self._plain = zstandard.ZstdDecompressor()
+        self._with_dictionary: dict[int, zstandard.ZstdDecompressor] = {}
+
+    def open(self, block: Block) -> bytes:
+        """
+        The raw payload.
+
+        Raises:
+            CaptureError: it does not decompress to the length that the header states, or the
+                dictionary it needs is damaged.
+
+        """
+        header = block.header
+        if header.codec == Codec.RAW:
+            if header.raw_bytes != header.stored_bytes:
+                raise _damaged(block)
+            return block.stored
+        decompressor = self._plain if header.codec == Codec.ZSTD else self._for_dictionary(block)
+        try:
+            if zstandard.frame_content_size(block.stored) != header.raw_bytes:
+                raise _damaged(block)
+            return decompressor.decompress(block.stored, max_output_size=header.raw_bytes)
+        except zstandard.ZstdError:
+            raise _damaged(block) from None
+
+    def _for_dictionary(self, block: Block) -> zstandard.ZstdDecompressor:
+        number = block.header.dictionary
+        if block.header.codec != Codec.ZSTD_DICTIONARY:
+            raise CaptureError(
+                f"The block at byte {block.position} uses an unknown codec; use a newer hookreel."
+            )
+        known = self._with_dictionary.get(number)
+        if known is None:
+            content = self._dictionary(number)
+            if not content:
+                raise _damaged(block)
+            known = zstandard.ZstdDecompressor(dict_data=raw_dictionary(content))
+            self._with_dictionary[number] = known
+        return known
+
+
+def _damaged(block: Block) -> CaptureError:
+    return CaptureError(
+        f"The block at byte {block.position} is damaged; "
+        "run hookreel verify FILE --salvage OUT to keep what is whole."
+    )
+
+
+def pack_trailer(footer_position: int, footer_size: int) -> bytes:
+    """The last 24 bytes of a closed file."""
+    head = struct.pack("<QI", footer_position, footer_size)
+    return head + struct.pack("<I8s", zlib.crc32(head), TRAILER_MAGIC)
+
+
+def parse_trailer(data: bytes) -> int | None:
+    """The footer's position, or None when the file was not closed."""
+    if len(data) != TRAILER.size or data[-8:] != TRAILER_MAGIC:
+        return None
+    position, _, crc, _ = TRAILER.unpack(data)
+    return int(position) if zlib.crc32(data[:12]) == crc else None

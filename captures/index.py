@@ -1,0 +1,242 @@
+"""The index: one row of numbers per exchange, so that nothing needs to be decoded to plan."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.columns import Column, ColumnBlock, pack_columns
+from captures.endpoints import EndpointTable, merge_labels
+from captures.errors import CaptureError
+from captures.model import Exchange, Response
+
+INDEX_ROWS = 1 << 16  # rows an INDEX block holds; also what a crash leaves to be indexed anew
+MAX_CONNECTIONS = 2**32 - 1
+
+COLUMN_TYPES = {
+    "offset_ns": "q",
+    "seq": "q",
+    "endpoint": "I",
+    "connection": "I",
+    "status": "H",
+    "request_bytes": "I",
+    "response_bytes": "I",
+}
+_NUMPY_TYPES: dict[str, np.dtype[Any]] = {"q": np.dtype("<i8"), "I": np.dtype("<u4"), "H": np.dtype("<u2")}
+
+
+@dataclass(frozen=True, slots=True)
+class DataBlock:
+    """Where one EXCHANGES block starts and how many rows it holds."""
+
+    position: int
+    rows: int
+
+
+@dataclass(slots=True)
+class IndexBuilder:
+    """
+    Collects index rows in file order and hands them out as INDEX payloads.
+
+    Memory is bounded by ``INDEX_ROWS`` rows and by the endpoint table.
+    """
+
+    endpoints: EndpointTable = field(default_factory=EndpointTable)
+    blocks: list[DataBlock] = field(default_factory=list)
+    _columns: dict[str, array[int]] = field(
+        default_factory=lambda: {name: array(code) for name, code in COLUMN_TYPES.items()}
+    )
+    _labels_packed: int = 0
+
+    def add(self, exchange: Exchange) -> None:
+        """One more exchange of the block that will be closed next."""
+        request, outcome, columns = exchange.request, exchange.outcome, self._columns
+        response = outcome if isinstance(outcome, Response) else None
+        columns["offset_ns"].append(exchange.offset_ns)
+        columns["seq"].append(exchange.seq)
+        columns["endpoint"].append(self.endpoints.add(request.method, request.target))
+        columns["connection"].append(exchange.connection)
+        columns["status"].append(response.status if response else 0)
+        columns["request_bytes"].append(len(request.body))
+        columns["response_bytes"].append(len(response.body) if response else 0)
+
+    def close_block(self, position: int, rows: int) -> None:
+        """The exchanges added last stand in an EXCHANGES block at ``position``."""
+        self.blocks.append(DataBlock(position, rows))
+
+    @property
+    def rows(self) -> int:
+        """Rows not yet handed out."""
+        return len(self._columns["seq"])
+
+    def take_payload(self) -> tuple[bytes, int]:
+        """The INDEX payload of all rows collected, and their number; the builder is then empty."""
+        rows = sum(block.rows for block in self.blocks)
+        columns = {
+            name: np.frombuffer(column, _NUMPY_TYPES[column.typecode])[:rows]
+            for name, column in self._columns.items()
+        }
+        payload = msgpack.packb(
+            [
+                [list(pair) for pair in ((block.position, block.rows) for block in self.blocks)],
+                self.endpoints.labels[self._labels_packed :],
+                pack_columns(columns),
+            ]
+        )
+        del columns
+        self._labels_packed = len(self.endpoints.labels)
+        self._columns = {name: column[rows:] for name, column in self._columns.items()}
+        self.blocks = []
+        return bytes(payload), rows
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSegment:
+    """One unpacked INDEX payload."""
+
+    blocks: tuple[DataBlock, ...]
+    labels: tuple[str, ...]
+    columns: ColumnBlock
+
+
+def unpack_segment(payload: bytes, rows: int) -> IndexSegment:
+    """
+    One INDEX payload; columns stay packed until they are asked for.
+
+    Raises:
+        CaptureError: it is damaged.
+
+    """
+    try:
+        blocks, labels, columns = msgpack.unpackb(payload)
+        segment = IndexSegment(
+            tuple(DataBlock(int(position), int(count)) for position, count in blocks),
+            tuple(str(label) for label in labels),
+            ColumnBlock(columns, rows),
+        )
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        msgpack.exceptions.UnpackException,
+    ) as error:
+        raise CaptureError("An index block is damaged; give an undamaged copy.") from error
+    counts = [block.rows for block in segment.blocks]
+    if min(counts, default=0) < 0 or sum(counts) != rows:
+        raise CaptureError("An index block is damaged; give an undamaged copy.")
+    return segment
+
+
+class CaptureIndex:
+    """
+    Columns in send order: exchanges sorted by ``offset_ns``, then ``seq``; one row each.
+
+    This is where completion order (how a recorder writes) becomes send order. A column is
+    decoded when it is first read: the due times of 10 million exchanges need one of them.
+    """
+
+    def __init__(self, load_segments: Callable[[], Sequence[IndexSegment]]) -> None:
+        self._load_segments = load_segments
+
+    @cached_property
+    def _segments(self) -> Sequence[IndexSegment]:
+        return self._load_segments()
+
+    @cached_property
+    def blocks(self) -> tuple[DataBlock, ...]:
+        """Every EXCHANGES block in file order."""
+        return tuple(block for segment in self._segments for block in segment.blocks)
+
+    def _in_file_order(self, name: str) -> Column:
+        dtype = _NUMPY_TYPES[COLUMN_TYPES[name]]
+        parts = [segment.columns.column(name) for segment in self._segments]
+        if any(part.dtype != dtype for part in parts):
+            raise CaptureError("An index block is damaged; give an undamaged copy.")
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    @cached_property
+    def _sorted_offsets(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Offsets in send order, and the file rows in that order (None: as they are)."""
+        offsets = self._in_file_order("offset_ns")
+        steps = np.diff(offsets)
+        if len(steps) == 0 or int(steps.min()) > 0:
+            return offsets, None
+        order = np.argsort(offsets, kind="stable")
+        in_order = offsets[order]
+        if bool((np.diff(in_order) == 0).any()):  # equal offsets: seq decides
+            order = np.lexsort((self._in_file_order("seq"), offsets))
+            in_order = offsets[order]
+        return in_order, order
+
+    def _in_send_order(self, name: str) -> Column:
+        column = self._in_file_order(name)
+        order = self._sorted_offsets[1]
+        return column if order is None else column[order]
+
+    @cached_property
+    def offset_ns(self) -> NDArray[np.int64]:
+        """When each request was first seen, int64 ns."""
+        return self._sorted_offsets[0]
+
+    @cached_property
+    def file_row(self) -> NDArray[np.int64]:
+        """Each exchange's place in the file, counted over all blocks."""
+        order = self._sorted_offsets[1]
+        return np.arange(len(self.offset_ns), dtype=np.int64) if order is None else order
+
+    @cached_property
+    def seq(self) -> NDArray[np.int64]:
+        """Each exchange's sequence number, int64."""
+        return self._in_send_order("seq")
+
+    @cached_property
+    def _labels(self) -> tuple[tuple[str, ...], NDArray[np.uint32]]:
+        shape_labels = [label for segment in self._segments for label in segment.labels]
+        table = EndpointTable()
+        numbers = [table.number(label) for label in merge_labels(shape_labels)]
+        return tuple(table.labels), np.array(numbers, np.uint32)
+
+    @property
+    def endpoint_labels(self) -> tuple[str, ...]:
+        """The final label of each endpoint number."""
+        return self._labels[0]
+
+    @cached_property
+    def endpoint(self) -> NDArray[np.uint32]:
+        """Each exchange's endpoint, a number into ``endpoint_labels``."""
+        shape_numbers = self._in_send_order("endpoint")
+        final = self._labels[1]
+        if len(shape_numbers) and int(shape_numbers.max()) >= len(final):
+            raise CaptureError("The index names an endpoint that is not there; give an undamaged copy.")
+        return final[shape_numbers]
+
+    @cached_property
+    def connection(self) -> NDArray[np.uint32]:
+        """Each exchange's client connection, counted from 0."""
+        return self._in_send_order("connection")
+
+    @cached_property
+    def status(self) -> NDArray[np.uint16]:
+        """Each exchange's status; 0 where it failed."""
+        return self._in_send_order("status")
+
+    @cached_property
+    def request_bytes(self) -> NDArray[np.uint32]:
+        """Stored bytes of each request's body."""
+        return self._in_send_order("request_bytes")
+
+    @cached_property
+    def response_bytes(self) -> NDArray[np.uint32]:
+        """Stored bytes of each response's body."""
+        return self._in_send_order("response_bytes")
+
+    def __len__(self) -> int:
+        return sum(block.rows for block in self.blocks)

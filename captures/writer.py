@@ -1,0 +1,366 @@
+"""Writes a capture: one writer a file, memory bounded by the open block."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgpack
+
+from captures.codec import exchange_row, message_row, pack_counters, pack_header
+from captures.errors import HookreelError, WriteError
+from captures.frames import (
+    CAPTURE_MAGIC,
+    MAX_BLOCK_BYTES,
+    BlockPacker,
+    BlockType,
+    pack_file_header,
+    pack_trailer,
+)
+from captures.index import INDEX_ROWS, IndexBuilder
+from captures.keys import create_private_file
+from captures.migrate import CAPTURE_VERSION
+from captures.model import (
+    CaptureHeader,
+    Counters,
+    Exchange,
+    Message,
+    MessageKind,
+    Provenance,
+    Response,
+)
+from captures.units import MIB, NS_PER_MS
+
+BLOCK_BYTES = MIB  # a block is written when it holds this much
+BLOCK_AGE_NS = 750 * NS_PER_MS  # or is this old; with a look four times a second, 1 s at most is at risk
+DICTIONARY_BYTES = 112 * 1024
+DICTIONARY_REFRESH_BYTES = 32 * MIB
+SMALL_BLOCK_BYTES = 256 * 1024  # above this a block compresses well by itself
+
+TOOL = "hookreel"
+
+
+def new_header(
+    *,
+    source: str,
+    started_wall_ns: int,
+    lineage: tuple[str, ...] = (),
+    anonymized: Provenance | None = None,
+    fingerprint_salt: bytes | None = None,
+    tool: str = TOOL,
+) -> CaptureHeader:
+    """A header with a fresh capture id and, unless one is handed on, a fresh salt."""
+    return CaptureHeader(
+        capture_id=secrets.token_hex(16),
+        started_wall_ns=started_wall_ns,
+        tool=tool,
+        source=source,
+        fingerprint_salt=fingerprint_salt or secrets.token_bytes(16),
+        lineage=lineage,
+        anonymized=anonymized,
+    )
+
+
+class _RowBuffer:
+    """Packed rows of the open block: lengths and bytes, and the offsets they span."""
+
+    __slots__ = ("bytes", "first_ns", "last_ns", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[bytes] = []
+        self.bytes = 0
+        self.first_ns = 0
+        self.last_ns = 0
+
+    def add(self, row: bytes, offset_ns: int) -> None:
+        if not self.rows:
+            self.first_ns = self.last_ns = offset_ns
+        self.first_ns = min(self.first_ns, offset_ns)
+        self.last_ns = max(self.last_ns, offset_ns)
+        self.rows.append(row)
+        self.bytes += len(row) + 4
+
+    def payload(self) -> bytes:
+        return struct.pack(f"<{len(self.rows)}I", *map(len, self.rows)) + b"".join(self.rows)
+
+
+class CaptureWriter:
+    """
+    Appends exchanges and messages to a new capture.
+
+    Exchanges may come in any order (a recorder has them as they complete); the reader gives
+    them back in send order. Every block goes to the operating system in one write, so what
+    a killed process leaves behind is whole up to its open block.
+
+    After a WriteError nothing more is taken and ``close`` adds no index; the file opens all the
+    same, as that of a killed recorder does.
+    """
+
+    def __init__(
+        self, descriptor: int, path: Path, header: CaptureHeader, clock_ns: Callable[[], int]
+    ) -> None:
+        self.path = path
+        self.header = header
+        self.exchanges_flushed = 0
+        """Exchanges that are in the file; after a WriteError the rest of those taken are lost."""
+        self._descriptor = descriptor
+        self._clock_ns = clock_ns
+        self._pack = msgpack.Packer().pack
+        self._packer = BlockPacker()
+        self._position = 0
+        self._index = IndexBuilder()
+        self._exchanges = _RowBuffer()
+        self._messages = _RowBuffer()
+        self._opened_ns = 0
+        self._raw_since_dictionary = DICTIONARY_REFRESH_BYTES
+        self._counters: Counters | None = None
+        self._written_counters: Counters | None = None
+        self._taken = 0
+        self._truncated = 0
+        self._duration: tuple[int | None, int] = (None, 0)
+        self._index_positions: list[int] = []
+        self._message_blocks: list[tuple[int, int, int, int]] = []
+        self._dictionaries: list[tuple[int, int]] = []
+        self._stream_ends: list[tuple[int, int]] = []
+        self._failed = False
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        header: CaptureHeader,
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> Self:
+        """
+        Start a new file with mode 0600; the file is locked against a second writer.
+
+        Raises:
+            UsageError: the file exists or its folder does not.
+            WriteError: it cannot be written.
+
+        """
+        descriptor = create_private_file(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        writer = cls(descriptor, path, header, clock_ns)
+        try:
+            writer._append(
+                pack_file_header(CAPTURE_MAGIC, CAPTURE_VERSION, bytes.fromhex(header.capture_id))
+                + writer._packer.pack(BlockType.META, pack_header(header))
+            )
+        except WriteError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        return writer
+
+    def write(self, exchange: Exchange) -> None:
+        """
+        Take one exchange; the block is written when it is full or old.
+
+        Raises:
+            WriteError: the file cannot be written any more.
+            HookreelError: the exchange is too large for the format; it was not taken.
+
+        """
+        row = self._pack(exchange_row(exchange))
+        self._make_room(len(row))
+        self._exchanges.add(row, exchange.offset_ns)
+        self._index.add(exchange)
+        self._taken += 1
+        outcome = exchange.outcome
+        end_ns = outcome.offset_ns
+        cut = exchange.request.truncated_bytes
+        if isinstance(outcome, Response):
+            end_ns = max(end_ns, outcome.end_ns or 0)
+            cut += outcome.truncated_bytes
+        self._truncated += cut > 0
+        first_ns, last_ns = self._duration
+        first_ns = exchange.offset_ns if first_ns is None else min(first_ns, exchange.offset_ns)
+        self._duration = (first_ns, max(last_ns, end_ns))
+        self._flush_when_full()
+
+    def write_message(self, message: Message) -> None:
+        """
+        Take one message; an END message closes its exchange's stream.
+
+        Raises:
+            WriteError: the file cannot be written any more.
+            HookreelError: the message is too large for the format; it was not taken.
+
+        """
+        row = self._pack(message_row(message))
+        self._make_room(len(row))
+        self._messages.add(row, message.offset_ns)
+        if message.kind is MessageKind.END:
+            self._stream_ends.append((message.exchange, message.offset_ns))
+        self._flush_when_full()
+
+    def count(self, counters: Counters) -> None:
+        """The account as it stands; it goes into the file with the next block."""
+        self._counters = counters
+
+    def flush_if_due(self) -> None:
+        """Write the open block when it is old; to be called about four times a second."""
+        is_open = self._exchanges.rows or self._messages.rows
+        if is_open and self._clock_ns() - self._opened_ns >= BLOCK_AGE_NS:
+            self.flush()
+
+    def flush(self) -> None:
+        """
+        Write the open block now.
+
+        Raises:
+            WriteError: the file cannot be written (disk full); it stays whole up to the block before.
+
+        """
+        parts: list[bytes] = []
+        size = self._exchanges.bytes + self._messages.bytes
+        if not size:
+            return
+        self._raw_since_dictionary += size
+        if self._raw_since_dictionary > DICTIONARY_REFRESH_BYTES and size >= DICTIONARY_BYTES // 4:
+            content = b"".join(self._exchanges.rows + self._messages.rows)[-DICTIONARY_BYTES:]
+            self._dictionaries.append((self._packer.next_number, self._position))
+            parts.append(self._packer.use_dictionary(content))
+            self._raw_since_dictionary = 0
+        rows = len(self._exchanges.rows)
+        if rows:
+            self._index.close_block(self._position + sum(map(len, parts)), rows)
+            parts.append(self._pack_buffer(BlockType.EXCHANGES, self._exchanges))
+        if self._messages.rows:
+            buffer = self._messages
+            self._message_blocks.append(
+                (self._position + sum(map(len, parts)), buffer.first_ns, buffer.last_ns, len(buffer.rows))
+            )
+            parts.append(self._pack_buffer(BlockType.MESSAGES, buffer))
+        parts.extend(self._pack_account())
+        self._exchanges, self._messages = _RowBuffer(), _RowBuffer()
+        self._append(b"".join(parts))
+        self.exchanges_flushed += rows
+        if self._index.rows >= INDEX_ROWS:
+            self._append(self._pack_index())
+
+    def close(self, counters: Counters | None = None) -> None:
+        """
+        Write what is open, the index and the footer, and close the file.
+
+        Without ``counters`` the account says that all that was taken was seen and written.
+
+        Raises:
+            WriteError: something could not be written; what was written before is whole.
+
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if counters is not None:
+            self._counters = counters
+        try:
+            if self._failed:  # the account alone may still fit; the reader finds the blocks by itself
+                self._append(b"".join(self._pack_account()))
+            else:
+                self.flush()
+                self._write_footer()
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._write_error(error) from error
+        finally:
+            os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_room(self, row_bytes: int) -> None:
+        if self._failed or self._closed:
+            raise WriteError(f"{self.path} takes no more; it was closed or could not be written.")
+        if row_bytes > MAX_BLOCK_BYTES - 4:
+            raise HookreelError("An exchange is too large for a capture; record with a lower --max-body.")
+        open_bytes = self._exchanges.bytes + self._messages.bytes
+        if open_bytes and open_bytes + row_bytes > BLOCK_BYTES:
+            self.flush()
+        if not (self._exchanges.rows or self._messages.rows):
+            self._opened_ns = self._clock_ns()
+
+    def _flush_when_full(self) -> None:
+        full = self._exchanges.bytes + self._messages.bytes >= BLOCK_BYTES
+        if full or self._clock_ns() - self._opened_ns >= BLOCK_AGE_NS:
+            self.flush()
+
+    def _pack_buffer(self, block_type: BlockType, buffer: _RowBuffer) -> bytes:
+        return self._packer.pack(
+            block_type,
+            buffer.payload(),
+            rows=len(buffer.rows),
+            first_ns=buffer.first_ns,
+            last_ns=buffer.last_ns,
+            small=buffer.bytes < SMALL_BLOCK_BYTES,
+        )
+
+    def _pack_account(self) -> list[bytes]:
+        if self._counters is None or self._counters == self._written_counters:
+            return []
+        self._written_counters = self._counters
+        return [self._packer.pack(BlockType.COUNTERS, pack_counters(self._counters))]
+
+    def _pack_index(self) -> bytes:
+        self._index_positions.append(self._position)
+        payload, rows = self._index.take_payload()
+        return self._packer.pack(BlockType.INDEX, payload, rows=rows, compress=False)
+
+    def _write_footer(self) -> None:
+        block = b""
+        if self._index.blocks or not self._index_positions:
+            block = self._pack_index()
+        written = self.exchanges_flushed
+        counters = self._counters or Counters(seen=written, written=written, truncated=self._truncated)
+        first_ns, last_ns = self._duration
+        ends_ns = [end_ns for _, end_ns in self._stream_ends]
+        footer = self._packer.pack(
+            BlockType.FOOTER,
+            msgpack.packb(
+                {
+                    "index": self._index_positions,
+                    "messages": self._message_blocks,
+                    "stream_ends": self._stream_ends,
+                    "dictionaries": self._dictionaries,
+                    "counters": asdict(counters),
+                    "first_ns": first_ns or 0,
+                    "last_end_ns": max([last_ns, *ends_ns]),
+                }
+            ),
+        )
+        position = self._position + len(block)
+        self._append(block + footer + pack_trailer(position, len(footer)))
+
+    def _append(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            self._failed = True
+            os.ftruncate(self._descriptor, self._position)  # back to the last whole block
+            os.lseek(self._descriptor, self._position, os.SEEK_SET)
+            raise self._write_error(error) from error
+        self._position += len(data)
+
+    def _write_error(self, error: OSError) -> WriteError:
+        return WriteError(
+            f"{self.path} cannot be written ({error.strerror}); free space or choose another place. "
+            "What was written before is whole."
+        )
