@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
+
+from captures.codec import unpack_map
+from captures.columns import MAX_ROWS, ColumnBlock, pack_columns
+from captures.errors import CaptureError, UsageError, WriteError
+from captures.frames import (
+    FILE_HEADER,
+    RUN_MAGIC,
+    TRAILER,
+    Block,
+    BlockOpener,
+    BlockPacker,
+    BlockType,
+    Damage,
+    pack_file_header,
+    pack_trailer,
+    parse_file_header,
+    parse_trailer,
+    read_at,
+    scan_blocks,
+)
+from captures.keys import create_private_file
+from captures.migrate import RUN_MIGRATIONS, RUN_VERSION, MigrationPath
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt32s: TypeAlias = NDArray[np.uint32]
@@ -103,3 +128,128 @@ class Run:
     def valid(self) -> bool:
         """Whether every fidelity gate was passed."""
         return not self.header.invalid_reasons
+
+
+_COLUMN_TYPES = {
+    "seq": np.dtype("<i8"),
+    "endpoint": np.dtype("<u4"),
+    "connection": np.dtype("<u4"),
+    "due_ns": np.dtype("<i8"),
+    "sent_ns": np.dtype("<i8"),
+    "first_byte_ns": np.dtype("<i8"),
+    "done_ns": np.dtype("<i8"),
+    "status": np.dtype("<u2"),
+    "recorded_status": np.dtype("<u2"),
+    "outcome": np.dtype("u1"),
+    "response_bytes": np.dtype("<u4"),
+}
+
+
+def write_run(path: Path, run: Run) -> None:
+    """
+    Write ``run`` to a new file with mode 0600; a file that could not be finished is removed.
+
+    Raises:
+        UsageError: the file exists already.
+        WriteError: it cannot be written.
+
+    """
+    descriptor = create_private_file(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            position = 0
+            for part in _run_parts(run):
+                position += file.write(part)
+            file.write(pack_trailer(position, 0))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise WriteError(
+            f"{path} cannot be written ({error.strerror}); free space or choose another place."
+        ) from error
+
+
+def _run_parts(run: Run) -> list[bytes]:
+    packer = BlockPacker()
+    parts = [
+        pack_file_header(RUN_MAGIC, RUN_VERSION, bytes.fromhex(run.header.run_id)),
+        packer.pack(BlockType.META, msgpack.packb(asdict(run.header))),
+    ]
+    columns = {name: np.asarray(getattr(run.rows, name), dtype) for name, dtype in _COLUMN_TYPES.items()}
+    for start in range(0, max(1, len(run.rows)), MAX_ROWS):
+        chunk = {name: column[start : start + MAX_ROWS] for name, column in columns.items()}
+        rows = len(chunk["seq"])
+        parts.append(packer.pack(BlockType.COLUMNS, pack_columns(chunk), rows=rows, compress=False))
+    return parts
+
+
+def read_run(path: Path) -> Run:
+    """
+    Read a run.
+
+    Raises:
+        UsageError: there is no such file.
+        CaptureError: it is not a run, or any part of it is damaged or missing.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); give a run that exists.") from None
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; give a run.")
+        return _read_run(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _read_run(descriptor: int, path: Path) -> Run:
+    read, size = read_at(descriptor), os.fstat(descriptor).st_size
+    head = read(0, FILE_HEADER.size)
+    version, _ = parse_file_header(head, magic=RUN_MAGIC, newest=RUN_VERSION, name=path.name)
+    migration = MigrationPath(version=version, current=RUN_VERSION, table=RUN_MIGRATIONS)
+    end = size - TRAILER.size
+    opener = BlockOpener(lambda _number: None)
+    header: RunHeader | None = None
+    chunks: list[ColumnBlock] = []
+    whole = end >= FILE_HEADER.size and parse_trailer(read(end, TRAILER.size)) == end
+    for item in scan_blocks(read, FILE_HEADER.size, end) if whole else ():
+        if isinstance(item, Damage):
+            whole = False
+            break
+        if item.header.type == BlockType.META:
+            header = _build_header(migration.header(unpack_map(opener.open(item))))
+        elif item.header.type == BlockType.COLUMNS:
+            chunks.append(_column_block(item, opener))
+    if not whole or header is None or not chunks:
+        raise CaptureError(f"The run {path.name} is damaged or cut; replay again to make a new one.")
+    columns: dict[str, Any] = {name: _join(chunks, name) for name in _COLUMN_TYPES}
+    rows = RunRows(**columns)
+    if len(rows) and int(rows.endpoint.max()) >= len(header.endpoints):
+        raise CaptureError(f"The run {path.name} names an endpoint that is not there; replay again.")
+    return Run(header=header, rows=rows)
+
+
+def _column_block(block: Block, opener: BlockOpener) -> ColumnBlock:
+    return ColumnBlock(opener.open(block), block.header.rows)
+
+
+def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
+    parts = [chunk.column(name) for chunk in chunks]
+    if any(part.dtype != _COLUMN_TYPES[name] for part in parts):
+        raise CaptureError(f"The column {name} is damaged; replay again to make a new run.")
+    return np.concatenate(parts)
+
+
+def _build_header(values: dict[str, Any]) -> RunHeader:
+    try:
+        known = {field.name: values[field.name] for field in fields(RunHeader)}
+        for name in ("endpoints", "invalid_reasons", "notes"):
+            known[name] = tuple(str(text) for text in known[name])
+        for name in ("run_id", "capture_id", "target", "speed", "tool", "schedule_hash"):
+            known[name] = str(known[name])
+        known["started_wall_ns"] = int(known["started_wall_ns"])
+        known["interrupted"] = bool(known["interrupted"])
+        return RunHeader(**{**known, "limits": Limits(**known["limits"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CaptureError("The run's header block is damaged; replay again to make a new run.") from error
