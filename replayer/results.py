@@ -130,7 +130,7 @@ class Run:
         return not self.header.invalid_reasons
 
 
-_COLUMN_TYPES = {
+_COLUMN_TYPES: dict[str, np.dtype[Any]] = {
     "seq": np.dtype("<i8"),
     "endpoint": np.dtype("<u4"),
     "connection": np.dtype("<u4"),
@@ -225,7 +225,7 @@ def _read_run(descriptor: int, path: Path) -> Run:
         raise CaptureError(f"The run {path.name} is damaged or cut; replay again to make a new one.")
     columns: dict[str, Any] = {name: _join(chunks, name) for name in _COLUMN_TYPES}
     rows = RunRows(**columns)
-    if len(rows) and int(rows.endpoint.max()) >= len(header.endpoints):
+    if len(rows) and int(np.max(rows.endpoint)) >= len(header.endpoints):
         raise CaptureError(f"The run {path.name} names an endpoint that is not there; replay again.")
     return Run(header=header, rows=rows)
 

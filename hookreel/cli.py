@@ -1,0 +1,113 @@
+"""The front door: one group, commands loaded when they are asked for, errors in one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from captures.errors import HookreelError
+from hookreel import __version__
+
+# Where each command lives. Loading is lazy: ``hookreel info`` does not wait for mitmproxy.
+COMMANDS = {
+    "record": "recorder.cli:record",
+    "ca": "recorder.cli:ca",
+    "info": "hookreel.captures_cli:info",
+    "cat": "hookreel.captures_cli:cat",
+    "verify": "hookreel.captures_cli:verify",
+    "anonymize": "anonymizer.cli:anonymize",
+    "audit": "anonymizer.audit_cli:audit",
+    "replay": "replayer.cli:replay",
+    "diff": "replayer.review.cli:diff",
+    "demo": "hookreel.demo.cli:demo",
+}
+
+EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130  # what shells give for SIGINT
+
+
+class FrontDoor(click.Group):
+    """Loads commands lazily and turns errors into one sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Every command, in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module and return it."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, attribute = place.split(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands with their first sentence, whole."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            rows.append((name, command.get_short_help_str(limit=100) if command else ""))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a failure ends with its own exit code and without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"Error: {_sentence(error)}", err=True)
+            ctx.exit(error.exit_code if isinstance(error, HookreelError) else EXIT_FAILURE)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HookreelError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; check the file or address and try again."
+    # The message of an unexpected error may quote traffic, so only its type is shown.
+    kind = type(error).__name__
+    return f"hookreel failed unexpectedly ({kind}); run it with --debug and report what it prints."
+
+
+@click.group(
+    cls=FrontDoor, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="hookreel")
+@click.option("--debug", is_flag=True, help="Show tracebacks; they may contain traffic.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """
+    Record real webhook and API traffic, make it safe, replay it exactly, compare.
+
+    \b
+    hookreel record --mode reverse:http://localhost:8080 -o staging.reel
+    hookreel anonymize staging.reel -o safe.reel
+    hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
+    hookreel diff baseline.run candidate.run
+    """
+    ctx.ensure_object(dict)
+    if not debug:
+        _quiet_broken_pipe()
+
+
+def _quiet_broken_pipe() -> None:
+    """``hookreel cat x.reel | head`` ends quietly: no traceback when the pipe closes."""
+    if not sys.stdout.isatty():
+
+        def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+            if issubclass(kind, BrokenPipeError):
+                os._exit(0)
+            sys.__excepthook__(kind, error, trace)
+
+        sys.excepthook = hook
