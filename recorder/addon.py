@@ -1,0 +1,155 @@
+"""mitmproxy's hooks: they note what passes, and change nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mitmproxy import http, tls
+from mitmproxy.connection import Client
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from recorder.tracking import ExchangeSink, Tracker
+
+
+class RecorderAddon:
+    """
+    Records what passes one mitmproxy instance.
+
+    Offsets are ``clock_ns()`` minus ``started_ns``. ``upstream_host`` is the reverse proxy's
+    target, or None for a forward proxy. ``note`` takes sentences for the user. An error in here
+    never reaches a request: the exchange is counted as dropped and the user is told once.
+    """
+
+    name = "hookreel-recorder"
+
+    def __init__(
+        self,
+        sink: ExchangeSink,
+        *,
+        clock_ns: Callable[[], int],
+        started_ns: int,
+        max_body_bytes: int,
+        upstream_host: str | None,
+        note: Callable[[str], None],
+    ) -> None:
+        self._tracker = Tracker(
+            sink,
+            now_ns=lambda: clock_ns() - started_ns,
+            max_body_bytes=max_body_bytes,
+            broke=self._tell,
+        )
+        self._upstream_host = upstream_host
+        self._note = note
+        self._noted: set[str] = set()
+        self._connect_errors: dict[str, str] = {}
+
+    @property
+    def connections(self) -> int:
+        """Client connections that carried a request."""
+        return self._tracker.connections
+
+    def busy_clients(self) -> set[str]:
+        """Ids of the client connections on which an exchange waits for its outcome."""
+        return {exchange.client_id for exchange in self._tracker.waiting()}
+
+    def end(self) -> int:
+        """Ends the recording: nothing that happens later counts. How many exchanges are in flight."""
+        self._tracker.ended = True
+        return len(self._tracker.waiting())
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """A request's head was read: the exchange begins."""
+        self._guarded(lambda: self._tracker.begin(flow, reverse=self._upstream_host is not None), flow)
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """A request is whole."""
+        self._guarded(lambda: self._tracker.request_done(flow), flow)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """A response's head was read."""
+        self._guarded(lambda: self._tracker.response_begins(flow), flow)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """A response is whole, or its connection becomes a WebSocket."""
+        self._guarded(lambda: self._tracker.response_done(flow), flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A request gets no whole response."""
+        connect_error = self._connect_errors.get(flow.client_conn.id)
+        self._guarded(lambda: self._tracker.failed(flow, connect_error=connect_error), flow)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """A whole WebSocket message passes."""
+        self._guarded(lambda: self._tracker.websocket_message(flow), flow)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """A WebSocket was closed."""
+        self._guarded(lambda: self._tracker.stream_done(flow.id), flow)
+
+    def client_disconnected(self, client: Client) -> None:
+        """
+        A client went away: what it left open is settled.
+
+        Usually nothing is; but when mitmproxy's own protocol code breaks (chunked trailers in
+        HTTP/1.1 do it) neither ``response`` nor ``error`` is called.
+        """
+        if self._tracker.ended:
+            return
+        for flow_id in self._tracker.open_of(client.id):
+            try:
+                self._tracker.settle(flow_id)
+            except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+                self._tracker.abandon(flow_id)
+                self._tell(error)
+        self._tracker.forget_connection(client.id)
+        self._connect_errors.pop(client.id, None)
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """
+        A connection to the upstream is about to be made.
+
+        The Host header that passes is the client's, so without this the name in TLS would be
+        the client's too, and the upstream's certificate could not be verified.
+        """
+        if self._upstream_host is not None:
+            data.server.sni = self._upstream_host
+
+    def server_connect_error(self, data: ServerConnectionHookData) -> None:
+        """The upstream could not be reached."""
+        if data.server.error:
+            self._connect_errors[data.client.id] = data.server.error
+
+    def tls_failed_server(self, data: tls.TlsData) -> None:
+        """No TLS with the upstream."""
+        if data.conn.error:
+            self._connect_errors[data.context.client.id] = data.conn.error
+        self._note_once(
+            "No TLS connection could be made with an upstream; name its CA with --upstream-ca FILE "
+            "or pass --ssl-insecure."
+        )
+
+    def tls_failed_client(self, data: tls.TlsData) -> None:  # noqa: ARG002 - mitmproxy's signature
+        """A client broke the TLS handshake off."""
+        self._note_once(
+            "A client broke off its TLS handshake; make it trust the certificate that `hookreel ca` names."
+        )
+
+    def _guarded(self, step: Callable[[], None], flow: http.HTTPFlow) -> None:
+        if self._tracker.ended:
+            return
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._tracker.abandon(flow.id)
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        self._note_once(
+            f"An exchange could not be recorded ({type(error).__name__}) and is counted as dropped; "
+            "its traffic passed."
+        )
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self._note(text)

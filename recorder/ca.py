@@ -1,0 +1,81 @@
+"""The certificate authority that lets the recorder read TLS traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from mitmproxy.certs import CertStore
+from mitmproxy.options import CONF_BASENAME, KEY_SIZE
+
+from captures.errors import UsageError, WriteError
+
+DEFAULT_CONFDIR = "~/.hookreel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """
+    The CA's certificate: where it is, its PEM, and its SHA-256 fingerprint as colon-separated hex.
+
+    The private key lies beside it, mode 0600, and is never read here.
+    """
+
+    path: Path
+    pem: bytes
+    fingerprint: str
+    created: bool
+
+
+def ensure_authority(confdir: Path) -> Authority:
+    """
+    The CA in ``confdir``, made (folder 0700, key 0600) when there is none.
+
+    Raises:
+        UsageError: the folder cannot be used or what is in it is not a certificate.
+
+    """
+    certificate_path = confdir / f"{CONF_BASENAME}-ca-cert.pem"
+    key_path = confdir / f"{CONF_BASENAME}-ca.pem"
+    created = not key_path.exists()
+    try:
+        if created:
+            confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            CertStore.create_store(
+                confdir, CONF_BASENAME, KEY_SIZE, organization="hookreel", cn="hookreel recorder CA"
+            )
+        pem = certificate_path.read_bytes()
+        certificate = x509.load_pem_x509_certificate(pem)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {confdir} for the recorder's CA cannot be used ({error.strerror}); "
+            "name another with --confdir."
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"{certificate_path} is not a certificate; move the folder away and a new CA is made."
+        ) from error
+    digest = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+    return Authority(path=certificate_path, pem=pem, fingerprint=digest, created=created)
+
+
+def export_certificate(authority: Authority, destination: Path) -> None:
+    """
+    Writes the certificate's PEM (it holds no secret) to a new file.
+
+    Raises:
+        UsageError: the file exists.
+        WriteError: it cannot be written.
+
+    """
+    try:
+        with destination.open("xb") as file:
+            file.write(authority.pem)
+    except FileExistsError as error:
+        raise UsageError(f"{destination} exists already; name a new file with --export.") from error
+    except OSError as error:
+        raise WriteError(
+            f"{destination} cannot be written ({error.strerror}); name another file with --export."
+        ) from error

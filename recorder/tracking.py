@@ -1,0 +1,330 @@
+"""Follows each exchange from its first sight to the one outcome it is counted with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mitmproxy import http
+
+from captures.model import Exchange, Failure, FailureReason, Message, MessageKind, Request, Response
+from captures.units import KIB
+from recorder import convert
+from recorder.sse import EventSplitter, SseEvent
+
+# A body above this, or of unknown length, is passed on as it comes; smaller ones are held by
+# mitmproxy until they are whole, which costs less than a call per chunk.
+STREAM_ABOVE_BYTES = 256 * KIB
+
+
+class ExchangeSink(Protocol):
+    """Where whole exchanges go; none of these calls waits or raises."""
+
+    def saw(self) -> int:
+        """Counts a request that was just seen; its seq."""
+
+    def drop(self) -> None:
+        """Counts an exchange that will not be offered."""
+
+    def offer(self, exchange: Exchange) -> bool:
+        """Takes an exchange; False when it was dropped."""
+
+    def offer_message(self, message: Message) -> bool:
+        """Takes a message of an exchange that was taken; False when it was dropped."""
+
+
+class OpenExchange:
+    """What is known so far of an exchange that has no outcome yet, or whose stream is open."""
+
+    __slots__ = (
+        "client_id",
+        "connection",
+        "head",
+        "offset_ns",
+        "request_end_ns",
+        "request_tee",
+        "response",
+        "response_offset_ns",
+        "response_tee",
+        "seq",
+        "splitter",
+        "stream_taken",
+    )
+
+    def __init__(self, *, seq: int, offset_ns: int, connection: int, client_id: str, head: Request) -> None:
+        self.seq = seq
+        self.offset_ns = offset_ns
+        self.connection = connection
+        self.client_id = client_id
+        self.head = head
+        self.request_end_ns: int | None = None
+        self.request_tee: convert.BodyTee | None = None
+        self.response_offset_ns: int | None = None
+        self.response_tee: convert.BodyTee | None = None
+        self.response: Response | None = None
+        self.splitter: EventSplitter | None = None
+        self.stream_taken: bool | None = None
+        """None for an ordinary exchange; for a stream whether its row was taken."""
+
+
+class Tracker:
+    """
+    The open exchanges of one proxy, by mitmproxy's flow id.
+
+    ``now_ns`` reads the capture's clock. Every exchange that begins ends once: offered to the
+    sink, counted as dropped, or still open when the recording ends. ``broke`` is told of an
+    error of ours in the middle of a body, which passes on all the same.
+    """
+
+    def __init__(
+        self,
+        sink: ExchangeSink,
+        *,
+        now_ns: Callable[[], int],
+        max_body_bytes: int,
+        broke: Callable[[Exception], None],
+    ) -> None:
+        self._sink = sink
+        self._now_ns = now_ns
+        self._max_body_bytes = max_body_bytes
+        self._stream_above_bytes = min(max_body_bytes, STREAM_ABOVE_BYTES)
+        self._broke = broke
+        self._open: dict[str, OpenExchange] = {}
+        self._connection_of: dict[str, int] = {}
+        self.connections = 0
+        """Client connections that carried a request."""
+        self.ended = False
+
+    def waiting(self) -> list[OpenExchange]:
+        """Exchanges that were seen and have no outcome; an open stream has one."""
+        return [item for item in self._open.values() if item.stream_taken is None]
+
+    def open_of(self, client_id: str) -> list[str]:
+        """Flow ids of what is open on one client connection."""
+        return [flow_id for flow_id, item in self._open.items() if item.client_id == client_id]
+
+    def begin(self, flow: http.HTTPFlow, *, reverse: bool) -> None:
+        """A request's head was read."""
+        offset_ns = self._now_ns()
+        seq = self._sink.saw()
+        try:
+            exchange = OpenExchange(
+                seq=seq,
+                offset_ns=offset_ns,
+                connection=self._connection_number(flow.client_conn.id),
+                client_id=flow.client_conn.id,
+                head=convert.request_head(flow, reverse=reverse),
+            )
+        except Exception:
+            self._sink.drop()
+            raise
+        self._open[flow.id] = exchange
+        if self._passes_unbuffered(flow.request):
+            exchange.request_tee = convert.BodyTee(self._max_body_bytes)
+            flow.request.stream = self._tee(exchange.request_tee.feed)
+
+    def request_done(self, flow: http.HTTPFlow) -> None:
+        """A request is whole."""
+        exchange = self._open.get(flow.id)
+        if exchange is None:
+            return
+        exchange.request_end_ns = self._now_ns()
+        if exchange.response is not None:  # the response was whole before the request was
+            self._offer(flow.id, exchange, self._whole_request(flow, exchange), exchange.response)
+
+    def response_begins(self, flow: http.HTTPFlow) -> None:
+        """A response's head was read."""
+        exchange = self._open.get(flow.id)
+        if exchange is None or flow.response is None:
+            return
+        exchange.response_offset_ns = offset_ns = self._now_ns()
+        # Before the request is whole its row cannot be written, so its stream is an ordinary body.
+        request_done = exchange.request_end_ns is not None
+        if request_done and convert.is_event_stream(flow.response, exchange.head.method):
+            exchange.splitter = EventSplitter(self._max_body_bytes)
+            flow.response.stream = self._tee(lambda chunk: self._pass_events(exchange, chunk))
+            self._offer_stream(flow, exchange, offset_ns)
+        elif self._passes_unbuffered(flow.response):
+            exchange.response_tee = convert.BodyTee(self._max_body_bytes)
+            flow.response.stream = self._tee(exchange.response_tee.feed)
+
+    def response_done(self, flow: http.HTTPFlow) -> None:
+        """A response is whole, or its connection becomes a WebSocket."""
+        exchange = self._open.get(flow.id)
+        if exchange is None or flow.response is None:
+            return
+        if exchange.stream_taken is not None:
+            self.stream_done(flow.id)
+            return
+        end_ns = self._now_ns()
+        offset_ns = end_ns if exchange.response_offset_ns is None else exchange.response_offset_ns
+        if flow.websocket is not None:
+            self._offer_stream(flow, exchange, offset_ns)
+            return
+        body, truncated_bytes = self._stored(exchange.response_tee, flow.response)
+        exchange.response = convert.response_from(
+            flow, offset_ns=offset_ns, end_ns=end_ns, body=body, truncated_bytes=truncated_bytes
+        )
+        if exchange.request_end_ns is not None:
+            self._offer(flow.id, exchange, self._whole_request(flow, exchange), exchange.response)
+
+    def failed(self, flow: http.HTTPFlow, *, connect_error: str | None) -> None:
+        """No whole response will come; ``connect_error`` is why the upstream was not reached, if so."""
+        exchange = self._open.get(flow.id)
+        if exchange is None:
+            return
+        if exchange.stream_taken is not None:
+            self.stream_done(flow.id)
+            return
+        reason, detail = convert.failure_reason(
+            flow.error.msg if flow.error else "",
+            client=flow.client_conn,
+            request_done=exchange.request_end_ns is not None,
+            connect_error=connect_error,
+        )
+        failure = Failure(reason=reason, offset_ns=self._now_ns(), detail=detail)
+        self._offer(flow.id, exchange, self._whole_request(flow, exchange), failure)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """One WebSocket message passes."""
+        assert flow.websocket is not None
+        message = flow.websocket.messages[-1]
+        flow.websocket.messages.clear()  # mitmproxy would keep every one until the socket closes
+        exchange = self._open.get(flow.id)
+        if exchange is not None:
+            payload, truncated_bytes = convert.cut(message.content, self._max_body_bytes)
+            kind = MessageKind.TEXT if message.is_text else MessageKind.BINARY
+            self._message(
+                exchange,
+                kind,
+                payload,
+                from_client=message.from_client,
+                truncated_bytes=truncated_bytes,
+            )
+
+    def stream_done(self, flow_id: str) -> None:
+        """A WebSocket or an SSE stream ended."""
+        exchange = self._open.pop(flow_id, None)
+        if exchange is None:
+            return
+        rest = exchange.splitter.rest() if exchange.splitter is not None else None
+        if rest is not None:
+            self._event(exchange, rest)
+        self._message(exchange, MessageKind.END, b"")
+
+    def settle(self, flow_id: str) -> None:
+        """The client connection of an exchange ended without a word about its outcome."""
+        exchange = self._open[flow_id]
+        if exchange.stream_taken is not None:
+            self.stream_done(flow_id)
+            return
+        now_ns = self._now_ns()
+        request = exchange.head
+        if exchange.request_tee is not None:
+            body, truncated_bytes = exchange.request_tee.stored()
+            request = convert.with_body(request, body=body, truncated_bytes=truncated_bytes)
+        outcome = exchange.response or Failure(
+            reason=FailureReason.CLIENT_DISCONNECTED,
+            offset_ns=now_ns,
+            detail="the connection ended without an outcome",
+        )
+        self._offer(flow_id, exchange, request, outcome)
+
+    def abandon(self, flow_id: str) -> None:
+        """An error of ours: the exchange, if it is open, is counted as dropped."""
+        exchange = self._open.pop(flow_id, None)
+        if exchange is not None and exchange.stream_taken is None:
+            self._sink.drop()
+
+    def forget_connection(self, client_id: str) -> None:
+        """A client connection is gone; its number is not used again."""
+        self._connection_of.pop(client_id, None)
+
+    def _connection_number(self, client_id: str) -> int:
+        number = self._connection_of.get(client_id)
+        if number is None:
+            number = self._connection_of[client_id] = self.connections
+            self.connections += 1
+        return number
+
+    def _passes_unbuffered(self, message: http.Message) -> bool:
+        length_bytes = convert.declared_length(message)
+        if length_bytes is not None:
+            return length_bytes > self._stream_above_bytes
+        # A request without a length has no body; a response may go on until the connection ends.
+        return isinstance(message, http.Response) or convert.may_have_body(message)
+
+    def _whole_request(self, flow: http.HTTPFlow, exchange: OpenExchange) -> Request:
+        body, truncated_bytes = self._stored(exchange.request_tee, flow.request)
+        return convert.with_body(
+            exchange.head, body=body, truncated_bytes=truncated_bytes, trailers=flow.request.trailers
+        )
+
+    def _stored(self, tee: convert.BodyTee | None, message: http.Message) -> tuple[bytes, int]:
+        # A message marked for streaming that ends with its head is not streamed by mitmproxy.
+        if tee is not None and tee.passed_bytes:
+            return tee.stored()
+        return convert.cut(message.raw_content, self._max_body_bytes)
+
+    def _offer(
+        self, flow_id: str, exchange: OpenExchange, request: Request, outcome: Response | Failure
+    ) -> bool:
+        end_ns = exchange.request_end_ns
+        row = Exchange(
+            seq=exchange.seq,
+            offset_ns=exchange.offset_ns,
+            request_end_ns=outcome.offset_ns if end_ns is None else end_ns,
+            connection=exchange.connection,
+            request=request,
+            outcome=outcome,
+        )
+        # Nothing from here on raises, so an exchange that is no longer open has been counted.
+        del self._open[flow_id]
+        return self._sink.offer(row)
+
+    def _offer_stream(self, flow: http.HTTPFlow, exchange: OpenExchange, offset_ns: int) -> None:
+        response = convert.response_from(flow, offset_ns=offset_ns, end_ns=None, stream=True)
+        request = self._whole_request(flow, exchange)
+        exchange.stream_taken = self._offer(flow.id, exchange, request, response)
+        self._open[flow.id] = exchange
+
+    def _tee(self, feed: Callable[[bytes], object]) -> Callable[[bytes], bytes]:
+        def passed_on(chunk: bytes) -> bytes:
+            try:
+                if chunk and not self.ended:
+                    feed(chunk)
+            except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+                self._broke(error)
+            return chunk
+
+        return passed_on
+
+    def _pass_events(self, exchange: OpenExchange, chunk: bytes) -> None:
+        assert exchange.splitter is not None
+        for event in exchange.splitter.feed(chunk):
+            self._event(exchange, event)
+
+    def _event(self, exchange: OpenExchange, event: SseEvent) -> None:
+        self._message(exchange, MessageKind.EVENT, event.payload, truncated_bytes=event.truncated_bytes)
+
+    def _message(
+        self,
+        exchange: OpenExchange,
+        kind: MessageKind,
+        payload: bytes,
+        *,
+        from_client: bool = False,
+        truncated_bytes: int = 0,
+    ) -> None:
+        if not exchange.stream_taken:
+            return
+        self._sink.offer_message(
+            Message(
+                exchange=exchange.seq,
+                offset_ns=self._now_ns(),
+                from_client=from_client,
+                kind=kind,
+                payload=payload,
+                truncated_bytes=truncated_bytes,
+            )
+        )
