@@ -1,0 +1,190 @@
+"""The command ``hookreel diff``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from captures.errors import UsageError, WriteError
+from replayer.results import read_run
+from replayer.review.compare import compare
+from replayer.review.report import json as json_report
+from replayer.review.report import markdown, text, wording
+from replayer.review.sides import InvalidRunError, NamedRun
+from replayer.review.verdict import Options, Verdict
+
+_WRITERS = {"text": text.render, "json": json_report.render, "markdown": markdown.render}
+_SIDES = ("--baseline", "--candidate")
+_EXIT_INCONCLUSIVE = 5
+
+
+class _ManyValues(click.Command):
+    """
+    A command whose ``--baseline`` and ``--candidate`` take every value up to the next option.
+
+    click has options of a fixed number of values only, and a shell expands ``--baseline a*.run``
+    into several words; they become one option each before click sees them.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread(args))
+
+
+def spread(args: list[str]) -> list[str]:
+    """``--baseline a b --x`` as ``--baseline a --baseline b --x``; everything after ``--`` stays."""
+    result: list[str] = []
+    side = ""
+    for at, word in enumerate(args):
+        if word == "--":
+            return [*result, *args[at:]]
+        name, has_value, _ = word.partition("=")
+        if name in _SIDES:
+            side = name
+            if has_value:
+                result.append(word)
+            elif at + 1 == len(args) or args[at + 1].startswith("-"):
+                result.append(word)  # click says that the value is missing
+        elif word.startswith("-") or not side:
+            side = ""
+            result.append(word)
+        else:
+            result += [side, word]
+    return result
+
+
+def _share(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """A share such as ``5%`` or ``0.05``, above 0 and at most 1."""
+    match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", value.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        message = f"{value!r} is not a share above 0 and at most 100%; write it like 5% or 0.05."
+        raise click.BadParameter(message, ctx=ctx, param=param)
+    return share
+
+
+@click.command(
+    cls=_ManyValues,
+    name="diff",
+    help="""Say whether a release got slower or answers differently, on which endpoint, and how sure that is.
+
+BASELINE and CANDIDATE are .run files of the same capture replayed at the same speed. With 3 or more runs
+on each side the runs are tested against each other; with fewer the answer rests on weaker evidence and
+says so. Exit code 3: slower or different answers, 4: a run is not valid, 5: inconclusive with --strict.
+
+\b
+Examples:
+  hookreel diff baseline.run candidate.run
+  hookreel diff --baseline a.run b.run --candidate c.run d.run --format markdown
+""",
+)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[BASELINE CANDIDATE]")
+@click.option(
+    "--baseline",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN...",
+    help="Runs to compare with: one or more files, or the option repeated.",
+)
+@click.option(
+    "--candidate",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN...",
+    help="Runs to judge: one or more files, or the option repeated.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(sorted(_WRITERS)),
+    default="text",
+    show_default=True,
+    help="How to write the report; markdown is made for a pull request comment.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the report to this new file; the verdict line still goes to standard output.",
+)
+@click.option(
+    "--margin",
+    callback=_share,
+    default="5%",
+    show_default=True,
+    help="The smallest change of response times that matters (1 ms is always the least).",
+)
+@click.option(
+    "--paired",
+    is_flag=True,
+    help="The runs of both sides were interleaved: pair them in the order they were made.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE.")
+@click.option(
+    "--allow-mismatch",
+    is_flag=True,
+    help="Compare runs of different captures, schedules or speeds all the same.",
+)
+def diff(
+    runs: tuple[Path, ...],
+    baseline: tuple[Path, ...],
+    candidate: tuple[Path, ...],
+    style: str,
+    as_json: bool,
+    output: Path | None,
+    margin: float,
+    paired: bool,
+    strict: bool,
+    allow_mismatch: bool,
+) -> None:
+    """Parse, compare, print, exit."""
+    before, after = _sides(runs, baseline, candidate)
+    comparison = compare(
+        [NamedRun(name=str(path), run=read_run(path)) for path in before],
+        [NamedRun(name=str(path), run=read_run(path)) for path in after],
+        Options(margin=margin, paired=paired, allow_mismatch=allow_mismatch),
+    )
+    style = "json" if as_json else style
+    if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
+        _emit(_WRITERS[style](comparison), wording.headline(comparison), output)
+    if comparison.verdict is Verdict.INVALID:
+        raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
+    inconclusive = strict and comparison.verdict is Verdict.INCONCLUSIVE
+    raise click.exceptions.Exit(_EXIT_INCONCLUSIVE if inconclusive else comparison.verdict.exit_code)
+
+
+def _sides(
+    runs: tuple[Path, ...], baseline: tuple[Path, ...], candidate: tuple[Path, ...]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The files of both sides, whichever way they were named."""
+    if runs and (baseline or candidate):
+        raise UsageError(
+            "Name the runs either as BASELINE CANDIDATE or with --baseline and --candidate, not both."
+        )
+    if not runs:
+        if not baseline or not candidate:
+            raise UsageError("Name a baseline and a candidate: hookreel diff baseline.run candidate.run")
+        return baseline, candidate
+    if len(runs) != 2:
+        raise UsageError(
+            f"BASELINE CANDIDATE takes two runs, not {len(runs)}; name more with"
+            " --baseline A.run B.run --candidate C.run D.run."
+        )
+    return runs[:1], runs[1:]
+
+
+def _emit(report: str, headline: str, output: Path | None) -> None:
+    """Print the report, or write it to a new file and print its headline."""
+    if output is None:
+        click.echo(report, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(report)
+    except FileExistsError:
+        raise UsageError(f"{output} exists already; name a new file.") from None
+    except OSError as error:
+        raise WriteError(f"{output} could not be written ({error.strerror}); name another place.") from None
+    click.echo(headline)

@@ -1,0 +1,253 @@
+"""Two sides of runs in, one comparison out: what changed, where, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from replayer.review.behaviour import BEHAVIOUR_ALPHA, MixTest, compare_mix, sheds
+from replayer.review.latency import (
+    ASSUMED_RUN_SD,
+    EndpointTimes,
+    Measured,
+    effect_of,
+    few_runs,
+    judge,
+    measure,
+    shared_sds,
+)
+from replayer.review.runlevel import ALPHA, Effect
+from replayer.review.sides import (
+    EndpointSample,
+    NamedRun,
+    by_start,
+    check_comparable,
+    split_by_endpoint,
+    summarise,
+)
+from replayer.review.verdict import (
+    Comparison,
+    EndpointResult,
+    Evidence,
+    Options,
+    QuantileResult,
+    StatusMix,
+    Verdict,
+)
+
+_HARM = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER, Verdict.INCONCLUSIVE, Verdict.SAME, Verdict.FASTER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Endpoint:
+    """An endpoint on its way to a result."""
+
+    label: str
+    missing: str  # the side that never saw it, or nothing
+    mix: MixTest
+    times: EndpointTimes
+
+
+def compare(
+    baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options | None = None
+) -> Comparison:
+    """
+    Review ``candidate`` against ``baseline``; the same runs always give the same comparison.
+
+    A side with an invalid run gives the verdict INVALID and no endpoints. Raises UsageError
+    when the runs must not be compared (see ``check_comparable``).
+    """
+    options = options or Options()
+    warnings = check_comparable(baseline, candidate, options)
+    sides = (by_start(baseline), by_start(candidate))
+    summaries = [tuple(summarise(named) for named in side) for side in sides]
+    few = few_runs(*sides)
+    if few and options.paired:
+        warnings.append("--paired needs three pairs or more; the runs were compared unpaired.")
+    frame = Comparison(
+        verdict=Verdict.INVALID,
+        evidence=Evidence.BOOTSTRAP if few else Evidence.RUNS,
+        options=options,
+        baseline=summaries[0],
+        candidate=summaries[1],
+        assumed_run_sd=dict(ASSUMED_RUN_SD) if few else {},
+        warnings=tuple(warnings),
+    )
+    if any(summary.invalid_reasons for side in summaries for summary in side):
+        return frame
+    endpoints = _endpoints(*sides)
+    effects, shift = _effects(endpoints, options)
+    quantiles = _judged(endpoints, effects, options)
+    mixes = _adjusted([endpoint.mix.p for endpoint in endpoints])
+    results = [
+        _result(endpoint, tuple(quantiles[endpoint.label]), mix_p)
+        for endpoint, mix_p in zip(endpoints, mixes, strict=True)
+    ]
+    return replace(
+        frame,
+        verdict=_overall([result.verdict for result in results]),
+        endpoints=tuple(sorted(results, key=_harm)),
+        tests=len(effects),
+        shared_shift=shift,
+    )
+
+
+def _endpoints(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> list[_Endpoint]:
+    runs = [*baseline, *candidate]
+    samples = [split_by_endpoint(named.run) for named in runs]
+    found = []
+    for label in sorted({label for sample in samples for label in sample}):
+        each = [sample.get(label, EndpointSample()) for sample in samples]
+        before, after = each[: len(baseline)], each[len(baseline) :]
+        missing = "" if any(s.requests for s in before) else "baseline"
+        missing = missing if any(s.requests for s in after) else "candidate"
+        seeds = [f"{named.run.header.schedule_hash}\0{label}" for named in runs]
+        found.append(
+            _Endpoint(
+                label=label,
+                missing=missing,
+                mix=compare_mix(before, after),
+                times=EndpointTimes(
+                    advice=f"Only the {'candidate' if missing == 'baseline' else 'baseline'} has it."
+                )
+                if missing
+                else measure(before, after, seeds),
+            )
+        )
+    return found
+
+
+def _effects(
+    endpoints: Sequence[_Endpoint], options: Options
+) -> tuple[dict[tuple[str, float], tuple[Measured, Effect]], float | None]:
+    """Every effect that can be computed, by endpoint and quantile, and what the middle endpoint did."""
+    by_quantile: dict[float, list[tuple[str, Measured]]] = defaultdict(list)
+    for endpoint in endpoints:
+        for measured in endpoint.times.measured:
+            by_quantile[measured.quantile].append((endpoint.label, measured))
+    effects = {}
+    for quantile, entries in by_quantile.items():
+        shared = shared_sds([measured.log_ratio for _, measured in entries])
+        for (label, measured), sd in zip(entries, shared, strict=True):
+            effect = effect_of(measured, sd, options, f"{label}\0{quantile}")
+            if effect is not None:
+                effects[label, quantile] = measured, effect
+    medians = [measured.log_ratio for _, measured in by_quantile[0.5]]
+    return effects, math.exp(float(np.median(medians))) if len(medians) > 3 else None
+
+
+def _judged(
+    endpoints: Sequence[_Endpoint],
+    effects: dict[tuple[str, float], tuple[Measured, Effect]],
+    options: Options,
+) -> dict[str, list[QuantileResult]]:
+    adjusted = _adjusted([effect.p for _, effect in effects.values()])
+    level = ALPHA / max(1, len(effects))  # what a lone change must pass under Benjamini-Hochberg
+    judged: dict[str, list[QuantileResult]] = {endpoint.label: [] for endpoint in endpoints}
+    for ((label, _), (measured, effect)), p_adjusted in zip(effects.items(), adjusted, strict=True):
+        judged[label].append(judge(measured, effect, p_adjusted, level, options))
+    return judged
+
+
+def _adjusted(ps: Sequence[float]) -> list[float]:
+    """Benjamini-Hochberg adjusted p values in the order given."""
+    if not ps:
+        return []
+    return [float(p) for p in stats.false_discovery_control(np.clip(ps, 0.0, 1.0), method="bh")]
+
+
+def _result(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...], mix_p: float) -> EndpointResult:
+    mix, times = endpoint.mix, endpoint.times
+    different = not endpoint.missing and mix_p <= BEHAVIOUR_ALPHA
+    statuses = StatusMix(
+        baseline=mix.baseline,
+        candidate=mix.candidate,
+        p=mix.p,
+        p_adjusted=mix_p,
+        different=different,
+        changed=mix.changed(BEHAVIOUR_ALPHA) if different else (),
+        dispersion=mix.dispersion,
+    )
+    verdict, warnings = _latency_verdict(endpoint, quantiles)
+    if different:
+        verdict = Verdict.BEHAVES_DIFFERENTLY
+    advice = times.advice
+    if not advice and times.measured and not quantiles:
+        advice = "The runs of each side agree to the last digit, so chance cannot be judged; check the clock."
+    return EndpointResult(
+        endpoint=endpoint.label,
+        verdict=verdict,
+        outcome=f"{times.status_class}xx" if times.status_class else "",
+        statuses=statuses,
+        baseline_requests=sum(mix.baseline.values()),
+        candidate_requests=sum(mix.candidate.values()),
+        quantiles=quantiles,
+        deciding=next((q for q in quantiles if q.verdict is verdict), quantiles[0] if quantiles else None),
+        warnings=(*warnings, *_mix_warnings(mix, different=different or bool(endpoint.missing))),
+        advice=advice,
+    )
+
+
+def _latency_verdict(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...]) -> tuple[Verdict, list[str]]:
+    seen = {result.verdict for result in quantiles}
+    warnings = []
+    if any(measured.drifting for measured in endpoint.times.measured):
+        warnings.append(
+            "Response times drifted within a run, so the interval is too narrow; replay for longer."
+        )
+    if Verdict.SLOWER in seen:
+        if Verdict.FASTER in seen:
+            warnings.append("Another quantile is FASTER; look at both.")
+        return Verdict.SLOWER, warnings
+    if Verdict.FASTER in seen:
+        if endpoint.times.status_class not in (1, 2, 3):
+            return Verdict.INCONCLUSIVE, [*warnings, "Quicker error answers are never FASTER."]
+        if sheds(endpoint.mix, endpoint.times.status_class):
+            warnings.append(
+                f"The candidate gave fewer {endpoint.times.status_class}xx answers, and what remains"
+                " may be the easy part, so it is not called FASTER."
+            )
+            return Verdict.INCONCLUSIVE, warnings
+        return Verdict.FASTER, warnings
+    return (Verdict.SAME if seen == {Verdict.SAME} else Verdict.INCONCLUSIVE), warnings
+
+
+def _mix_warnings(mix: MixTest, *, different: bool) -> list[str]:
+    if different:
+        return []
+    warnings = []
+    shares = [
+        {name: count / max(1, sum(side.values())) for name, count in side.items()}
+        for side in (mix.baseline, mix.candidate)
+    ]
+    unlike = [
+        f"{name} {mix.baseline.get(name, 0)} -> {mix.candidate.get(name, 0)}"
+        for name in mix.by_status
+        if abs(shares[0].get(name, 0.0) - shares[1].get(name, 0.0)) > 1e-9
+    ]
+    if unlike:
+        warnings.append(f"Statuses differ, no more than chance may explain: {', '.join(unlike)}.")
+    if mix.dispersion > 3:
+        warnings.append(
+            "Statuses vary between runs of one side far more than chance allows; look at each run."
+        )
+    return warnings
+
+
+def _overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """The worst that is sure; SAME only when every endpoint is."""
+    seen = Counter(verdicts)
+    for verdict in (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER, Verdict.FASTER):
+        if seen[verdict]:
+            return verdict
+    return Verdict.SAME if verdicts and set(seen) == {Verdict.SAME} else Verdict.INCONCLUSIVE
+
+
+def _harm(result: EndpointResult) -> tuple[int, float, str]:
+    ratio = result.deciding.ratio if result.deciding else 1.0
+    return _HARM.index(result.verdict), -ratio, result.endpoint

@@ -1,0 +1,220 @@
+"""The sentences that the text and the Markdown report share."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from captures.units import format_duration
+from replayer.review.verdict import (
+    Comparison,
+    EndpointResult,
+    Evidence,
+    QuantileResult,
+    RunSummary,
+    StatusMix,
+    Verdict,
+)
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict in one line: what, where, how much, and how the other endpoints fared."""
+    if comparison.verdict is Verdict.INVALID:
+        return f"INVALID: {'; '.join(refusals(comparison))}"
+    counts = Counter(endpoint.verdict for endpoint in comparison.endpoints)
+    same = [endpoint for endpoint in comparison.endpoints if endpoint.verdict is comparison.verdict]
+    if comparison.verdict in (Verdict.SAME, Verdict.INCONCLUSIVE):
+        total = len(comparison.endpoints)
+        return f"{comparison.verdict}: {total} endpoint{_s(total)}: {_tally(counts)}"
+    first, *more = same
+    counts[comparison.verdict] -= 1
+    others = len(comparison.endpoints) - 1
+    rest = f"; {others} other endpoint{_s(others)}: {_tally(counts)}" if others else ""
+    also = f" and {len(more)} more" if more else ""
+    return f"{comparison.verdict}: {clean(first.endpoint)} {what_changed(first)}{also}{rest}"
+
+
+def what_changed(endpoint: EndpointResult) -> str:
+    """What stands for the endpoint's verdict: a changed status, or a quantile before and after."""
+    if endpoint.statuses.different:
+        return "; ".join(_status_change(endpoint.statuses, name) for name in endpoint.statuses.changed[:3])
+    if endpoint.deciding is None:
+        return endpoint.advice
+    result = endpoint.deciding
+    return (
+        f"{quantile_name(result.quantile)} {format_duration(result.baseline_ns)} ->"
+        f" {format_duration(result.candidate_ns)} ({times(result.ratio)}, 95 % CI {interval(result)})"
+    )
+
+
+def _status_change(mix: StatusMix, name: str) -> str:
+    shares = [side.get(name, 0) / max(1, sum(side.values())) for side in (mix.baseline, mix.candidate)]
+    verb = f"answers {name}" if name.isdigit() else f"ends as {name}"
+    return f"{verb} {share(shares[1])} of the time (baseline {share(shares[0])})"
+
+
+def refusals(comparison: Comparison) -> list[str]:
+    """A line per invalid run: its name and why."""
+    return [
+        f"{clean(run.name)} proves nothing: {' '.join(clean(reason) for reason in run.invalid_reasons)}"
+        for run in (*comparison.baseline, *comparison.candidate)
+        if run.invalid_reasons
+    ]
+
+
+def run_line(run: RunSummary) -> str:
+    """One run in the validity box."""
+    state = "INVALID" if run.invalid_reasons else "valid"
+    bad = "".join(
+        f", {count} {what}" for count, what in ((run.failed, "failed"), (run.dropped, "dropped")) if count
+    )
+    return (
+        f"{clean(run.name)}: {state}, {run.requests:,} exchanges{bad},"
+        f" {clean(run.speed)} against {clean(run.target)}"
+    )
+
+
+def how_sure(comparison: Comparison) -> list[str]:
+    """What the verdicts rest on, in sentences; empty for INVALID."""
+    if comparison.verdict is Verdict.INVALID:
+        return []
+    runs = f"{len(comparison.baseline)} baseline and {len(comparison.candidate)} candidate"
+    lines = []
+    if comparison.evidence is Evidence.BOOTSTRAP:
+        spread = ", ".join(f"{quantile_name(q)} {sd:.0%}" for q, sd in comparison.assumed_run_sd.items())
+        lines.append(
+            f"Weaker evidence: {runs} run(s). What happens inside a run comes from a block bootstrap; how"
+            f" runs differ cannot be seen from so few and is assumed (sd between runs: {spread}, or more"
+            " where the runs show more)."
+        )
+    else:
+        kind = "paired" if comparison.options.paired else "unpaired"
+        lines.append(
+            f"Tests between runs ({kind}, {runs} runs); requests of one run are never counted as repeats."
+        )
+    margin = percent_exact(comparison.options.margin)
+    floor = format_duration(comparison.options.floor_ns)
+    lines.append(
+        f"A change is called from {margin} and {floor} on, beyond the noise, at 5 % over all"
+        f" {comparison.tests} tests together (Benjamini-Hochberg); SAME rules such a change out."
+    )
+    lines.append(_coverage(comparison))
+    if any(q.fragile for endpoint in comparison.endpoints for q in endpoint.quantiles):
+        lines.append("Fragile: a check that makes fewer assumptions disagrees; repeat before acting on it.")
+    if comparison.shared_shift is not None and not 0.8 < comparison.shared_shift < 1.25:
+        lines.append(
+            f"The middle endpoint moved by {times(comparison.shared_shift)}: either everything changed or"
+            " the machine did; interleaved runs tell the two apart."
+        )
+    return lines
+
+
+def _coverage(comparison: Comparison) -> str:
+    total = len(comparison.endpoints)
+    judged = Counter(q.quantile for endpoint in comparison.endpoints for q in endpoint.quantiles)
+    parts = [f"{quantile_name(q)} on {judged[q]}" for q in (0.5, 0.95, 0.99)]
+    return (
+        f"Of {total} endpoint{_s(total)}, {', '.join(parts)} had enough requests to judge"
+        " (p50 20 a run, p95 200 a side, p99 1,000 a run)."
+    )
+
+
+def what_next(comparison: Comparison, *, markdown: bool = False) -> list[str]:
+    """What to do now, most useful first."""
+    code = "`" if markdown else ""
+    verdict, steps = comparison.verdict, []
+    if verdict is Verdict.INVALID:
+        return ["Replay again on a quieter machine, or at a lower speed, until the run is valid."]
+    if verdict is Verdict.BEHAVES_DIFFERENTLY:
+        steps.append("Look at the changed answers first; response times of different answers say nothing.")
+    if verdict is Verdict.SLOWER:
+        steps.append("Profile the endpoints named SLOWER, or replay once more to confirm.")
+    if comparison.evidence is Evidence.BOOTSTRAP:
+        steps.append(
+            "For firm evidence replay at least 3 times a side, better 8, interleaved, and compare with"
+            f" {code}hookreel diff --paired --baseline A.run ... --candidate B.run ...{code}."
+        )
+    elif any(
+        endpoint.verdict is Verdict.INCONCLUSIVE and endpoint.quantiles for endpoint in comparison.endpoints
+    ):
+        steps.append("Add runs on both sides to see smaller changes: four times as many halve 'would see'.")
+    if any(endpoint.advice for endpoint in comparison.endpoints):
+        steps.append("Endpoints without a figure say in their note what they lack.")
+    return steps or ["Nothing: no change that matters was found, and the runs were good enough to see one."]
+
+
+def notes_of(endpoint: EndpointResult) -> list[str]:
+    """What a reader of this endpoint's row must know."""
+    fragile = endpoint.deciding is not None and endpoint.deciding.fragile
+    advice = [endpoint.advice] if endpoint.advice else []
+    changed = [what_changed(endpoint).capitalize() + "."] if endpoint.statuses.different else []
+    return [*changed, *advice, *endpoint.warnings, *(["Fragile."] if fragile else [])]
+
+
+def quantile_cell(endpoint: EndpointResult, quantile: float) -> str:
+    """``5.20 ms -> 31.0 ms``, or ``-`` where there were too few requests."""
+    for result in endpoint.quantiles:
+        if result.quantile == quantile:
+            return f"{format_duration(result.baseline_ns)} -> {format_duration(result.candidate_ns)}"
+    return "-"
+
+
+def change_cells(endpoint: EndpointResult) -> tuple[str, str, str]:
+    """Ratio, its interval and the smallest change that would have been seen; ``-`` where unknown."""
+    if endpoint.deciding is None:
+        return "-", "-", "-"
+    result = endpoint.deciding
+    return (
+        f"{quantile_name(result.quantile)} {times(result.ratio)}",
+        interval(result),
+        f"+{percent(result.mde)}",
+    )
+
+
+def requests_cell(endpoint: EndpointResult) -> str:
+    """Exchanges on both sides."""
+    return f"{endpoint.baseline_requests:,} / {endpoint.candidate_requests:,}"
+
+
+def quantile_name(quantile: float) -> str:
+    """``p95`` of 0.95."""
+    return f"p{quantile * 100:g}"
+
+
+def interval(result: QuantileResult) -> str:
+    """The 95 % confidence interval of a ratio: ``5.1x-6.8x``."""
+    return f"{times(result.ci[0])}-{times(result.ci[1])}"
+
+
+def times(ratio: float) -> str:
+    """A ratio with the digits that matter: ``1.03x``, ``5.9x``, ``31x``."""
+    if ratio >= 1e6:
+        return ">1e6x"
+    return f"{ratio:.2f}x" if ratio < 2 else f"{ratio:.1f}x" if ratio < 10 else f"{ratio:,.0f}x"
+
+
+def percent(value: float) -> str:
+    """A share of change as whole percent: ``12 %``."""
+    return ">1e6 %" if value >= 1e4 else f"{value * 100:,.0f} %"
+
+
+def percent_exact(value: float) -> str:
+    """A percentage as it was asked for: ``5 %``, ``2.5 %``."""
+    return f"{value * 100:.4g} %"
+
+
+def share(value: float) -> str:
+    """A share of requests: ``0 %``, ``0.13 %``, ``12 %``."""
+    return f"{value * 100:.2g} %" if 0 < value < 0.1 else f"{value * 100:.0f} %"
+
+
+def clean(text: str) -> str:
+    """The text with control characters escaped, since labels come from recorded traffic."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _tally(counts: Counter[Verdict]) -> str:
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]) or "none"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

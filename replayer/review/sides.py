@@ -1,0 +1,195 @@
+"""The runs of a comparison: which may be compared, and what each holds per endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from captures.errors import HookreelError, UsageError
+from replayer.results import Int64s, Outcome, Run
+from replayer.review.quantile_estimates import Floats
+from replayer.review.verdict import Options, RunSummary
+
+
+class InvalidRunError(HookreelError):
+    """A run did not keep its schedule, so nothing can be concluded from it."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedRun:
+    """A run and the name a report calls it by, usually its file."""
+
+    name: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EndpointSample:
+    """
+    What one run saw of one endpoint.
+
+    ``outcomes`` counts by status or by what went wrong instead. ``times_ns`` holds response
+    times (done - due) by status class (2 for 2xx), each of shape (n,) in due order.
+    ``unusable`` counts answers whose clock readings make no sense (done not after due).
+    """
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    times_ns: dict[int, Floats] = field(default_factory=dict)
+    unusable: int = 0
+
+    @property
+    def requests(self) -> int:
+        """Exchanges that were due, whatever became of them."""
+        return sum(self.outcomes.values())
+
+
+def summarise(named: NamedRun) -> RunSummary:
+    """The lines of a report that say which run this is."""
+    rows, header = named.run.rows, named.run.header
+    dropped = int(np.count_nonzero(rows.outcome == Outcome.DROPPED))
+    completed = int(np.count_nonzero(rows.outcome == Outcome.COMPLETED))
+    return RunSummary(
+        name=named.name,
+        run_id=header.run_id,
+        target=header.target,
+        speed=header.speed,
+        requests=len(rows),
+        failed=len(rows) - completed - dropped,
+        dropped=dropped,
+        invalid_reasons=invalid_reasons(named.run),
+        notes=header.notes,
+    )
+
+
+def invalid_reasons(run: Run) -> tuple[str, ...]:
+    """Why this run proves nothing; empty for a good one."""
+    reasons = run.header.invalid_reasons
+    if run.header.interrupted and not reasons:
+        reasons = ("It was interrupted before its end.",)
+    if not len(run.rows) and not reasons:
+        reasons = ("It holds no exchange.",)
+    return reasons
+
+
+def check_comparable(
+    baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options
+) -> list[str]:
+    """
+    Refuse what must not be compared; return warnings about what may, with care.
+
+    Raises UsageError for a side without runs, a run given twice, unequal sides with ``paired``
+    and, unless ``options.allow_mismatch``, for runs that did not offer the same schedule.
+    """
+    if not baseline or not candidate:
+        raise UsageError("A comparison needs at least one run on each side; name a baseline and a candidate.")
+    if options.paired and len(baseline) != len(candidate):
+        raise UsageError(
+            f"--paired needs as many runs on both sides, not {len(baseline)} and {len(candidate)};"
+            " leave it out to compare unpaired."
+        )
+    for side in (baseline, candidate):
+        names: dict[str, str] = {}
+        for named in side:
+            run_id = named.run.header.run_id
+            if run_id in names:
+                raise UsageError(
+                    f"{named.name} and {names[run_id]} are the same run; name each run once on a side."
+                )
+            names[run_id] = named.name
+    return [*_mismatches(baseline, candidate, options), *_order_warnings(baseline, candidate, options)]
+
+
+def _mismatches(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options) -> list[str]:
+    first, *others = [*baseline, *candidate]
+    warnings = []
+    for named in others:
+        ours, theirs = first.run.header, named.run.header
+        if theirs.speed != ours.speed:
+            what = f"was replayed at {theirs.speed} and {first.name} at {ours.speed}"
+        elif theirs.schedule_hash == ours.schedule_hash:
+            continue  # the hash covers the capture's origin, so ids of derived captures may differ
+        elif theirs.capture_id != ours.capture_id:
+            what = f"replays another capture than {first.name}"
+        else:
+            what = f"offered another schedule than {first.name}"
+        if not options.allow_mismatch:
+            raise UsageError(
+                f"{named.name} {what}; replay the same capture at the same speed on both sides,"
+                " or pass --allow-mismatch to compare unlike runs."
+            )
+        warnings.append(f"Unlike runs: {named.name} {what}; a difference may come from that alone.")
+    return warnings
+
+
+def _order_warnings(
+    baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options
+) -> list[str]:
+    warnings = []
+    ids = {named.run.header.run_id for named in baseline}
+    warnings += [
+        f"{named.name} stands on both sides; a run cannot differ from itself."
+        for named in candidate
+        if named.run.header.run_id in ids
+    ]
+    before = [named.run.header.started_wall_ns for named in baseline]
+    after = [named.run.header.started_wall_ns for named in candidate]
+    apart = max(before) < min(after) or max(after) < min(before)
+    if apart and len(before) >= 2 and len(after) >= 2:
+        warnings.append(
+            "All runs of one side came before those of the other, so a drift of the machine"
+            " would look like a change; interleave them (A B B A) next time."
+        )
+        if options.paired:
+            warnings.append("--paired was given, but the runs were not interleaved.")
+    return warnings
+
+
+def by_start(side: Sequence[NamedRun]) -> list[NamedRun]:
+    """Runs in the order they were made, so that the order of arguments does not matter."""
+    return sorted(side, key=lambda named: (named.run.header.started_wall_ns, named.run.header.run_id))
+
+
+def split_by_endpoint(run: Run) -> dict[str, EndpointSample]:
+    """A sample per endpoint label that has rows; the order of the rows does not matter."""
+    rows = run.rows
+    order = np.lexsort((rows.seq, rows.due_ns, rows.endpoint))
+    endpoint = rows.endpoint[order]
+    outcome, status = rows.outcome[order], rows.status[order]
+    times = (rows.done_ns - rows.due_ns)[order]
+    numbers, starts = np.unique(endpoint, return_index=True)
+    stops = [*starts[1:].tolist(), len(endpoint)]
+    samples = {}
+    for number, start, stop in zip(numbers.tolist(), starts.tolist(), stops, strict=True):
+        part = slice(start, stop)
+        samples[run.header.endpoints[number]] = _sample(outcome[part], status[part], times[part])
+    return samples
+
+
+def _sample(outcome: np.ndarray, status: np.ndarray, times: Int64s) -> EndpointSample:
+    completed = outcome == Outcome.COMPLETED
+    counts: dict[str, int] = {}
+    for value, count in zip(*np.unique(status[completed], return_counts=True), strict=True):
+        counts[str(int(value))] = int(count)
+    for value, count in zip(*np.unique(outcome[~completed], return_counts=True), strict=True):
+        counts[_outcome_name(int(value))] = int(count)
+    usable = completed & (times > 0)
+    classes = status // 100
+    return EndpointSample(
+        outcomes=counts,
+        times_ns={
+            int(value): times[usable & (classes == value)].astype(np.float64)
+            for value in np.unique(classes[usable])
+        },
+        unusable=int(np.count_nonzero(completed & ~usable)),
+    )
+
+
+def _outcome_name(value: int) -> str:
+    try:
+        return Outcome(value).name.lower().replace("_", "-")
+    except ValueError:  # a newer hookreel may know more ways to fail
+        return f"outcome-{value}"
