@@ -1,0 +1,117 @@
+"""Undo content codings, for the audit alone: it must not trust the code whose work it checks."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import zstandard
+
+from captures.model import Headers
+from captures.units import KIB, MIB
+
+DECODED_MAX_BYTES = 256 * MIB
+"""More than this is not decoded: a few bytes of a coding can stand for gigabytes."""
+
+_BROTLI_STEP_BYTES = 512  # its decoder has no output limit, so it is fed little at a time
+_BROTLI: Any = importlib.import_module("brotli")  # comes with mitmproxy and has no types
+_ZSTD_WINDOW_MAX_BYTES = 128 * MIB
+
+
+class _UndecodableError(Exception):
+    """The bytes are not what their content coding says."""
+
+
+def content_codings(headers: Headers) -> tuple[str, ...]:
+    """The codings in the order they were applied (RFC 9110, section 8.4); identity is left out."""
+    values = [value for name, value in headers if name.lower() == b"content-encoding"]
+    words = re.split(r"[,\s]+", b",".join(values).decode("latin-1").lower())
+    return tuple(word for word in words if word and word != "identity")
+
+
+def decode_body(body: bytes, headers: Headers) -> bytes | None:
+    """
+    ``body`` without its content codings, or None when they cannot be undone.
+
+    A body that was cut gives what can be read of it.
+    """
+    for coding in reversed(content_codings(headers)):
+        decoder = _DECODERS.get(coding)
+        if decoder is None:
+            return None
+        try:
+            body = decoder(body) if body else body
+        except (_UndecodableError, zlib.error, zstandard.ZstdError, _BROTLI.error):
+            return None
+    return body
+
+
+def gunzip(data: bytes) -> bytes | None:
+    """The content of a gzip stream, or None when ``data`` is not one."""
+    try:
+        return _gzip(data)
+    except (_UndecodableError, zlib.error):
+        return None
+
+
+def _inflate(data: bytes, window_bits: int) -> bytes:
+    out = []
+    left_bytes = DECODED_MAX_BYTES
+    while data:  # a gzip body may be several members, one after another
+        decoder = zlib.decompressobj(window_bits)
+        part = decoder.decompress(data, left_bytes)
+        left_bytes -= len(part)
+        out.append(part)
+        if left_bytes <= 0:
+            raise _UndecodableError
+        if not decoder.eof or window_bits < 0 or not decoder.unused_data.startswith(b"\x1f\x8b"):
+            break
+        data = decoder.unused_data
+    return b"".join(out)
+
+
+def _gzip(data: bytes) -> bytes:
+    return _inflate(data, 16 + zlib.MAX_WBITS)
+
+
+def _deflate(data: bytes) -> bytes:
+    try:
+        return _inflate(data, zlib.MAX_WBITS)
+    except zlib.error:
+        return _inflate(data, -zlib.MAX_WBITS)  # some senders leave the zlib wrapper out
+
+
+def _brotli(data: bytes) -> bytes:
+    decoder = _BROTLI.Decompressor()
+    out, size_bytes = [], 0
+    for start in range(0, len(data), _BROTLI_STEP_BYTES):
+        part = decoder.process(data[start : start + _BROTLI_STEP_BYTES])
+        size_bytes += len(part)
+        if size_bytes > DECODED_MAX_BYTES:
+            raise _UndecodableError
+        out.append(part)
+    return b"".join(out)
+
+
+def _zstd(data: bytes) -> bytes:
+    out, size_bytes = [], 0
+    decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX_BYTES)
+    with decoder.stream_reader(data, read_across_frames=True) as reader:
+        while part := reader.read(256 * KIB):
+            size_bytes += len(part)
+            if size_bytes > DECODED_MAX_BYTES:
+                raise _UndecodableError
+            out.append(part)
+    return b"".join(out)
+
+
+_DECODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "br": _brotli,
+    "zstd": _zstd,
+}

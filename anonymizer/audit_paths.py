@@ -1,0 +1,74 @@
+"""Say where a leak is, and what it looks like, without saying what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_SHAPE_MAX = 40
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
+
+
+def masked_shape(value: bytes) -> str:
+    """
+    Letters as ``a`` and ``A``, digits as ``9``, other ASCII signs kept: ``Aaaa.aaa@aaaa.aaa``.
+
+    At most 40 characters, with the size in bytes after them where more was cut off.
+    """
+    text = value.decode("utf-8", "replace")
+    shape = "".join(_masked(character) for character in text[:_SHAPE_MAX])
+    return shape if len(text) <= _SHAPE_MAX else f"{shape}... ({len(value)} bytes)"
+
+
+def _masked(character: str) -> str:
+    if character.isdigit():
+        return "9"
+    if character.isalpha():
+        return "A" if character.isupper() else "a"
+    return character if character.isascii() and character.isprintable() else "?"
+
+
+def json_path(data: bytes, offset: int, holds_original: Callable[[bytes], bool]) -> str:
+    """
+    The path of the leaf or key at ``offset`` of a JSON document: ``$.user.emails[2]``.
+
+    A key that is no plain identifier, or that holds an original, is given by its shape. The
+    result is empty when ``data`` is not JSON as far as ``offset``.
+    """
+    if data.lstrip()[:1] not in {b"{", b"["}:
+        return ""
+    stack: list[bytes | int] = []  # a key, or a place in a list
+    key_next = False
+    for match in _TOKEN.finditer(data):
+        token = match[0]
+        if token in {b"{", b"["}:
+            stack.append(b"" if token == b"{" else 0)
+            key_next = token == b"{"
+        elif not stack:
+            return ""
+        elif token in {b"}", b"]"}:
+            stack.pop()
+            key_next = False
+        elif token == b",":
+            top = stack[-1]
+            stack[-1] = top + 1 if isinstance(top, int) else b""
+            key_next = not isinstance(top, int)
+        elif token == b":":
+            key_next = False
+        elif key_next:
+            stack[-1] = token[1:-1]
+        if match.end() > offset:
+            return "$" + "".join(_step(step, holds_original) for step in stack)
+    return ""
+
+
+def _step(step: bytes | int, holds_original: Callable[[bytes], bool]) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    if not step:
+        return ""
+    text = step.decode("utf-8", "replace")
+    if _PLAIN_KEY.fullmatch(text) and not holds_original(step):
+        return f".{text}"
+    return f'["{masked_shape(step)}"]'

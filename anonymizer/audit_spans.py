@@ -1,0 +1,334 @@
+"""
+What was replaced: the smallest parts of a value that differ from their counterpart.
+
+Two values are aligned by structure where they have one (JSON leaf by leaf, forms, queries and
+cookies pair by pair, text line by line, base64 by its content) and by words otherwise, so that
+of two URLs with one changed segment only that segment is an original.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from enum import Enum
+from itertools import zip_longest
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from anonymizer.audit_places import Place
+
+MIN_BYTES = 6
+"""A shorter original would turn up by chance; it is counted and not searched (see `worth_searching`)."""
+
+_DEPTH_MAX = 4  # JSON in base64 in a JSON string, and one more
+_WORDS_MAX = 6  # a longer passage is prose: its words alone name nobody
+_MATCH_WORDS_MAX = 1_500  # SequenceMatcher is quadratic
+_WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
+_PIECE = re.compile(rb"[^\s/?#&=;,@:]+")
+_RUN = re.compile(rb"[^\n\r\t;&<>\"{}|]+")
+_ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
+_SALIENT = re.compile(
+    rb"[^\s@\"'<>,;]+@[\w-]+(?:\.[\w-]+)+"  # an e-mail address
+    rb"|\+?\d[\d() .-]{7,20}\d"  # a phone, card or account number
+    rb"|(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[\w-]{12,}"  # a token
+)
+_LETTERS = re.compile(rb"[A-Za-z]+")
+
+COMMON_WORDS = frozenset(
+    b"access account action active address amazonaws another application assets attachment author avatar "
+    b"avatars backend before branch browser bucket button calendar change channel channels checks client "
+    b"comment comments commit commits company config connect contact content contents context council "
+    b"create created custom customer customers dashboard database default delete deploy deployment "
+    b"description detail details development device direct domain download edited engine english "
+    b"enterprise environment errors events example external failed feature filter follow follower "
+    b"followers following footer format function gateway github githubusercontent gitlab global google "
+    b"gravatar groups handler header health history hotmail images import integration internal invoice "
+    b"issues latest library license limited linear localdomain localhost location logout machine manage "
+    b"manager master member members message messages method metrics mobile module monitor network notice "
+    b"notification notifications number object office option options orders organization organizations "
+    b"outlook output package packages parent password payload payment payments people person personal "
+    b"photos picture please policy preview primary private process product production products profile "
+    b"profiles project projects protected provider public publish random received record release "
+    b"releases remote report reports repository request requests resource response result results review "
+    b"reviews router sandbox schedule script search secret secrets secure security server service "
+    b"services session sessions setting settings shared signature simple single source staging standard "
+    b"starred static status storage stream string stripe subject submit subscription subscriptions "
+    b"success support system target template terminal testing ticket tickets tokens tracker trigger "
+    b"update updated upload upstream username version webhook webhooks website widget window worker "
+    b"workflow workflows workspace".split()
+)
+"""Words of the trade. A *part* of an original that is one of them is not searched alone; a whole one is."""
+
+
+class Part(Enum):
+    """What an original is to the value it stood in."""
+
+    VALUE = "value"  # what differs; searched in every encoding
+    WHOLE = "whole"  # the field around it; searched hashed, since a hash covers a whole field
+    SHORT = "short"  # what differs, too short to be searched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """An original, or a field that holds one."""
+
+    part: Part
+    value: bytes = field(repr=False)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with order and duplicate keys kept."""
+
+
+def worth_searching(value: bytes) -> bool:
+    """6 bytes or more, or 5 of at least three character classes (`x7-Kq`): chance will not make those."""
+    if len(value) >= MIN_BYTES:
+        return True
+    classes = {
+        0 if 48 <= byte <= 57 else 1 if 97 <= byte <= 122 else 2 if 65 <= byte <= 90 else 3 for byte in value
+    }
+    return len(value) >= MIN_BYTES - 1 and len(classes) >= 3
+
+
+def place_spans(original: Place, anonymized: Place | None) -> Iterator[Span]:
+    """What ``original`` holds and ``anonymized``, its counterpart (None: left out), does not."""
+    before, after = original.data, anonymized.data if anonymized is not None else b""
+    if before == after or original.derived:
+        return
+    kind, name, _ = original.key
+    if kind.endswith(("header", "trailer")) and name in {b"cookie", b"set-cookie"}:
+        yield from _pairs(before, after, b";", 0)
+    elif kind == "request target":
+        path_before, _, query_before = before.partition(b"?")
+        path_after, _, query_after = after.partition(b"?")
+        yield from _segments(path_before, path_after)
+        yield from _pairs(query_before, query_after, b"&", 0)
+    elif original.content_type.startswith(b"application/x-www-form-urlencoded"):
+        yield from _pairs(before, after, b"&", 0)
+    else:
+        yield from _value(before, after, 0)
+
+
+def _segments(before: bytes, after: bytes) -> Iterator[Span]:
+    segments_before, segments_after = before.split(b"/"), after.split(b"/")
+    if len(segments_before) != len(segments_after):
+        yield from _value(before, after, 0)
+        return
+    for left, right in zip(segments_before, segments_after, strict=True):
+        yield from _value(unquote_to_bytes(left), unquote_to_bytes(right), 0)
+
+
+def _pairs(before: bytes, after: bytes, separator: bytes, depth: int) -> Iterator[Span]:
+    pairs_before, pairs_after = before.split(separator), after.split(separator)
+    if len(pairs_before) != len(pairs_after):
+        yield from _value(before, after, depth)
+        return
+    for left, right in zip(pairs_before, pairs_after, strict=True):
+        if left == right:
+            continue
+        name_left, _, value_left = left.partition(b"=")
+        name_right, _, value_right = right.partition(b"=")
+        plus = separator == b"&"  # a space in forms and queries, itself in cookies
+        yield from _value(_unquote(name_left, plus=plus), _unquote(name_right, plus=plus), depth)
+        yield from _value(_unquote(value_left, plus=plus), _unquote(value_right, plus=plus), depth)
+
+
+def _unquote(text: bytes, *, plus: bool) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" ") if plus else text)
+
+
+def _value(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
+    if before == after or not before:
+        return
+    if depth < _DEPTH_MAX and before.lstrip()[:1] in {b"{", b"["}:
+        left, right = _json(before), _json(after)
+        if left is not None and right is not None:
+            yield from _leaves(left, right, depth)
+            return
+    if b"\n" in before.strip() and before.count(b"\n") == after.count(b"\n"):
+        for left_line, right_line in zip(before.split(b"\n"), after.split(b"\n"), strict=True):
+            yield from _line(left_line, right_line, depth)
+        return
+    yield from _words(before, after, depth)
+
+
+def _line(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
+    if before.startswith(b"data:") and after.startswith(b"data:"):  # server-sent events
+        yield from _value(before[5:].strip(), after[5:].strip(), depth)
+    else:
+        yield from _value(before.rstrip(b"\r"), after.rstrip(b"\r"), depth)
+
+
+def _json(data: bytes) -> Any:
+    """Objects as `_Pairs`, numbers as they are spelled; None when ``data`` is not a JSON document."""
+    try:
+        parsed = json.loads(data, object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, list) else None
+
+
+def _leaves(before: Any, after: Any, depth: int) -> Iterator[Span]:
+    stack = [(before, after)]
+    while stack:
+        left, right = stack.pop()
+        if type(left) is type(right) and left == right:
+            continue
+        if isinstance(left, _Pairs):
+            yield from _objects(left, right, stack, depth)
+        elif isinstance(left, list):
+            rights = right if isinstance(right, list) and not isinstance(right, _Pairs) else []
+            stack.extend((item, other) for item, other in zip_longest(left, rights) if item is not None)
+        else:
+            other = b"" if isinstance(right, list) else _leaf(right)
+            yield from _value(_leaf(left), other, depth + 1)
+
+
+def _objects(left: _Pairs, right: Any, stack: list[tuple[Any, Any]], depth: int) -> Iterator[Span]:
+    if isinstance(right, _Pairs) and len(left) == len(right):
+        for (name, value), (other_name, other_value) in zip(left, right, strict=True):
+            stack.append((value, other_value))
+            if name != other_name:
+                yield from _value(_leaf(name), _leaf(other_name), depth + 1)
+        return
+    others = dict(right) if isinstance(right, _Pairs) else {}
+    stack.extend((value, others.get(name)) for name, value in left)
+
+
+def _leaf(value: Any) -> bytes:
+    if value is None:
+        return b""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
+    if _ESCAPE.search(before):
+        before, after = unquote_to_bytes(before), unquote_to_bytes(after)
+    if depth < _DEPTH_MAX:
+        yield from _decoded(before, after, depth)
+    words = [match.span() for match in _WORD.finditer(before)]
+    texts = [before[start:stop] for start, stop in words]
+    others = _WORD.findall(after)
+    ranges = list(_changed_ranges(texts, others, _WORD.split(before) == _WORD.split(after)))
+    if ranges and len(before) <= 256:
+        yield Span(part=Part.WHOLE, value=before.strip())
+    nothing_left = not words or ranges == [(0, len(words))]
+    if nothing_left and len(words) <= _WORDS_MAX and worth_searching(before.strip()):
+        yield Span(part=Part.VALUE, value=before.strip())
+    entities = [match.span() for match in _SALIENT.finditer(before)] if ranges else []
+    for first, last in ranges:
+        start, stop = words[first][0], words[last - 1][1]
+        entity = next((span for span in entities if span[0] <= start and stop <= span[1]), None)
+        if entity is not None:  # of two phone numbers the last digits may differ alone
+            yield Span(part=Part.VALUE, value=before[slice(*entity)])
+        yield from _run(before, start, stop, inside=entity)
+
+
+def _changed_ranges(words: list[bytes], others: list[bytes], same_shape: bool) -> Iterator[tuple[int, int]]:
+    """Ranges of ``words`` that have no counterpart; the last index is not part of a range."""
+    if same_shape:
+        first = None
+        for index, (word, other) in enumerate(zip(words, others, strict=True)):
+            if word != other and first is None:
+                first = index
+            elif word == other and first is not None:
+                yield first, index
+                first = None
+        if first is not None:
+            yield first, len(words)
+        return
+    head, limit = 0, min(len(words), len(others))
+    while head < limit and words[head] == others[head]:
+        head += 1
+    tail = 0
+    while tail < limit - head and words[-1 - tail] == others[-1 - tail]:
+        tail += 1
+    left, right = words[head : len(words) - tail], others[head : len(others) - tail]
+    if not left:
+        return
+    if not right or max(len(left), len(right)) > _MATCH_WORDS_MAX:
+        yield head, head + len(left)
+        return
+    matcher = SequenceMatcher(None, left, right, autojunk=False)
+    for operation, start, stop, _, _ in matcher.get_opcodes():
+        if operation in {"replace", "delete"}:
+            yield head + start, head + stop
+
+
+def _run(text: bytes, start: int, stop: int, *, inside: tuple[int, int] | None) -> Iterator[Span]:
+    """
+    The spans of one changed stretch of ``text``: itself, and its parts that mean something alone.
+
+    A stretch too short to be searched is searched with what is around it; ``inside`` says that
+    the address or number it is part of has been taken already.
+    """
+    count = len(_WORD.findall(text, start, stop))
+    if count > _WORDS_MAX:
+        yield Span(part=Part.VALUE, value=text[start:stop].strip())
+        for match in _SALIENT.finditer(text, start, stop):
+            yield Span(part=Part.VALUE, value=match[0])
+        return
+    for match in _RUN.finditer(text, start, stop):
+        run = match[0].strip()
+        atom = _atom(text, match.start(), match.end())
+        if worth_searching(run):
+            yield Span(part=Part.VALUE, value=run)
+            yield Span(part=Part.WHOLE, value=atom)
+        elif inside is not None:
+            continue
+        elif worth_searching(atom):
+            yield Span(part=Part.VALUE, value=atom)
+        elif run:
+            yield Span(part=Part.SHORT, value=run)
+        if count > 1:
+            yield from _parts(run)
+
+
+def _atom(text: bytes, start: int, stop: int) -> bytes:
+    """The stretch around ``start:stop`` up to a space, quote, slash or the like: an address, a key."""
+    while start > 0 and not _ATOM_STOP.match(text, start - 1, start):
+        start -= 1
+    end = _ATOM_STOP.search(text, stop)
+    return text[start : end.start() if end else len(text)]
+
+
+def _parts(run: bytes) -> Iterator[Span]:
+    pieces = [piece.strip(b".-_") for piece in _PIECE.findall(run)]
+    words = [word for piece in pieces for word in _WORD.findall(piece)]
+    for part in dict.fromkeys((*pieces, *words)):
+        size_bytes = sum(len(word) for word in _WORD.findall(part))
+        if part != run and size_bytes >= MIN_BYTES + part.isdigit() and part.lower() not in COMMON_WORDS:
+            yield Span(part=Part.VALUE, value=part)
+
+
+def _decoded(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
+    """Spans inside base64 text (Basic credentials, JWT parts, wrapped JSON) that differs."""
+    candidates, others = _BASE64.findall(before), _BASE64.findall(after)
+    paired = others if len(others) == len(candidates) else [b""] * len(candidates)
+    for text, other in zip(candidates, paired, strict=True):
+        if text == other or text in others or _LETTERS.fullmatch(text):
+            continue
+        content = decode_base64_text(text)
+        if content is not None:
+            yield from _value(content, decode_base64_text(other) or b"", depth + 1)
+
+
+def decode_base64_text(text: bytes) -> bytes | None:
+    """The content of base64 (or base64url) ``text`` when it is printable UTF-8, else None."""
+    core = text.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        content = b64decode(core + b"=" * (-len(core) % 4), validate=True)
+        printable = (
+            content.decode("utf-8").replace("\n", "").replace("\t", "").replace("\r", "").isprintable()
+        )
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return content if printable and len(content) >= MIN_BYTES else None
