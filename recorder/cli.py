@@ -77,7 +77,7 @@ def record(
     as_json: bool,
 ) -> None:
     """
-    Record the traffic that passes a proxy into a capture.
+    Record the traffic that crosses a proxy.
 
     One line is printed when connections are accepted. Ctrl-C or SIGTERM ends the recording:
     requests on their way get a few seconds to be answered, and the account of what was seen,
@@ -137,10 +137,11 @@ def record(
 @click.option("--json", "as_json", is_flag=True, help="Print path and fingerprint as JSON.")
 def ca(confdir: Path, export: Path | None, as_json: bool) -> None:
     """
-    Show the certificate that clients must trust so that their TLS traffic can be recorded.
+    Show or export the certificate authority that clients must trust.
 
-    Traffic over plain HTTP needs none of this. Trust it in the client only, for as long as
-    you record: whoever has the key beside it can read what these clients send.
+    Their TLS traffic can be recorded then; plain HTTP needs none of this. Trust it in the
+    client only, for as long as you record: whoever has the key beside it can read what these
+    clients send.
 
     \b
     curl      curl --cacert FILE https://127.0.0.1:8080/
