@@ -1,0 +1,311 @@
+"""
+The demo's steps: record, anonymize, audit, replay, compare, each with the public command.
+
+The steps are functions of a ``Scene``, so that a campaign can replay and compare as often as it
+likes from one recording.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captures.errors import HookreelError
+from captures.reader import CaptureReader
+from hookreel.demo.folder import DemoFolder
+from hookreel.demo.keyring import pair_credentials, write_keyring
+from hookreel.demo.narrator import Narrator
+from hookreel.demo.plan import Action, TrafficPlan, plan_traffic
+from hookreel.demo.processes import Child, Children, Finished, hookreel_command, module_command, shown_command
+from hookreel.demo.target import SLOWER_ENDPOINT, Release
+from hookreel.demo.tenants import Tenant, new_tenants, write_tenants
+from hookreel.demo.traffic import TrafficReport, send_traffic
+from replayer.results import Outcome, read_run
+
+SEED = 20260101
+RECORDED_S = 25.0
+SPEED = "10x"
+REPLAY_ATTEMPTS = 3
+STEPS = 8
+EXIT_INVALID_RUN = 4
+EXIT_SLOWER = 3
+_URL = r"(https?://[\w.:\[\]-]+)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Where the story plays: the folder of its files, a scratch folder, its processes, its voice."""
+
+    folder: DemoFolder
+    scratch: Path
+    children: Children
+    narrator: Narrator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """One valid replay: its run file, how many were sent, the share answered as recorded, attempts."""
+
+    run: Path
+    sent: int
+    as_recorded: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the comparison says: the verdict, the endpoints that came out SLOWER, and its text."""
+
+    verdict: str
+    slower: tuple[str, ...]
+    text: str
+
+    @property
+    def as_planted(self) -> bool:
+        """Whether the planted endpoint, and no other, came out SLOWER."""
+        return self.slower == (SLOWER_ENDPOINT,)
+
+
+def tell(scene: Scene) -> Judgement:
+    """
+    The whole story, about a minute.
+
+    Raises:
+        HookreelError: a step failed, or its result is not what the story needs.
+
+    """
+    staging, replayed = new_tenants(secrets.token_hex), new_tenants(secrets.token_hex)
+    write_tenants(scene.folder.staging_tenants, staging)
+    write_tenants(scene.folder.replay_tenants, replayed)
+    scene.narrator.step("Record: clients talk to the target through the recorder")
+    record_traffic(scene, staging, plan_traffic(seed=SEED, duration_s=RECORDED_S))
+    scene.narrator.step("Anonymize: replace what is personal or secret, consistently")
+    anonymize_capture(scene)
+    scene.narrator.step("Audit: look for originals that survived, in every encoding")
+    audit_capture(scene)
+    scene.narrator.step("Credentials: what the next targets accept instead of the recorded tokens")
+    write_credentials(scene, staging, replayed)
+    reports = []
+    for name, release in (("a1", Release.A), ("a2", Release.A), ("b", Release.B)):
+        scene.narrator.step(f"Replay at {SPEED} against a fresh target, release {release}")
+        reports.append(replay_once(scene, replayed, release, scene.folder.run(name)))
+    scene.narrator.step("Compare: is release B slower, where, and how sure is that")
+    judgement = compare(scene, [report.run for report in reports[:2]], [reports[2].run])
+    save_comparison(scene, reports, judgement)
+    return judgement
+
+
+def start_target(scene: Scene, tenants_file: Path, release: Release) -> tuple[Child, str]:
+    """A fresh target with an empty database, in a process of its own, and its URL."""
+    database = scene.scratch / f"{release}-{secrets.token_hex(4)}.db"
+    arguments = ["--tenants", str(tenants_file), "--database", str(database), "--release", release]
+    command = module_command("hookreel.demo.target", *arguments)
+    scene.narrator.command(shown_command(command))
+    child = scene.children.start(command)
+    return child, child.wait_for(_URL)
+
+
+def record_traffic(scene: Scene, tenants: tuple[Tenant, ...], plan: TrafficPlan) -> TrafficReport:
+    """
+    Record ``plan``, sent through ``hookreel record`` to a target of release A.
+
+    Raises:
+        HookreelError: a call was not answered as it should be, or the recording failed.
+
+    """
+    target, target_url = start_target(scene, scene.folder.staging_tenants, Release.A)
+    command = hookreel_command(
+        "record",
+        *("--mode", f"reverse:{target_url}", "--listen", "127.0.0.1:0"),
+        *("--confdir", str(scene.scratch / "ca"), "-o", str(scene.folder.staging)),
+    )
+    scene.narrator.command(shown_command(command))
+    with scene.narrator.working("starting the recorder"):
+        recorder = scene.children.start(command)
+        url = recorder.wait_for(_URL)
+    with scene.narrator.counting("calls sent", len(plan.calls)) as progress:
+        report = send_traffic(url, tenants, plan, progress)
+    with scene.narrator.working("stopping the recorder"):
+        account = recorder.interrupt()
+        target.interrupt()
+    _demand("record", account)
+    if report.unexpected:
+        raise HookreelError(
+            f"{len(report.unexpected)} of {report.sent} recorded calls went wrong "
+            f"({report.unexpected[0]}); run the demo again on a quieter machine."
+        )
+    scene.narrator.result(f"{report.sent} calls sent, {_statuses(report.statuses)}.")
+    scene.narrator.result(_account(scene.folder.staging))
+    return report
+
+
+def anonymize_capture(scene: Scene) -> None:
+    """Anonymize the recording with a fresh key."""
+    folder = scene.folder
+    command = hookreel_command(
+        "anonymize",
+        *(str(folder.staging), "-o", str(folder.safe), "--report", str(folder.anonymize_report), "--json"),
+    )
+    finished = _run(scene, command, "anonymizing")
+    _demand("anonymize", finished)
+    kinds = _replaced(json.loads(finished.stdout))
+    scene.narrator.result(f"Replaced: {kinds}.")
+
+
+def audit_capture(scene: Scene) -> None:
+    """
+    Audit the anonymized capture against the recording.
+
+    Raises:
+        HookreelError: the audit found a leak or failed.
+
+    """
+    command = hookreel_command("audit", str(scene.folder.staging), str(scene.folder.safe))
+    finished = _run(scene, command, "auditing")
+    _demand("audit", finished)
+    scene.narrator.result(finished.stdout.strip().splitlines()[0])
+
+
+def write_credentials(scene: Scene, staging: tuple[Tenant, ...], replayed: tuple[Tenant, ...]) -> None:
+    """Write the credentials file for the replays."""
+    paired = pair_credentials(scene.folder.staging, scene.folder.safe, staging)
+    write_keyring(scene.folder.credentials, paired, replayed)
+    scene.narrator.result(
+        f"{scene.folder.credentials} maps {', '.join(sorted(paired))} and holds the new signing secrets."
+    )
+
+
+def replay_once(scene: Scene, tenants: tuple[Tenant, ...], release: Release, run: Path) -> ReplayReport:
+    """
+    Replay against a fresh, warmed target of ``release``; an invalid run is repeated and said so.
+
+    Raises:
+        HookreelError: no attempt gave a valid run, or many answers are not those recorded.
+
+    """
+    reasons: list[str] = []
+    for attempt in range(1, REPLAY_ATTEMPTS + 1):
+        finished = _replay_fresh(scene, tenants, release, run)
+        if finished.exit_code != EXIT_INVALID_RUN:
+            _demand("replay", finished)
+            return _replay_report(scene, json.loads(finished.stdout), run, attempt)
+        reasons = json.loads(finished.stdout)["invalid_reasons"]
+        scene.narrator.note(f"Attempt {attempt} gave an INVALID run: {' '.join(reasons)}")
+        run.unlink(missing_ok=True)
+    raise HookreelError(
+        f"{REPLAY_ATTEMPTS} replays in a row were INVALID ({' '.join(reasons)}); "
+        "run the demo again on a quieter machine."
+    )
+
+
+def compare(scene: Scene, baseline: Sequence[Path], candidate: Sequence[Path]) -> Judgement:
+    """
+    Compare runs with ``hookreel diff``.
+
+    Raises:
+        HookreelError: the comparison failed or was refused.
+
+    """
+    command = _diff_command(baseline, candidate, "json")
+    finished = scene.children.run(command)
+    _demand_diff(finished)
+    content = json.loads(finished.stdout)
+    slower = tuple(entry["endpoint"] for entry in content["endpoints"] if entry["verdict"] == "SLOWER")
+    return Judgement(verdict=content["verdict"], slower=slower, text=finished.stdout)
+
+
+def save_comparison(scene: Scene, reports: Sequence[ReplayReport], judgement: Judgement) -> None:
+    """Write the comparison as JSON, Markdown and text into the demo's folder."""
+    scene.folder.diff("json").write_text(judgement.text, "utf-8")
+    *baseline, candidate = [report.run for report in reports]
+    for form, suffix in (("markdown", "md"), ("text", "txt")):
+        command = _diff_command(baseline, [candidate], form)
+        finished = _run(scene, command, "comparing")
+        _demand_diff(finished)
+        scene.folder.diff(suffix).write_text(finished.stdout, "utf-8")
+    scene.narrator.result(
+        f"{judgement.verdict}: {', '.join(judgement.slower) or 'no endpoint'} came out SLOWER."
+    )
+
+
+def warm_target(url: str, tenants: tuple[Tenant, ...]) -> None:
+    """A second of calls to every kind of endpoint, so that no replay pays for a first time."""
+    plan = plan_traffic(seed=SEED + 1, duration_s=4.0, rate_rps=40)
+    calls = [replace(call, at_s=call.at_s / 5) for call in plan.calls if call.action is not Action.LOGS]
+    send_traffic(url, tenants, replace(plan, calls=tuple(calls)), lambda _begun: None)
+
+
+def _replay_fresh(scene: Scene, tenants: tuple[Tenant, ...], release: Release, run: Path) -> Finished:
+    target, url = start_target(scene, scene.folder.replay_tenants, release)
+    with scene.narrator.working("warming the target"):
+        warm_target(url, tenants)
+    command = hookreel_command(
+        *("replay", str(scene.folder.safe), "--target", url, "--speed", SPEED),
+        *("--credentials", str(scene.folder.credentials), "-o", str(run), "--json"),
+    )
+    finished = _run(scene, command, "replaying")
+    target.interrupt()
+    return finished
+
+
+def _replay_report(scene: Scene, said: dict[str, Any], path: Path, attempt: int) -> ReplayReport:
+    rows = read_run(path).rows
+    answered = rows.outcome == Outcome.COMPLETED
+    share = float(np.mean(answered & (rows.status == rows.recorded_status))) if len(rows) else 0.0
+    lag_us, response_ms = said["send_lag_ns"]["p99"] / 1e3, said["response_time_ns"]["p50"] / 1e6
+    scene.narrator.result(
+        f"{said['sent']} sent in {said['duration_ns'] / 1e9:.2f} s, {share:.1%} answered with the recorded "
+        f"status; response time p50 {response_ms:.1f} ms, send lag p99 {lag_us:.0f} us."
+    )
+    if share < 0.95:
+        raise HookreelError(
+            f"Only {share:.1%} of {path} was answered with the recorded status; run the demo again."
+        )
+    return ReplayReport(run=path, sent=said["sent"], as_recorded=share, attempts=attempt)
+
+
+def _diff_command(baseline: Sequence[Path], candidate: Sequence[Path], form: str) -> tuple[str, ...]:
+    return hookreel_command(
+        *("diff", "--baseline", *map(str, baseline), "--candidate", *map(str, candidate), "--format", form)
+    )
+
+
+def _run(scene: Scene, command: tuple[str, ...], doing: str) -> Finished:
+    scene.narrator.command(shown_command(command))
+    with scene.narrator.working(doing):
+        return scene.children.run(command)
+
+
+def _demand(name: str, finished: Finished) -> None:
+    if finished.exit_code != 0:
+        said = (finished.stderr.strip() or finished.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise HookreelError(f"hookreel {name} ended with exit code {finished.exit_code}: {said}")
+
+
+def _demand_diff(finished: Finished) -> None:
+    if finished.exit_code != EXIT_SLOWER:
+        _demand("diff", finished)
+
+
+def _statuses(statuses: dict[int, int]) -> str:
+    return ", ".join(f"{count} answered {status}" for status, count in statuses.items())
+
+
+def _account(capture: Path) -> str:
+    with CaptureReader.open(capture) as reader:
+        counters = reader.counters
+    return (
+        f"Account of the recording: {counters.seen} exchanges seen, {counters.written} written, "
+        f"{counters.dropped} dropped, {counters.in_flight} in flight at the end."
+    )
+
+
+def _replaced(said: dict[str, Any]) -> str:
+    kinds = said.get("kinds", {})
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "nothing"
