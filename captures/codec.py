@@ -33,7 +33,7 @@ _BAD_ROW = "A row is damaged; run hookreel verify FILE --salvage OUT to keep wha
 _ROW_ERRORS = (
     ValueError,
     TypeError,
-    KeyError,
+    LookupError,
     OverflowError,
     RecursionError,
     msgpack.exceptions.UnpackException,

@@ -77,8 +77,9 @@ def find_credentials(headers: Headers) -> Iterator[Credential]:
 
 def _authorization(index: int, value: bytes) -> Iterator[Credential]:
     match = _AUTHORIZATION.fullmatch(value)
-    if match is None:
-        start, stop, kind = 0, len(value), CredentialKind.BEARER
+    if match is None:  # a bare value without a scheme
+        start, stop = len(value) - len(value.lstrip()), len(value.rstrip())
+        kind = CredentialKind.BEARER
     else:
         start, stop = match.span(2)
         kind = CredentialKind.BASIC if match[1].lower() == b"basic" else CredentialKind.BEARER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from array import array
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
@@ -117,6 +118,8 @@ class CaptureReader:
                 f"{path} cannot be read ({error.strerror}); give a capture that exists."
             ) from None
         try:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise UsageError(f"{path} is a folder; give a capture.")  # noqa: TRY301  # closes below
             return cls(descriptor, path, salvage=salvage)
         except BaseException:
             os.close(descriptor)

@@ -25,7 +25,7 @@ CAPTURE_FILE = click.Path(path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every number in base units.")
 def info(capture: Path, as_json: bool) -> None:
     """
-    Show what a capture holds: traffic, endpoints, credentials, what is missing.
+    Show what a capture holds and what is missing.
 
     Credentials are shown as fingerprints, the names that a credentials file for `hookreel replay` uses.
 
@@ -101,7 +101,9 @@ def cat(
     show_secrets: bool,
 ) -> None:
     """
-    Print the exchanges of a capture in send order, with their messages.
+    Print the exchanges of a capture in send order.
+
+    Messages of streams (WebSocket, SSE) stand below their exchange.
 
     \b
     hookreel cat staging.reel --from 10s --to 12s --bodies
@@ -144,7 +146,9 @@ def _note(problems: tuple[str, ...]) -> None:
 @click.option("--salvage", type=CAPTURE_FILE, metavar="OUT", help="Write all that is whole to a new capture.")
 def verify(capture: Path, as_json: bool, salvage: Path | None) -> None:
     """
-    Check every block and row of a capture; exit 3 when something is damaged or missing.
+    Check every block and row of a capture.
+
+    Exit code 3 says that something is damaged or missing.
 
     \b
     hookreel verify staging.reel

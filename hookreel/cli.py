@@ -12,18 +12,19 @@ import click
 from captures.errors import HookreelError
 from hookreel import __version__
 
-# Where each command lives. Loading is lazy: ``hookreel info`` does not wait for mitmproxy.
+# Where each command lives and its first sentence. Loading is lazy, so that ``hookreel info`` or
+# ``--help`` does not wait for mitmproxy; a test compares the sentences with the commands' own.
 COMMANDS = {
-    "record": "recorder.cli:record",
-    "ca": "recorder.cli:ca",
-    "info": "hookreel.captures_cli:info",
-    "cat": "hookreel.captures_cli:cat",
-    "verify": "hookreel.captures_cli:verify",
-    "anonymize": "anonymizer.cli:anonymize",
-    "audit": "anonymizer.audit_cli:audit",
-    "replay": "replayer.cli:replay",
-    "diff": "replayer.review.cli:diff",
-    "demo": "hookreel.demo.cli:demo",
+    "record": ("recorder.cli:record", "Record the traffic that crosses a proxy."),
+    "ca": ("recorder.cli:ca", "Show or export the certificate authority that clients must trust."),
+    "info": ("hookreel.captures_cli:info", "Show what a capture holds and what is missing."),
+    "cat": ("hookreel.captures_cli:cat", "Print the exchanges of a capture in send order."),
+    "verify": ("hookreel.captures_cli:verify", "Check every block and row of a capture."),
+    "anonymize": ("anonymizer.cli:anonymize", "Replace what is sensitive with consistent synthetic data."),
+    "audit": ("anonymizer.audit_cli:audit", "Search an anonymized capture for surviving originals."),
+    "replay": ("replayer.cli:replay", "Send a capture again with exact timing."),
+    "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
+    "demo": ("hookreel.demo.cli:demo", "Show the whole story in about a minute."),
 }
 
 EXIT_FAILURE = 1
@@ -42,17 +43,18 @@ class FrontDoor(click.Group):
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None
-        module, attribute = place.split(":")
+        module, attribute = place[0].split(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands with their first sentence, whole."""
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            rows.append((name, command.get_short_help_str(limit=100) if command else ""))
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List commands with their first sentence, whole, without loading them."""
+        rows = [(name, sentence) for name, (_, sentence) in COMMANDS.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

@@ -1,0 +1,149 @@
+"""Writing: private files, one writer, bounded blocks, a full disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from captures.errors import HookreelError, UsageError, WriteError
+from captures.frames import MAX_BLOCK_BYTES
+from captures.model import Counters
+from captures.reader import CaptureReader
+from captures.units import MIB, NS_PER_S
+from captures.writer import BLOCK_BYTES, CaptureWriter, new_header
+
+HEADER = new_header(source="test", started_wall_ns=1)
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """A capture can be read by its owner only, whatever the umask says."""
+    old = os.umask(0)
+    try:
+        CaptureWriter.create(tmp_path / "a.reel", HEADER).close()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a.reel").stat().st_mode) == 0o600
+
+
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
+    """Creating over a file is a usage error that leaves it alone."""
+    path = tmp_path / "a.reel"
+    path.write_bytes(b"precious")
+    with pytest.raises(UsageError, match="exists already"):
+        CaptureWriter.create(path, HEADER)
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
+    """The message says what to do."""
+    with pytest.raises(UsageError, match="create it first"):
+        CaptureWriter.create(tmp_path / "no" / "a.reel", HEADER)
+
+
+def test_an_old_block_is_written_when_it_is_looked_at(tmp_path: Path, make_exchange) -> None:
+    """With a look each quarter second nothing waits a whole second to be safe."""
+    now_ns = 0
+    path = tmp_path / "a.reel"
+    writer = CaptureWriter.create(path, HEADER, clock_ns=lambda: now_ns)
+    writer.write(make_exchange())
+    for now_ns in range(0, NS_PER_S, NS_PER_S // 4):  # noqa: B007  # the clock reads it
+        writer.flush_if_due()
+    with CaptureReader.open(path) as reader:
+        assert len(reader) == 1
+        assert not reader.complete
+        assert "still being written" in reader.problems[0]
+    writer.close()
+
+
+def test_a_block_holds_at_most_a_mebibyte(tmp_path: Path, make_exchange) -> None:
+    """What a kill may cost is bounded in bytes as well as in time."""
+    writer = CaptureWriter.create(tmp_path / "a.reel", HEADER, clock_ns=lambda: 0)
+    for seq in range(100):
+        writer.write(make_exchange(seq, seq, body=os.urandom(100_000)))
+        with CaptureReader.open(tmp_path / "a.reel") as reader:
+            assert (seq + 1 - len(reader)) * 100_000 <= BLOCK_BYTES
+    writer.close()
+
+
+def test_a_body_larger_than_a_block_stands_alone(tmp_path: Path, make_exchange) -> None:
+    """Big bodies are kept whole."""
+    body = os.urandom(3 * MIB)
+    with CaptureWriter.create(tmp_path / "a.reel", HEADER) as writer:
+        writer.write(make_exchange(0, 0))
+        writer.write(make_exchange(1, 1, body=body))
+    with CaptureReader.open(tmp_path / "a.reel") as reader:
+        assert [len(exchange.request.body) for exchange in reader.exchanges()] == [11, 3 * MIB]
+
+
+def test_an_exchange_beyond_the_format_is_refused_and_the_rest_goes_on(tmp_path: Path, make_exchange) -> None:
+    """One monstrous body does not end the capture."""
+    with CaptureWriter.create(tmp_path / "a.reel", HEADER) as writer:
+        with pytest.raises(HookreelError, match="--max-body"):
+            writer.write(make_exchange(0, 0, body=bytes(MAX_BLOCK_BYTES)))
+        writer.write(make_exchange(1, 1))
+    with CaptureReader.open(tmp_path / "a.reel") as reader:
+        assert [exchange.seq for exchange in reader.exchanges()] == [1]
+
+
+def test_without_a_count_the_account_is_what_was_written(tmp_path: Path, make_exchange) -> None:
+    """Truncated bodies are counted by the writer itself."""
+    cut = make_exchange(1, 1)
+    with CaptureWriter.create(tmp_path / "a.reel", HEADER) as writer:
+        writer.write(make_exchange(0, 0))
+        writer.write(replace(cut, request=replace(cut.request, truncated_bytes=5)))
+    with CaptureReader.open(tmp_path / "a.reel") as reader:
+        assert reader.counters == Counters(seen=2, written=2, truncated=1)
+
+
+def test_a_full_disk_leaves_a_file_that_opens(tmp_path: Path, make_exchange) -> None:
+    """When a write fails the file ends with its last whole block, and the writer says so."""
+    path = tmp_path / "a.reel"
+    limit = 200_000
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    writer = CaptureWriter.create(path, HEADER)
+    taken, message = 0, ""
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
+        while writer.exchanges_flushed == taken:
+            try:
+                writer.write(make_exchange(taken, taken, body=os.urandom(10_000)))
+                writer.flush()
+            except WriteError as error:
+                message = str(error)
+                break
+            taken += 1
+        assert "cannot be written" in message
+        assert "free space" in message
+        with pytest.raises(WriteError):
+            writer.write(make_exchange(999, 999))
+        writer.count(Counters(seen=taken + 1, written=writer.exchanges_flushed, dropped=1))
+        writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, ignored)
+    with CaptureReader.open(path) as reader:
+        assert len(reader) == writer.exchanges_flushed == taken
+        assert reader.counters.dropped == 1
+        assert "was not closed" in reader.problems[0]
+
+
+def test_a_second_writer_cannot_have_the_file(tmp_path: Path) -> None:
+    """The lock shows readers in other processes that the file is being written."""
+    path = tmp_path / "a.reel"
+    writer = CaptureWriter.create(path, HEADER)
+    code = (
+        "import sys; from pathlib import Path; from captures.reader import CaptureReader\n"
+        "print(CaptureReader.open(Path(sys.argv[1])).problems[0])"
+    )
+    result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert "still being written" in result.stdout
+    writer.close()
