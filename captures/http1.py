@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TypeAlias
 
 from captures.model import Headers
 
@@ -107,6 +108,9 @@ def header_tokens(headers: Headers, lower_name: bytes) -> list[bytes]:
     return [token for part in joined.split(b",") if (token := part.strip())]
 
 
+_Parts: TypeAlias = tuple[bytes, Headers, bytes, Headers]  # first line, headers, body, trailers
+
+
 class _Stage(Enum):
     HEAD = auto()
     LENGTH = auto()
@@ -138,16 +142,16 @@ class _Framer:
         """Body bytes by Content-Length, -1 for chunks, None for a body that ends with the stream."""
         raise NotImplementedError
 
-    def _messages(self, data: bytes) -> Iterator[tuple[bytes, Headers, bytes, Headers]]:
+    def _messages(self, data: bytes) -> Iterator[_Parts]:
         self._buffer += data
         while True:
             done = self._step()
             if done is None:
                 return
-            if done is not False:
+            if not isinstance(done, bool):
                 yield done
 
-    def _step(self) -> tuple[bytes, Headers, bytes, Headers] | bool | None:
+    def _step(self) -> _Parts | bool | None:
         """One stage further: a whole message, False for "go on", None for "more bytes"."""
         if self._stage is _Stage.HEAD:
             return self._head()
@@ -165,7 +169,7 @@ class _Framer:
         self._take_body(len(self._buffer))
         return None
 
-    def _head(self) -> tuple[bytes, Headers, bytes, Headers] | bool | None:
+    def _head(self) -> _Parts | bool | None:
         while self._buffer[:2] == b"\r\n":  # RFC 9112 section 2.2: empty lines before a message
             del self._buffer[:2]
             self._searched = 0
@@ -214,7 +218,7 @@ class _Framer:
         self._stage = _Stage.CHUNK_LINE
         return False
 
-    def _trailers(self) -> tuple[bytes, Headers, bytes, Headers] | None:
+    def _trailers(self) -> _Parts | None:
         if self._buffer[:2] == b"\r\n":
             del self._buffer[:2]
             return self._whole(())
@@ -238,12 +242,12 @@ class _Framer:
             self._body_bytes += size_bytes
             del self._buffer[:size_bytes]
 
-    def _whole(self, trailers: Headers) -> tuple[bytes, Headers, bytes, Headers]:
+    def _whole(self, trailers: Headers) -> _Parts:
         body = b"".join(self._body)
         self._body, self._body_bytes, self._stage = [], 0, _Stage.HEAD
         return self._first_line, self._headers, body, trailers
 
-    def _finish(self) -> Iterator[tuple[bytes, Headers, bytes, Headers]]:
+    def _finish(self) -> Iterator[_Parts]:
         if self._stage is _Stage.UNTIL_CLOSE:
             yield self._whole(())
         elif not self.idle:
@@ -281,7 +285,7 @@ class RequestParser(_Framer):
         return 0 if length is None else length
 
     @staticmethod
-    def _request(parts: tuple[bytes, Headers, bytes, Headers]) -> ParsedRequest:
+    def _request(parts: _Parts) -> ParsedRequest:
         first_line, headers, body, trailers = parts
         method, target, version = first_line.split(b" ")
         return ParsedRequest(
@@ -339,7 +343,7 @@ class ResponseParser(_Framer):
         return _declared_length(headers)
 
     @staticmethod
-    def _response(parts: tuple[bytes, Headers, bytes, Headers]) -> ParsedResponse:
+    def _response(parts: _Parts) -> ParsedResponse:
         first_line, headers, body, trailers = parts
         version, status, *reason = first_line.split(b" ", 2)
         return ParsedResponse(

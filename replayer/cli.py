@@ -1,0 +1,232 @@
+"""``hookreel replay``: send a capture to a target again, on schedule."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from tabulate import tabulate
+
+from captures.errors import UsageError
+from captures.reader import CaptureReader
+from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_multiplier
+from replayer.credentials import build_keyring
+from replayer.engine import Progress
+from replayer.replay import Rehearsal, ReplayOptions, rehearse
+from replayer.replay import replay as run_replay
+from replayer.results import Limits, write_run
+from replayer.summary import as_json, as_text, summarise
+from replayer.targets import Target, parse_target
+from replayer.tls import client_context
+
+_INVALID_RUN = 4
+
+
+@click.command(short_help="Send a capture to a target again, with its timing.")
+@click.argument("capture", metavar="IN", type=click.Path(path_type=Path))
+@click.option("--target", required=True, metavar="URL", help="Where to send to; there is no default.")
+@click.option("--speed", default="1x", show_default=True, metavar="N", help="Time compression: 10x, 1.5x.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the run here.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print the results as JSON.")
+@click.option("--dry-run", is_flag=True, help="List what would go where, and send nothing.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file, mode 0600: target values for recorded credentials, and signing secrets.",
+)
+@click.option(
+    "--secret", multiple=True, metavar="SCHEME=VALUE", help="A signing secret; fit for tests only. Repeats."
+)
+@click.option(
+    "--timeout", default="30s", show_default=True, help="Give up waiting for a response after this."
+)
+@click.option("--allow-host", multiple=True, metavar="HOST", help="Permit this target that is not private.")
+@click.option(
+    "--resolve", multiple=True, metavar="HOST:PORT:ADDRESS", help="Use this address for a host. Repeats."
+)
+@click.option(
+    "--host-header",
+    type=click.Choice(["target", "recorded"]),
+    default="target",
+    show_default=True,
+    help="Whose name the Host header carries.",
+)
+@click.option(
+    "--sni",
+    type=click.Choice(["target", "recorded"]),
+    default="target",
+    show_default=True,
+    help="Whose name TLS asks for and verifies.",
+)
+@click.option("--cacert", type=click.Path(path_type=Path), metavar="FILE", help="Trust these authorities.")
+@click.option("--cert", type=click.Path(path_type=Path), metavar="FILE", help="TLS client certificate.")
+@click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Its key, if in another file.")
+@click.option("--insecure", is_flag=True, help="Do not verify the target's certificate.")
+@click.option("--lag-p99", metavar="TIME", help="Send lag p99 above which a run is invalid.  [default: 1ms]")
+@click.option("--lag-max", metavar="TIME", help="Send lag above which a run is invalid.  [default: 250ms]")
+@click.option("--rate-error", metavar="SHARE", help="Rate error in any second likewise.  [default: 5%]")
+@click.pass_context
+def replay(
+    context: click.Context,
+    *,
+    capture: Path,
+    target: str,
+    speed: str,
+    output: Path | None,
+    json_wanted: bool,
+    dry_run: bool,
+    credentials: Path | None,
+    secret: Sequence[str],
+    timeout: str,
+    allow_host: Sequence[str],
+    resolve: Sequence[str],
+    host_header: str,
+    sni: str,
+    cacert: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    insecure: bool,
+    lag_p99: str | None,
+    lag_max: str | None,
+    rate_error: str | None,
+) -> None:
+    """
+    Send the exchanges of the capture IN to a target, when they are due.
+
+    Each exchange is due at its recorded time divided by the speed, whatever the target does;
+    response time counts from then on. A run that did not keep the schedule is INVALID (exit 4).
+
+    Signing secrets may also stand in HOOKREEL_SECRET_GITHUB, HOOKREEL_SECRET_STRIPE,
+    HOOKREEL_SECRET_SLACK and HOOKREEL_SECRET_STANDARD_WEBHOOKS.
+
+    \b
+    Example:
+      hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
+    """
+    where = parse_target(target, allowed_hosts=allow_host, resolve=resolve)
+    options = ReplayOptions(
+        target=where,
+        multiplier=parse_multiplier(speed),
+        tls=client_context(ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
+        if where.tls
+        else None,
+        timeout_ns=_positive_ns(timeout),
+        keyring=build_keyring(file=credentials, secrets=secret, environment=os.environ),
+        limits=_limits(lag_p99, lag_max, rate_error),
+        recorded_host=host_header == "recorded",
+        recorded_sni=sni == "recorded",
+    )
+    if not where.tls and (cacert or cert or key or insecure):
+        raise UsageError("TLS options need an https target; write --target https://... or leave them out.")
+    if output is not None:
+        _check_output(output)
+    with CaptureReader.open(capture) as reader:
+        if dry_run:
+            _print_rehearsal(rehearse(reader, options), where, json_wanted)
+            return
+        replayed = run_replay(reader, options, _progress_line())
+    run, summary = replayed.run, summarise(replayed.run)
+    if json_wanted:
+        click.echo(json.dumps(as_json(run, summary, replayed.spare_connections), indent=2))
+    else:
+        click.echo(as_text(run, summary))
+    if output is not None:
+        write_run(output, run)
+    if not run.valid:
+        context.exit(_INVALID_RUN)
+
+
+def _limits(lag_p99: str | None, lag_max: str | None, rate_error: str | None) -> Limits:
+    """
+    The gates, with what the options say.
+
+    A named lag p99 is meant as it is said, so it has no share of the service time beside it.
+    """
+    usual = Limits()
+    return Limits(
+        lag_p99_ns=parse_duration_ns(lag_p99) if lag_p99 else usual.lag_p99_ns,
+        lag_p99_share_of_service_p50=0.0 if lag_p99 else usual.lag_p99_share_of_service_p50,
+        lag_max_ns=parse_duration_ns(lag_max) if lag_max else usual.lag_max_ns,
+        rate_error=_share(rate_error) if rate_error else usual.rate_error,
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{text!r} is not a share; write it like 5% or 0.05.")
+    return share
+
+
+def _positive_ns(text: str) -> int:
+    duration_ns = parse_duration_ns(text)
+    if not duration_ns:
+        raise UsageError("A timeout of 0 would give every exchange up; write it like 30s.")
+    return duration_ns
+
+
+def _check_output(output: Path) -> None:
+    """What would make the run unwritable is found before it is run."""
+    if output.exists():
+        raise UsageError(f"{output} exists already; name another file or remove it first.")
+    if not output.parent.is_dir():
+        raise UsageError(f"The folder of {output} does not exist; create it first.")
+    if not os.access(output.parent, os.W_OK):
+        raise UsageError(f"The folder of {output} cannot be written to; choose another place.")
+
+
+def _progress_line() -> Callable[[Progress], None] | None:
+    """A line on the terminal that is written over once a second; None when stderr is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        return None
+
+    def show(progress: Progress) -> None:
+        text = (
+            f"{progress.sent}/{progress.total} sent after {progress.now_ns / NS_PER_S:.0f} s, "
+            f"{progress.waiting} waiting for a response"
+        )
+        console.print(text.ljust(console.width - 1)[: console.width - 1], end="\r", markup=False)
+
+    return show
+
+
+def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) -> None:
+    schedule, tally = rehearsal.schedule, rehearsal.tally
+    totals = {
+        "target": target.url,
+        "addresses": list(target.addresses),
+        "exchanges": len(schedule),
+        "connections": rehearsal.connections,
+        "duration_ns": schedule.duration_ns,
+        "offered_rps": schedule.offered_rps,
+        "credentials_mapped": len(tally.mapped),
+        "credentials_unmapped": len(tally.unmapped),
+        "signed": dict(tally.signed),
+        "unsigned": dict(tally.unsigned),
+        "endpoints": rehearsal.exchanges,
+        "notes": list(rehearsal.notes),
+    }
+    if json_wanted:
+        click.echo(json.dumps(totals, indent=2))
+        return
+    click.echo(
+        f"Would send {len(schedule)} exchanges on {rehearsal.connections} connections to {target.url} "
+        f"({', '.join(target.addresses)}) in {format_duration(schedule.duration_ns)}, "
+        f"{schedule.offered_rps:.1f} requests/s. Nothing was sent."
+    )
+    click.echo(
+        f"Credentials: {len(tally.mapped)} mapped, {len(tally.unmapped)} sent as recorded. "
+        f"Signatures: {tally.signed.total()} made anew, {tally.unsigned.total()} without a secret.\n"
+    )
+    click.echo(tabulate(list(rehearsal.exchanges.items()), headers=["endpoint", "exchanges"]))
+    for note in rehearsal.notes:
+        click.echo(f"Note: {note}")

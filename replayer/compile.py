@@ -1,0 +1,215 @@
+"""
+Exchanges into wire bytes, before they are sent: windows of one buffer each.
+
+A window holds the requests of consecutive schedule rows, ready to be written to a socket.
+Only signatures over the time of sending are left open; they are finished just before due.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import IntFlag
+
+from captures.errors import CaptureError
+from captures.http1 import render_request
+from captures.model import Exchange, Failure, Request, SignatureScheme, SigningRecipe
+from captures.signatures import recognise, sign
+from replayer.credentials import Keyring
+from replayer.pace import scale_ns
+from replayer.rewrite import Rewriter
+from replayer.schedule import Schedule
+
+WINDOW_BYTES = 8 * 1024 * 1024
+_ROW_BYTES = 200  # what a row takes beside its wire bytes, roughly
+
+
+class Trait(IntFlag):
+    """What the sender must know of a request beside its bytes."""
+
+    HEAD = 1  # its response has no body
+    STREAM = 2  # its response goes on until it is closed
+    TIMED_SIGNATURE = 4  # signed for the moment of sending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsignedRequest:
+    """A request whose signature covers the time at which it is sent."""
+
+    request: Request
+    recipe: SigningRecipe
+    secret: bytes = field(repr=False)
+
+    def wire(self, now_s: int) -> bytes:
+        """The request's bytes, signed for Unix time ``now_s``."""
+        return _render(_signed(self.request, self.recipe, self.secret, now_s))
+
+
+@dataclass(slots=True, kw_only=True)
+class Window:
+    """
+    The wire bytes of schedule rows ``first`` to ``first + len(traits)``.
+
+    Row ``first + i`` is ``buffer[bounds[i] : bounds[i + 1]]``; ``unsigned`` holds those that are
+    not in the buffer yet. ``stream_ns`` says how long a stream stays open after sending, None
+    until the end of the run. ``server_names`` (for SNI) is empty unless it was asked for.
+    """
+
+    first: int
+    buffer: bytes
+    bounds: array[int]
+    traits: bytes
+    unsigned: dict[int, UnsignedRequest]
+    stream_ns: dict[int, int | None]
+    server_names: tuple[str, ...]
+
+    @property
+    def stop(self) -> int:
+        """One past the last row."""
+        return self.first + len(self.traits)
+
+
+class Compiler:
+    """Makes windows out of a schedule and the exchanges of its capture, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        endpoints: tuple[str, ...],
+        rewriter: Rewriter,
+        keyring: Keyring,
+        server_names: bool = False,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
+        self._schedule = schedule
+        self._endpoints = endpoints
+        self._rewriter = rewriter
+        self._keyring = keyring
+        self._with_server_names = server_names
+        self._window_bytes = window_bytes
+
+    def windows(self, exchanges: Iterable[Exchange]) -> Iterator[Window]:
+        """
+        The windows in order; together they hold each row of the schedule once.
+
+        Raises:
+            CaptureError: the exchanges are not those of the schedule.
+            UsageError: a signing secret does not fit its scheme.
+
+        """
+        draft = _Draft(first=0)
+        row = 0
+        sequence, endpoint = memoryview(self._schedule.seq), memoryview(self._schedule.endpoint)
+        for exchange in exchanges:
+            if row == len(self._schedule):
+                break
+            if exchange.seq != sequence[row]:
+                continue  # left out of the schedule
+            self._add(draft, row, exchange, self._endpoints[endpoint[row]])
+            row += 1
+            if draft.size_bytes >= self._window_bytes:
+                yield draft.window()
+                draft = _Draft(first=row)
+        if row < len(self._schedule):
+            raise CaptureError("The capture does not hold all exchanges of its index; verify it.")
+        if draft.traits:
+            yield draft.window()
+
+    def _add(self, draft: _Draft, row: int, exchange: Exchange, label: str) -> None:
+        request = self._rewriter(exchange.request)
+        trait = Trait.HEAD if request.method == b"HEAD" else Trait(0)
+        outcome = exchange.outcome
+        if not isinstance(outcome, Failure) and outcome.stream:
+            trait |= Trait.STREAM
+            self._rewriter.tally.streams += 1
+            length_ns = None if outcome.end_ns is None else max(0, outcome.end_ns - exchange.offset_ns)
+            draft.stream_ns[row] = (
+                None if length_ns is None else scale_ns(length_ns, self._schedule.multiplier)
+            )
+        unsigned = self._unsigned(exchange, request, label)
+        wire = b""
+        if unsigned is None:
+            wire = _render(request)
+        elif unsigned.recipe.scheme is SignatureScheme.GITHUB:  # no time in it
+            wire = unsigned.wire(0)
+        else:
+            trait |= Trait.TIMED_SIGNATURE
+            unsigned.wire(0)  # a secret that does not fit is found now, not in mid-run
+            draft.unsigned[row] = unsigned
+            draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
+        draft.add(wire, trait)
+        if self._with_server_names:
+            draft.server_names.append(server_name(exchange.request.authority))
+
+    def _unsigned(self, exchange: Exchange, request: Request, label: str) -> UnsignedRequest | None:
+        recipe, tally = exchange.signing, self._rewriter.tally
+        if recipe is None and self._keyring.signs:
+            recipe = recognise(request.headers)
+        if recipe is None:
+            return None
+        secret = self._keyring.secret(recipe.scheme, label)
+        if secret is None:
+            if exchange.signing is not None:
+                tally.unsigned[recipe.scheme.value] += 1
+            return None
+        tally.signed[recipe.scheme.value] += 1
+        return UnsignedRequest(request=request, recipe=recipe, secret=secret)
+
+
+def server_name(authority: bytes) -> str:
+    """The host of an authority, without port and brackets."""
+    text = authority.decode("latin-1")
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    first: int
+    wires: list[bytes] = field(default_factory=list)
+    traits: bytearray = field(default_factory=bytearray)
+    unsigned: dict[int, UnsignedRequest] = field(default_factory=dict)
+    stream_ns: dict[int, int | None] = field(default_factory=dict)
+    server_names: list[str] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def add(self, wire: bytes, trait: Trait) -> None:
+        self.wires.append(wire)
+        self.traits.append(int(trait))
+        self.size_bytes += len(wire) + _ROW_BYTES
+
+    def window(self) -> Window:
+        bounds = array("Q", [0])
+        end = 0
+        for wire in self.wires:
+            end += len(wire)
+            bounds.append(end)
+        return Window(
+            first=self.first,
+            buffer=b"".join(self.wires),
+            bounds=bounds,
+            traits=bytes(self.traits),
+            unsigned=self.unsigned,
+            stream_ns=self.stream_ns,
+            server_names=tuple(self.server_names),
+        )
+
+
+def _signed(request: Request, recipe: SigningRecipe, secret: bytes, now_s: int) -> Request:
+    fresh = sign(recipe, secret=secret, headers=request.headers, body=request.body, now_s=now_s)
+    headers = tuple((name, fresh.get(name.lower(), value)) for name, value in request.headers)
+    return replace(request, headers=headers)
+
+
+def _render(request: Request) -> bytes:
+    return render_request(
+        request.method,
+        request.target,
+        request.headers,
+        request.body,
+        http_version=request.http_version,
+        trailers=request.trailers,
+    )

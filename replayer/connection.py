@@ -1,0 +1,331 @@
+"""
+One HTTP/1.1 client connection: a request at a time, no Task, Future or timer for any of them.
+
+Times are stamped here: sent immediately before the first write to the socket, first byte and
+done when the event loop hands over what came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+from time import monotonic_ns
+from typing import Protocol, cast
+
+import httptools
+
+from captures.units import NS_PER_S
+from replayer.columns import Columns
+from replayer.compile import Trait
+from replayer.results import NEVER_NS, Outcome
+
+IDLE = -1  # the row of a connection that waits for no response
+_MAX_HEAD_BYTES = 1024 * 1024
+_STREAM = int(Trait.STREAM)
+_HEAD = int(Trait.HEAD)
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
+_FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
+
+
+class Owner(Protocol):
+    """Who decides what a connection does next; ``pump`` sends what is due."""
+
+    next_due_ns: int
+
+    def released(self, connection: Connection) -> None:
+        """A response came and the connection can take another request."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+    def pump(self) -> None:
+        """Send everything that is due."""
+
+
+class Connection(asyncio.Protocol):
+    """
+    A connection to the target; ``number`` is the recorded one it stands for, below 0 for a spare.
+
+    ``row`` is the exchange that it waits for, or ``IDLE``. A request handed over before the
+    connection stands is sent when it does. After ``closed`` it takes no request.
+    """
+
+    __slots__ = (
+        "_body_bytes", "_buffered", "_columns", "_complete", "_extra", "_fd", "_head", "_head_done",
+        "_head_ns", "_interim", "_keep", "_loop", "_now_ns", "_owner", "_parser", "_pending", "_started",
+        "_status", "_stream_ns", "_trait", "_transport", "_until_close", "closed", "exchanges", "number",
+        "row", "server_name",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        columns: Columns,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        server_name: str,
+    ) -> None:
+        self._columns = columns
+        self._owner = owner
+        self._loop = loop
+        self.number = number
+        self.server_name = server_name
+        self.row = IDLE
+        self.closed = False
+        self.exchanges = 0
+        self._transport: asyncio.Transport | None = None
+        self._fd = -1
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._pending: memoryview | bytes = b""
+        self._trait = 0
+        self._stream_ns: int | None = None
+        self._buffered = False
+        self._now_ns = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._head = b""
+        self._head_done = False
+        self._started = False
+        self._interim = False
+        self._complete = False
+        self._extra = False
+        self._until_close = False
+        self._keep = True
+        self._status = 0
+        self._body_bytes = 0
+        self._head_ns = NEVER_NS
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._transport is not None and not self.closed
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a transport, be it one that closes."""
+        return self._transport is not None
+
+    @property
+    def endless(self) -> bool:
+        """Whether it holds an open stream that only the end of the run closes."""
+        return self.row != IDLE and self._head_ns != NEVER_NS and self._stream_ns is None
+
+    def send(self, row: int, wire: memoryview | bytes, trait: int = 0, stream_ns: int | None = None) -> None:
+        """
+        Send the request of ``row`` now, or as soon as the connection stands.
+
+        ``stream_ns`` is how long a stream's response stays open after sending.
+        """
+        self.row = row
+        self.exchanges += 1
+        self._trait = trait
+        self._stream_ns = stream_ns
+        if self._transport is None:
+            self._pending = wire
+        else:
+            self._write(self._transport, wire)
+
+    def _write(self, transport: asyncio.Transport, wire: memoryview | bytes) -> None:
+        columns = self._columns
+        columns.sent_ns[self.row] = monotonic_ns() - columns.zero_ns
+        if self._fd < 0 or self._buffered:
+            transport.write(wire)
+            return
+        # The loop would write at the end of its iteration, after other callbacks; the stamp
+        # must stand immediately before the bytes leave, so the socket is written here.
+        try:
+            written = os.write(self._fd, wire)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self._fail(Outcome.RESET)
+            return
+        if written < len(wire):
+            self._buffered = True
+            transport.write(wire[written:])
+
+    # -- what the event loop calls ---------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, and send what waits for it."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self.closed:
+            self._transport.abort()
+            return
+        if transport.get_extra_info("ssl_object") is None:
+            self._fd = transport.get_extra_info("socket").fileno()
+        if self.row != IDLE:
+            wire, self._pending = self._pending, b""
+            self._write(self._transport, wire)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; whoever is due meanwhile is sent before the loop's next wake."""
+        columns = self._columns
+        now_ns = self._now_ns = monotonic_ns() - columns.zero_ns
+        if self.row == IDLE or self._parser is None:
+            self.abort()  # nobody asked for it
+            return
+        if not self._started:
+            self._started = True
+            columns.first_byte_ns[self.row] = now_ns
+        if not self._head_done:
+            self._head = self._head + data if self._head else data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._complete = True
+            self._keep = False
+        except httptools.HttpParserError:
+            if not self._complete:  # else something came behind the response
+                self._fail(Outcome.BAD_RESPONSE)
+                return
+            self._keep = False
+        if self._complete:
+            self._settle()
+        elif not self._head_done and len(self._head) > _MAX_HEAD_BYTES:
+            self._fail(Outcome.BAD_RESPONSE)
+        if now_ns >= self._owner.next_due_ns:
+            self._owner.pump()
+
+    def eof_received(self) -> None:
+        """Take no further request; the transport closes by itself."""
+        self.closed = True
+        self._now_ns = self._columns.now_ns()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the exchange that waited its outcome."""
+        self.closed = True
+        self._transport = None
+        self._parser = None  # it refers back to this object, and the collector is off
+        if self.row != IDLE:
+            if exc is None and self._until_close:
+                self._finish(Outcome.COMPLETED, self._now_ns)
+            else:
+                outcome = Outcome.TLS_FAILED if isinstance(exc, ssl.SSLError) else Outcome.RESET
+                self._finish(outcome, self._columns.now_ns())
+        self._owner.lost(self)
+
+    # -- what the parser calls -------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A second response to one request is one too many."""
+        self._extra = self._complete
+
+    def on_headers_complete(self) -> None:
+        """Find out how the body ends."""
+        if self._complete or self._parser is None:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self._interim = True
+            return
+        self._status = status
+        self._head_done = True
+        self._keep = self._parser.should_keep_alive()
+        if self._trait & _HEAD:
+            # The parser does not know the method: it would wait for a body that never comes.
+            self._keep = _CLOSES.search(self._final_head()) is None
+            self._complete = True
+        elif not self._keep:
+            self._until_close = _FRAMED.search(self._final_head()) is None
+        if self._trait & _STREAM:
+            self._open_stream()
+
+    def on_body(self, body: bytes) -> None:
+        """Count body bytes, transfer coding removed."""
+        self._body_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the response is whole, unless it is an interim one."""
+        if self._interim:
+            self._interim = False
+        else:
+            self._complete = True
+
+    def _final_head(self) -> bytes:
+        """The head of the final response; interim ones before it are left out."""
+        start = 0
+        while match := _INTERIM.match(self._head, start):
+            start = match.end()
+        stop = self._head.find(b"\r\n\r\n", start)
+        return self._head[start:stop] if stop >= 0 else self._head[start:]
+
+    # -- how an exchange ends --------------------------------------------------------------
+
+    def _open_stream(self) -> None:
+        self._head_ns = self._now_ns
+        if self._stream_ns is not None:
+            close_ns = self._columns.sent_ns[self.row] + self._stream_ns
+            self._loop.call_later(max(0, close_ns - self._now_ns) / NS_PER_S, self.end_stream, self.row)
+
+    def end_stream(self, row: int) -> None:
+        """Close the stream of ``row``, if it is still open; it counts as completed."""
+        if self.row == row:
+            self._finish(Outcome.COMPLETED, self._head_ns)
+            self.abort()
+
+    def _settle(self) -> None:
+        """Finish the exchange whose response is whole, and pass the connection on or close it."""
+        reusable = self._keep and not self._extra and not self.closed
+        if self._buffered and self._transport is not None:
+            self._buffered = self._transport.get_write_buffer_size() > 0
+            reusable = reusable and not self._buffered  # answered before the request was taken whole
+        self._finish(Outcome.COMPLETED, self._now_ns)
+        if not reusable:
+            self.close()
+            return
+        if self._trait & _HEAD:
+            self._parser = httptools.HttpResponseParser(self)
+        self._owner.released(self)
+
+    def _finish(self, outcome: Outcome, done_ns: int) -> None:
+        row, self.row = self.row, IDLE
+        if self._head_ns != NEVER_NS and outcome is Outcome.COMPLETED:
+            done_ns = self._head_ns  # a stream's end says nothing about the target's speed
+        status, body_bytes = self._status, self._body_bytes
+        self._clear()
+        self._columns.finish(row, outcome, done_ns, status, body_bytes)
+
+    def _fail(self, outcome: Outcome) -> None:
+        self._finish(outcome, self._columns.now_ns())
+        self.abort()
+
+    def connect_failed(self, outcome: Outcome) -> None:
+        """Say that the connection never stood."""
+        self.closed = True
+        self._parser = None
+        if self.row != IDLE:
+            self._finish(outcome, self._columns.now_ns())
+
+    def give_up(self, outcome: Outcome, done_ns: int) -> None:
+        """End the exchange that waits, if any, from this side; an open stream is completed."""
+        if self.row != IDLE:
+            self._finish(Outcome.COMPLETED if self._head_ns != NEVER_NS else outcome, done_ns)
+        self.abort()
+
+    def overdue(self, now_ns: int, timeout_ns: int) -> bool:
+        """Whether the exchange that waits has waited longer than ``timeout_ns``."""
+        if self.row == IDLE or self._head_ns != NEVER_NS:
+            return False
+        since_ns = self._columns.sent_ns[self.row]
+        if since_ns == NEVER_NS:
+            since_ns = self._columns.due_ns[self.row]
+        return now_ns - since_ns > timeout_ns
+
+    def close(self) -> None:
+        """Close an idle connection in good order."""
+        self.closed = True
+        if self._transport is not None:
+            # A TLS shutdown would wait for the peer; its absence harms nobody after a whole response.
+            (self._transport.close if self._fd >= 0 else self._transport.abort)()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()

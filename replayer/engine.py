@@ -1,0 +1,323 @@
+"""
+The sender: everything that is due goes out at each wake of one absolute timer.
+
+Due times are absolute, so a late send never makes the next one late, and nothing waits for a
+response. What can be done ahead (connections, signatures over the time) is done up to
+``LOOK_AHEAD_NS`` before due, in the gaps between sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any
+
+from captures.errors import HookreelError
+from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from replayer.clock import finest_timer_slack, make_timer
+from replayer.columns import Columns
+from replayer.compile import Trait, Window
+from replayer.feed import WindowFeed
+from replayer.pool import Dial, Pool
+from replayer.results import NEVER_NS, Outcome, RunRows
+from replayer.schedule import Schedule
+
+LOOK_AHEAD_NS = 250 * NS_PER_MS
+_START_DELAY_NS = 50 * NS_PER_MS
+_QUIET_NS = 150 * NS_PER_US  # preparing stops when a send is nearer than this
+_SLICE = 32  # rows prepared before responses get their turn
+_PROGRESS_QUIET_NS = 2 * NS_PER_MS
+_NEVER_DUE_NS = 2**63 - 1
+_TIMED = int(Trait.TIMED_SIGNATURE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is; times are run time."""
+
+    now_ns: int
+    sent: int
+    total: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sent:
+    """
+    What a run of the engine gave.
+
+    ``rows`` holds all rows that came due; fewer than the schedule's when the run was stopped,
+    for the reason in ``stopped`` (None when it was not).
+    """
+
+    rows: RunRows
+    started_wall_ns: int
+    stopped: str | None
+    spare_connections: int
+    spare_exchanges: int
+    reconnections: int
+    exact_timer: bool
+
+
+class Engine:
+    """Sends one schedule once. Make it inside a running event loop."""
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        feed: WindowFeed,
+        dial: Dial,
+        server_names: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._finished: asyncio.Future[None] = self._loop.create_future()
+        self._columns = Columns(schedule, self._all_finished)
+        self._pool = Pool(dial=dial, columns=self._columns, connection=schedule.connection, pump=self._pump)
+        self._feed = feed
+        self._timeout_ns = dial.timeout_ns
+        self._server_names = server_names
+        self._progress = progress
+        self._progress_due_ns = NS_PER_S
+        self._total = len(schedule)
+        self._due_ns = memoryview(schedule.due_ns)
+        self._connection = memoryview(schedule.connection)
+        self._row = 0  # the next to send
+        self._ahead = 0  # the next to prepare
+        self._signed: dict[int, bytes] = {}
+        self._windows: deque[Window] = deque()
+        self._started_wall_ns = 0
+        self._stopped: str | None = None
+        self._timer = make_timer(self._loop, self._pump)
+        self._sweep_handle: asyncio.TimerHandle | None = None
+
+    async def run(self) -> Sent:
+        """
+        Connect, send everything when it is due, and wait for what comes back.
+
+        Raises:
+            HookreelError: the target cannot be reached at the start; nothing was sent.
+
+        """
+        self._loop.set_exception_handler(self._on_exception)
+        try:
+            await self._pool.probe()
+            await self._warm_up()
+            with self._signals(), _no_collector():
+                self._start()
+                await self._finished
+        finally:
+            self._timer.close()
+            if self._sweep_handle is not None:
+                self._sweep_handle.cancel()
+            await self._pool.close()
+        return Sent(
+            rows=self._columns.rows(self._row),
+            started_wall_ns=self._started_wall_ns,
+            stopped=self._stopped,
+            spare_connections=len(self._pool.spares_used),
+            spare_exchanges=self._pool.spare_exchanges,
+            reconnections=self._pool.reconnections,
+            exact_timer=self._timer.exact,
+        )
+
+    def stop(self, reason: str) -> None:
+        """End the run now: what is due and unsent is dropped, what waits is interrupted."""
+        if self._finished.done():
+            return
+        self._stopped = reason
+        now_ns = self._columns.now_ns()
+        while self._row < self._total and self._due_ns[self._row] <= now_ns:
+            self._columns.finish(self._row, Outcome.DROPPED, NEVER_NS)
+            self._row += 1
+        self._pool.next_due_ns = _NEVER_DUE_NS
+        self._all_finished()
+
+    # -- before time 0 ---------------------------------------------------------------------
+
+    async def _warm_up(self) -> None:
+        """Open the connections of the first exchanges and a few spares; handshakes are no part of a run."""
+        self._pool.open_reserve()
+        for row in range(self._total):
+            if self._due_ns[row] > LOOK_AHEAD_NS:
+                break
+            window = self._window_of(row, wait=False)
+            if window is None:
+                break
+            self._pool.prepare(self._connection[row], self._server_name(window, row))
+            self._ahead = row + 1
+        await self._pool.dialled()
+
+    def _start(self) -> None:
+        finest_timer_slack()
+        zero_ns = monotonic_ns() + _START_DELAY_NS
+        self._columns.zero_ns = zero_ns
+        self._started_wall_ns = time.time_ns() + zero_ns - monotonic_ns()
+        for row in range(self._ahead):  # their connections stand; the time to sign for is known only now
+            window = self._window_of(row, wait=False)
+            if window is not None:
+                self._sign(window, row)
+        self._sweep()
+        if self._total:
+            self._pump()
+        else:
+            self._all_finished()
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Send all that is due, prepare what comes next, and set the timer."""
+        if self._finished.done():
+            return
+        due_ns, total, zero_ns = self._due_ns, self._total, self._columns.zero_ns
+        row = self._row
+        now_ns = monotonic_ns() - zero_ns
+        while row < total:
+            if due_ns[row] > now_ns:
+                now_ns = monotonic_ns() - zero_ns
+                if due_ns[row] > now_ns:
+                    break
+            self._send(row)
+            if self._stopped is not None:
+                return
+            row += 1
+            self._row = row
+        if row >= total:
+            self._pool.next_due_ns = _NEVER_DUE_NS
+            return
+        self._pool.next_due_ns = due_ns[row]
+        self._timer.arm(zero_ns + self._prepare(due_ns[row]))
+
+    def _send(self, row: int) -> None:
+        window = self._windows[0] if self._windows else None
+        while window is None or row >= window.stop:
+            if window is not None:
+                self._windows.popleft()
+            window = self._window_of(row, wait=True)
+            if window is None:
+                self.stop("the capture ended before its schedule")
+                return
+        place = row - window.first
+        trait = window.traits[place]
+        wire: memoryview | bytes
+        if trait & _TIMED:
+            self._sign(window, row)
+            wire = self._signed.pop(row)
+        else:
+            bounds = window.bounds
+            wire = memoryview(window.buffer)[bounds[place] : bounds[place + 1]]
+        connection = self._pool.take(self._connection[row], self._server_name(window, row))
+        connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
+
+    def _prepare(self, next_due_ns: int) -> int:
+        """Prepare rows until the next send is near; the run time at which to wake again."""
+        self._ahead = max(self._ahead, self._row)
+        for _ in range(_SLICE):
+            now_ns = self._columns.now_ns()
+            if self._ahead >= self._total or next_due_ns - now_ns < _QUIET_NS:
+                return next_due_ns
+            wake_ns = self._due_ns[self._ahead] - LOOK_AHEAD_NS
+            if wake_ns > now_ns:
+                return min(next_due_ns, wake_ns)
+            window = self._window_of(self._ahead, wait=False)
+            if window is None:
+                return min(next_due_ns, now_ns + NS_PER_MS)
+            self._pool.prepare(self._connection[self._ahead], self._server_name(window, self._ahead))
+            self._sign(window, self._ahead)
+            self._ahead += 1
+        return self._columns.now_ns()
+
+    def _sign(self, window: Window, row: int) -> None:
+        """Finish a request whose signature covers the time of sending, unless that is done."""
+        if window.traits[row - window.first] & _TIMED and row not in self._signed:
+            due_wall_s = (self._started_wall_ns + self._due_ns[row]) // NS_PER_S
+            self._signed[row] = window.unsigned[row].wire(due_wall_s)
+
+    def _window_of(self, row: int, *, wait: bool) -> Window | None:
+        """The window that holds ``row``, taken from the feed if need be."""
+        for window in self._windows:
+            if window.first <= row < window.stop:
+                return window
+        while (window_or_none := self._feed.next(wait=wait)) is not None:
+            self._windows.append(window_or_none)
+            if row < window_or_none.stop:
+                return window_or_none
+        return None
+
+    def _server_name(self, window: Window, row: int) -> str:
+        if self._server_names:
+            return window.server_names[row - window.first] or self._pool.default_name
+        return self._pool.default_name
+
+    # -- housekeeping ----------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Look for timeouts a few times in each timeout's length, and tell the progress once a second."""
+        now_ns = self._columns.now_ns()
+        self._pool.sweep(now_ns, self._timeout_ns)
+        if self._row >= self._total:
+            self._pool.end_endless_streams(self._columns.unfinished)
+        if (
+            self._progress is not None
+            and now_ns >= self._progress_due_ns
+            and self._pool.next_due_ns - now_ns > _PROGRESS_QUIET_NS
+        ):
+            self._progress_due_ns = now_ns + NS_PER_S
+            waiting = self._columns.unfinished - (self._total - self._row)
+            self._progress(Progress(now_ns=now_ns, sent=self._row, total=self._total, waiting=waiting))
+        interval_s = min(0.25, max(0.01, self._timeout_ns / NS_PER_S / 20))
+        self._sweep_handle = self._loop.call_later(interval_s, self._sweep)
+
+    def _all_finished(self) -> None:
+        if not self._finished.done():
+            self._finished.set_result(None)
+
+    def _on_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Errors of a transport are rows already; anything else ends the run, as it must not hang."""
+        error = context.get("exception")
+        if isinstance(error, HookreelError):
+            self.stop(str(error).rstrip("."))
+            return
+        if error is None or isinstance(error, (OSError, asyncio.CancelledError)):
+            return
+        if not self._finished.done():
+            self._finished.set_exception(error)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run in good order while this is open."""
+        added = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._loop.add_signal_handler(number, self.stop, "interrupted")
+                added.append(number)
+            except (ValueError, RuntimeError, NotImplementedError):
+                continue  # not in the main thread: whoever runs us there handles signals
+        try:
+            yield
+        finally:
+            for number in added:
+                self._loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """No garbage collection while sending: a pass over the heap would stall sends by milliseconds."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,94 @@
+"""Windows compiled ahead of the sender by one thread, in bounded memory."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+
+from replayer.compile import Window
+
+_AHEAD = 5  # windows in the queue; with those in the sender's and the compiler's hands <= 64 MB
+_SWITCH_INTERVAL_S = 20e-6
+
+
+class WindowFeed:
+    """
+    Runs ``windows`` in a thread that stays at most a few windows ahead.
+
+    A small capture is compiled as a whole before the first send, and the thread has ended by
+    then. While it still runs, the interpreter's switch interval is short, so that it holds the
+    sender up by some 20 us and not by the usual 5 ms.
+    """
+
+    def __init__(self, windows: Iterator[Window], ahead: int = _AHEAD) -> None:
+        self._windows = windows
+        self._queue: queue.Queue[Window | BaseException | None] = queue.Queue(maxsize=ahead)
+        self._primed = threading.Event()
+        self._stopped = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._compile, name="compile", daemon=True)
+        self._normal_interval_s = sys.getswitchinterval()
+
+    def prime(self) -> None:
+        """Start, and wait until the queue is full or everything is compiled."""
+        self._thread.start()
+        self._primed.wait()
+        if self._thread.is_alive():
+            sys.setswitchinterval(_SWITCH_INTERVAL_S)
+
+    def next(self, *, wait: bool) -> Window | None:
+        """
+        The next window; None after the last one, or when it is not there yet and may not be waited for.
+
+        Raises:
+            HookreelError: the capture could not be compiled further.
+
+        """
+        if self._ended:
+            return None
+        try:
+            item = self._queue.get(block=wait)
+        except queue.Empty:
+            return None
+        if item is None:
+            self._ended = True
+            return None
+        if isinstance(item, BaseException):
+            self._ended = True
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the thread, whatever it is at."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.01)
+            except queue.Empty:
+                continue
+        sys.setswitchinterval(self._normal_interval_s)
+
+    def _compile(self) -> None:
+        try:
+            for window in self._windows:
+                if not self._put(window):
+                    return
+            self._put(None)
+        except BaseException as error:  # noqa: BLE001  it is raised again where the windows are taken
+            self._put(error)
+        finally:
+            self._primed.set()
+
+    def _put(self, item: Window | BaseException | None) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.05)
+            except queue.Full:
+                self._primed.set()
+                continue
+            if self._queue.full():
+                self._primed.set()
+            return True
+        return False

@@ -1,0 +1,260 @@
+"""The connections of a replay: one for each recorded one, and spares for when it is busy."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from captures.errors import HookreelError
+from captures.units import NS_PER_S
+from replayer.columns import Columns
+from replayer.connection import IDLE, Connection
+from replayer.results import NEVER_NS, Outcome, UInt32s
+from replayer.targets import Target
+
+_MOST_RESERVE = 64
+_NEVER_DUE_NS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """How the target is connected to; ``tls`` is None for plain connections."""
+
+    target: Target
+    tls: ssl.SSLContext | None
+    timeout_ns: int
+
+
+class Pool:
+    """
+    Opens, finds and closes connections.
+
+    A recorded connection is opened when ``prepare`` says that it will be needed, and closed
+    after its last exchange. When it is busy at due time the exchange goes on a spare one; a
+    few of these are kept open ahead of need. Connections that the target closed are opened
+    anew while more exchanges are announced for them.
+    """
+
+    def __init__(
+        self, *, dial: Dial, columns: Columns, connection: UInt32s, pump: Callable[[], None]
+    ) -> None:
+        numbers, counts = np.unique(connection, return_counts=True)
+        self._remaining = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        self._announced: dict[int, int] = {}
+        self._dial = dial
+        self._columns = columns
+        self._loop = asyncio.get_running_loop()
+        self._address = dial.target.addresses[0]
+        self._recorded: dict[int, Connection] = {}
+        self._spares: dict[str, list[Connection]] = {}
+        self._all: set[Connection] = set()
+        self._dialling: set[asyncio.Task[None]] = set()
+        self._reserve = min(4, max(1, len(numbers) // 2))
+        self._stopped = False
+        self._spares_made = 0
+        self._opened: set[int] = set()
+        self.pump = pump
+        self.next_due_ns = _NEVER_DUE_NS
+        self.spares_used: set[int] = set()
+        self.spare_exchanges = 0
+        self.reconnections = 0
+
+    @property
+    def default_name(self) -> str:
+        """The server name of connections that no recorded one decides."""
+        return self._dial.target.host
+
+    async def probe(self) -> None:
+        """
+        Open a first connection, at the first address that takes one; it becomes a spare.
+
+        Raises:
+            HookreelError: the target cannot be reached, or TLS fails.
+
+        """
+        target = self._dial.target
+        failure: Exception | None = None
+        for address in target.addresses:
+            self._address = address
+            connection = self._new(self._spare_number(), self.default_name)
+            try:
+                await self._connect(connection)
+            except ssl.SSLError as error:
+                self._all.discard(connection)
+                raise HookreelError(
+                    f"TLS with {target.url} failed ({_tls_reason(error)}); check --cacert, --cert and --sni."
+                ) from error
+            except (OSError, TimeoutError) as error:
+                self._all.discard(connection)
+                failure = error
+            else:
+                self._spares.setdefault(self.default_name, []).append(connection)
+                return
+        reason = "it does not answer" if isinstance(failure, TimeoutError) else _os_reason(failure)
+        raise HookreelError(f"{target.url} cannot be reached ({reason}); start it or check --target.")
+
+    def prepare(self, number: int, server_name: str) -> None:
+        """Say that an exchange of the recorded connection ``number`` comes soon."""
+        self._announced[number] = self._announced.get(number, 0) + 1
+        known = self._recorded.get(number)
+        if known is None or known.closed:
+            self._open_recorded(number, server_name)
+
+    def take(self, number: int, server_name: str) -> Connection:
+        """A connection for an exchange of ``number`` that is due now: its own, or a spare one."""
+        self._remaining[number] -= 1
+        announced = self._announced.get(number, 0)
+        if announced > 1:
+            self._announced[number] = announced - 1
+        elif announced:
+            del self._announced[number]
+        own = self._recorded.get(number)
+        if own is None or own.closed:
+            own = self._open_recorded(number, server_name)
+        if own.row == IDLE:
+            return own
+        self.spare_exchanges += 1
+        spare = self._take_spare(server_name)
+        self.spares_used.add(spare.number)
+        return spare
+
+    async def dialled(self) -> None:
+        """Wait until no connection is being opened."""
+        while self._dialling:
+            await asyncio.wait(self._dialling)
+
+    def open_reserve(self) -> None:
+        """Open spares ahead of need."""
+        spares = self._spares.setdefault(self.default_name, [])
+        while len(spares) < self._reserve:
+            spares.append(self._open(self._spare_number(), self.default_name))
+
+    # -- what connections call -------------------------------------------------------------
+
+    def released(self, connection: Connection) -> None:
+        """Keep a connection for its next exchange, or close it after its last."""
+        if connection.number < 0:
+            self._spares.setdefault(connection.server_name, []).append(connection)
+        elif not self._remaining[connection.number]:
+            connection.close()
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection; open it anew when an exchange is announced for it."""
+        self._all.discard(connection)
+        number = connection.number
+        if self._stopped or number < 0 or self._recorded.get(number) is not connection:
+            return
+        del self._recorded[number]
+        # A target that takes connections and closes them unused must not be stormed.
+        if self._announced.get(number) and connection.exchanges:
+            self._open_recorded(number, connection.server_name)
+
+    # -- the run's housekeeping ------------------------------------------------------------
+
+    def sweep(self, now_ns: int, timeout_ns: int) -> None:
+        """Give up exchanges that have waited longer than ``timeout_ns``."""
+        for connection in [one for one in self._all if one.overdue(now_ns, timeout_ns)]:
+            connection.give_up(Outcome.TIMEOUT, now_ns)
+
+    def end_endless_streams(self, waiting: int) -> None:
+        """Close the streams that have no recorded end, if nothing else is among ``waiting`` rows."""
+        endless = [one for one in self._all if one.endless]
+        if endless and len(endless) == waiting:
+            for connection in endless:
+                connection.end_stream(connection.row)
+
+    async def close(self) -> None:
+        """Close all connections; exchanges that still wait were interrupted."""
+        self._stopped = True
+        for task in self._dialling:
+            task.cancel()
+        for connection in list(self._all):
+            connection.give_up(Outcome.INTERRUPTED, NEVER_NS)
+        if self._dialling:
+            await asyncio.wait(self._dialling)
+        for _ in range(100):  # transports tell their protocols in later iterations
+            if not any(connection.attached for connection in self._all):
+                break
+            await asyncio.sleep(0.001)
+
+    # -- opening ---------------------------------------------------------------------------
+
+    def _take_spare(self, server_name: str) -> Connection:
+        spares = self._spares.setdefault(server_name, [])
+        spares[:] = [spare for spare in spares if not spare.closed]
+        standing = next((spare for spare in reversed(spares) if spare.connected), None)
+        if standing is None:
+            self._reserve = min(self._reserve + 1, _MOST_RESERVE)
+        taken = standing or (spares[0] if spares else self._open(self._spare_number(), server_name))
+        if taken in spares:
+            spares.remove(taken)
+        if len(spares) < self._reserve:
+            spares.append(self._open(self._spare_number(), server_name))
+        return taken
+
+    def _spare_number(self) -> int:
+        self._spares_made += 1
+        return -self._spares_made
+
+    def _open_recorded(self, number: int, server_name: str) -> Connection:
+        self.reconnections += number in self._opened
+        self._opened.add(number)
+        connection = self._recorded[number] = self._open(number, server_name)
+        return connection
+
+    def _new(self, number: int, server_name: str) -> Connection:
+        connection = Connection(
+            columns=self._columns, owner=self, loop=self._loop, number=number, server_name=server_name
+        )
+        self._all.add(connection)
+        return connection
+
+    def _open(self, number: int, server_name: str) -> Connection:
+        connection = self._new(number, server_name)
+        task = self._loop.create_task(self._dial_for(connection))
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+        return connection
+
+    async def _dial_for(self, connection: Connection) -> None:
+        outcome = Outcome.CONNECT_FAILED
+        try:
+            await self._connect(connection)
+        except ssl.SSLError:
+            outcome = Outcome.TLS_FAILED
+        except ConnectionRefusedError:
+            pass
+        except (ConnectionResetError, ConnectionAbortedError):  # in the handshake, if there is one
+            outcome = Outcome.TLS_FAILED if self._dial.tls is not None else outcome
+        except (OSError, TimeoutError):
+            pass
+        else:
+            return
+        self._all.discard(connection)
+        connection.connect_failed(outcome)
+
+    async def _connect(self, connection: Connection) -> None:
+        dial = self._dial
+        async with asyncio.timeout(dial.timeout_ns / NS_PER_S):
+            await self._loop.create_connection(
+                lambda: connection,
+                self._address,
+                dial.target.port,
+                ssl=dial.tls,
+                server_hostname=connection.server_name if dial.tls is not None else None,
+            )
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message.rstrip(".")
+    return (error.reason or "handshake failure").replace("_", " ").lower()
+
+
+def _os_reason(error: Exception | None) -> str:
+    text = getattr(error, "strerror", None) or type(error).__name__
+    return text.lower() if isinstance(error, ConnectionRefusedError) else text

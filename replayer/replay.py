@@ -1,0 +1,233 @@
+"""One replay from end to end: a capture and options in, a run out."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import secrets
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from captures.errors import UsageError
+from captures.reader import CaptureReader
+from captures.units import format_multiplier
+from captures.writer import TOOL
+from replayer.compile import Compiler
+from replayer.credentials import Keyring
+from replayer.engine import Engine, Progress, Sent
+from replayer.feed import WindowFeed
+from replayer.fidelity import invalid_reasons
+from replayer.pool import Dial
+from replayer.results import Limits, Run, RunHeader
+from replayer.rewrite import Rewriter, Tally
+from replayer.schedule import Schedule, build_schedule, schedule_hash
+from replayer.targets import Target
+
+try:
+    import uvloop
+
+    _new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    _LOOP_NOTE: tuple[str, ...] = ()
+except ImportError:  # pragma: no cover  where uvloop has no wheel
+    _new_loop = asyncio.new_event_loop
+    _LOOP_NOTE = ("uvloop is not installed; the event loop of asyncio sent this run, with more lag.",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """
+    What a replay is asked for.
+
+    ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
+    name; otherwise the target's are used. ``tls`` is None for a plain target.
+    """
+
+    target: Target
+    multiplier: Fraction
+    tls: ssl.SSLContext | None
+    timeout_ns: int
+    keyring: Keyring = field(default_factory=Keyring)
+    limits: Limits = field(default_factory=Limits)
+    recorded_host: bool = False
+    recorded_sni: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A run, and what is not part of its rows."""
+
+    run: Run
+    spare_connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a replay would send, by endpoint label, and what it would do to the requests."""
+
+    schedule: Schedule
+    exchanges: dict[str, int]
+    connections: int
+    tally: Tally
+    notes: tuple[str, ...]
+
+
+def replay(
+    reader: CaptureReader, options: ReplayOptions, progress: Callable[[Progress], None] | None = None
+) -> Replayed:
+    """
+    Send the capture's exchanges to the target on schedule.
+
+    Raises:
+        HookreelError: the target cannot be reached; nothing was sent.
+        UsageError: the capture holds nothing to send, or an option does not fit it.
+        CaptureError: the capture is damaged.
+
+    """
+    schedule = _schedule(reader, options)
+    rewriter, compiler = _stages(reader, options, schedule)
+    _raise_file_limit()
+    feed = WindowFeed(compiler.windows(reader.exchanges()))
+    feed.prime()
+    try:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            sent = runner.run(_send(schedule, feed, options, progress))
+    finally:
+        feed.close()
+    notes = (*_notes(schedule, rewriter.tally, options.keyring), *_sending_notes(sent), *_LOOP_NOTE)
+    reasons = invalid_reasons(sent.rows, options.limits)
+    if sent.stopped is not None:
+        unsent = f"it offered {len(sent.rows)} of {len(schedule)} exchanges"
+        reasons = (f"The run was stopped early ({sent.stopped}): {unsent}.", *reasons)
+    header = RunHeader(
+        run_id=secrets.token_hex(16),
+        capture_id=reader.header.capture_id,
+        target=options.target.url,
+        speed=format_multiplier(options.multiplier),
+        started_wall_ns=sent.started_wall_ns,
+        tool=TOOL,
+        schedule_hash=schedule_hash(schedule, reader.header),
+        endpoints=tuple(reader.endpoint_labels),
+        limits=options.limits,
+        invalid_reasons=reasons,
+        notes=notes,
+        interrupted=sent.stopped is not None,
+    )
+    return Replayed(run=Run(header=header, rows=sent.rows), spare_connections=sent.spare_connections)
+
+
+def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
+    """
+    Do all that a replay does before the first connection, and nothing after.
+
+    Raises:
+        UsageError: the capture holds nothing to send, or an option does not fit it.
+        CaptureError: the capture is damaged.
+
+    """
+    schedule = _schedule(reader, options)
+    rewriter, compiler = _stages(reader, options, schedule)
+    for _ in compiler.windows(reader.exchanges()):
+        pass
+    counts = Counter(schedule.endpoint.tolist())
+    return Rehearsal(
+        schedule=schedule,
+        exchanges={reader.endpoint_labels[number]: count for number, count in counts.most_common()},
+        connections=len(set(schedule.connection.tolist())),
+        tally=rewriter.tally,
+        notes=_notes(schedule, rewriter.tally, options.keyring),
+    )
+
+
+async def _send(
+    schedule: Schedule,
+    feed: WindowFeed,
+    options: ReplayOptions,
+    progress: Callable[[Progress], None] | None,
+) -> Sent:
+    dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
+    engine = Engine(
+        schedule=schedule, feed=feed, dial=dial, server_names=options.recorded_sni, progress=progress
+    )
+    return await engine.run()
+
+
+def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
+    schedule = build_schedule(reader.index, options.multiplier)
+    if not len(schedule):
+        held = "only WebSocket sessions" if schedule.upgrades else "no exchanges"
+        raise UsageError(f"The capture holds {held}, so there is nothing to send; record some traffic first.")
+    return schedule
+
+
+def _stages(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> tuple[Rewriter, Compiler]:
+    rewriter = Rewriter(
+        host=None if options.recorded_host else options.target.authority.encode(),
+        keyring=options.keyring,
+        salt=reader.header.fingerprint_salt,
+    )
+    compiler = Compiler(
+        schedule=schedule,
+        endpoints=tuple(reader.endpoint_labels),
+        rewriter=rewriter,
+        keyring=options.keyring,
+        server_names=options.recorded_sni,
+    )
+    return rewriter, compiler
+
+
+def _raise_file_limit() -> None:
+    """A connection is a descriptor; the soft limit of 1,024 is no limit that anybody chose."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):
+            return  # the system has its own idea; connections that do not fit are rows with a reason
+
+
+def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...]:
+    notes = []
+    if tally.http2:
+        notes.append(f"{tally.http2} exchanges captured over HTTP/2 were sent over HTTP/1.1.")
+    if schedule.upgrades:
+        notes.append(f"{schedule.upgrades} WebSocket sessions are not replayed and no part of the schedule.")
+    if tally.streams:
+        notes.append(
+            f"{tally.streams} streams were kept open for their recorded length at this speed; "
+            "their times are those of the response head."
+        )
+    if tally.truncated:
+        notes.append(
+            f"{tally.truncated} requests had their bodies cut by the recording and were sent as stored."
+        )
+    if tally.unmapped:
+        notes.append(
+            f"{len(tally.unmapped)} recorded credentials without a mapping were sent as they stand in the "
+            f"capture, {tally.unmapped.total()} times."
+        )
+    unknown = sorted(set(keyring.credentials) - set(tally.mapped))
+    if unknown:
+        notes.append(f"The credentials file maps what no request carries: {', '.join(unknown)}.")
+    if tally.unsigned:
+        schemes = ", ".join(f"{scheme} x {count}" for scheme, count in sorted(tally.unsigned.items()))
+        notes.append(f"Signed exchanges without a secret were sent with a stand-in signature: {schemes}.")
+    return tuple(notes)
+
+
+def _sending_notes(sent: Sent) -> tuple[str, ...]:
+    notes = []
+    if sent.spare_exchanges:
+        notes.append(
+            f"{sent.spare_exchanges} exchanges were due while their recorded connection was busy and went on "
+            f"{sent.spare_connections} spare connections."
+        )
+    if sent.reconnections:
+        notes.append(
+            f"{sent.reconnections} times a recorded connection was opened again after the target closed it."
+        )
+    if not sent.exact_timer:
+        notes.append("This system has no timerfd; sends were timed by the event loop, with lower fidelity.")
+    return tuple(notes)

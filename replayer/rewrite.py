@@ -1,0 +1,165 @@
+"""
+A captured request as it is sent: what belongs to the recorded hop goes, the rest stays.
+
+The named rewrites are: Host, credentials, hop-by-hop headers, Expect, framing
+(Content-Length, Transfer-Encoding), and for HTTP/2 captures the Host made from the authority
+and the joined cookie crumbs. Header order, case and duplicates are kept otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from captures.credentials import find_credentials
+from captures.http1 import header_tokens
+from captures.model import Headers, Request
+from replayer.credentials import Keyring
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate",
+        b"te", b"upgrade", b"http2-settings", b"expect",
+    }
+)  # fmt: skip
+_NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"close"})
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What was done to the requests; counts of requests unless the name says otherwise."""
+
+    requests: int = 0
+    http2: int = 0
+    truncated: int = 0
+    streams: int = 0
+    mapped: Counter[str] = field(default_factory=Counter)  # uses of each credential, by fingerprint
+    unmapped: Counter[str] = field(default_factory=Counter)
+    signed: Counter[str] = field(default_factory=Counter)  # by scheme
+    unsigned: Counter[str] = field(default_factory=Counter)
+
+
+class Rewriter:
+    """
+    Turns captured requests into those that are sent; counts what it did in ``tally``.
+
+    ``host`` is the Host header's value, None to send the recorded one. ``salt`` is the
+    capture's ``fingerprint_salt``.
+    """
+
+    def __init__(self, *, host: bytes | None, keyring: Keyring, salt: bytes) -> None:
+        self._host = host
+        self._keyring = keyring
+        self._salt = salt
+        self.tally = Tally()
+
+    def __call__(self, request: Request) -> Request:
+        """The request to send, over HTTP/1.1 (or 1.0 if it was recorded so)."""
+        tally = self.tally
+        tally.requests += 1
+        over_http2 = not request.http_version.startswith(b"HTTP/1")
+        tally.http2 += over_http2
+        tally.truncated += request.truncated_bytes > 0
+        headers = _join_cookies(request.headers) if over_http2 else request.headers
+        headers = _without_hop(headers)
+        headers = self._with_credentials(headers)
+        headers = _with_framing(headers, request)
+        headers = self._with_host(headers, request)
+        return replace(
+            request,
+            target=request.target or b"/",
+            http_version=b"HTTP/1.1" if over_http2 else request.http_version,
+            headers=headers,
+        )
+
+    def _with_host(self, headers: Headers, request: Request) -> Headers:
+        if not any(name.lower() == b"host" for name, _ in headers):
+            if self._host is None and not request.authority:
+                return headers
+            return ((b"Host", self._host or request.authority), *headers)
+        if self._host is None:
+            return headers
+        return tuple((name, self._host if name.lower() == b"host" else value) for name, value in headers)
+
+    def _with_credentials(self, headers: Headers) -> Headers:
+        changed: list[tuple[bytes, bytes]] | None = None
+        for credential in reversed(list(find_credentials(headers))):  # from the back: spans stay right
+            fingerprint = credential.fingerprint(self._salt)
+            value = self._keyring.value(fingerprint, credential)
+            if value is None:
+                self.tally.unmapped[fingerprint] += 1
+                continue
+            self.tally.mapped[fingerprint] += 1
+            changed = list(headers) if changed is None else changed
+            name, old = changed[credential.header]
+            changed[credential.header] = name, old[: credential.start] + value + old[credential.stop :]
+        return headers if changed is None else tuple(changed)
+
+
+def _without_hop(headers: Headers) -> Headers:
+    """
+    Headers without those that belong to one hop (RFC 9110 section 7.6.1).
+
+    ``Connection: close`` and ``keep-alive`` stay: they say how the recorded client used its
+    connection, and a replay uses connections the same way.
+    """
+    named = {token for token in header_tokens(headers, b"connection") if token not in _NEVER_NAMED}
+    kept = []
+    for name, value in headers:
+        lower_name = name.lower()
+        if lower_name in _HOP_BY_HOP or lower_name in named:
+            continue
+        if lower_name == b"connection" and value.strip().lower() not in {b"close", b"keep-alive"}:
+            if b"close" in header_tokens(((name, value),), b"connection"):
+                kept.append((name, b"close"))
+            continue
+        kept.append((name, value))
+    return tuple(kept)
+
+
+def _with_framing(headers: Headers, request: Request) -> Headers:
+    """
+    Headers that frame the captured body, whose transfer coding was removed.
+
+    Chunks become a Content-Length at the same place; only trailers need chunks again.
+    """
+    if request.trailers:
+        framing = (b"Transfer-Encoding", b"chunked")
+    else:
+        framing = (b"Content-Length", b"%d" % len(request.body))
+    framed: list[tuple[bytes, bytes]] = []
+    placed = False
+    for name, value in headers:
+        lower_name = name.lower()
+        if lower_name not in {b"content-length", b"transfer-encoding"}:
+            framed.append((name, value))
+        elif lower_name == framing[0].lower():
+            same = value.strip() == framing[1]
+            if not placed or same:  # a repeated, equal length is sent as it was
+                framed.append((name, value if same else framing[1]))
+            placed = True
+        elif not any(other.lower() == framing[0].lower() for other, _ in headers):
+            if not placed:
+                framed.append(framing)
+            placed = True
+    over_http2 = not request.http_version.startswith(b"HTTP/1")
+    if not placed and (request.body or request.trailers or (over_http2 and request.method in _WITH_BODY)):
+        framed.append(framing)
+    return tuple(framed)
+
+
+def _join_cookies(headers: Headers) -> Headers:
+    """HTTP/2 may split Cookie into crumbs; HTTP/1.1 wants one header (RFC 9113 section 8.2.3)."""
+    crumbs = [value for name, value in headers if name.lower() == b"cookie"]
+    if len(crumbs) < 2:
+        return headers
+    joined: list[tuple[bytes, bytes]] = []
+    placed = False
+    for name, value in headers:
+        if name.lower() != b"cookie":
+            joined.append((name, value))
+        elif not placed:
+            joined.append((name, b"; ".join(crumbs)))
+            placed = True
+    return tuple(joined)

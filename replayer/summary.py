@@ -1,0 +1,192 @@
+"""What a run came to: the numbers for machines, and a page of text for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from captures.units import NS_PER_S, format_duration
+from replayer.fidelity import lag_ns, response_ns, service_ns
+from replayer.quantiles import Quantiles, quantiles
+from replayer.results import NEVER_NS, Outcome, Run, RunRows
+
+_MOST_ENDPOINTS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointLine:
+    """One endpoint's part of a run; ``response`` is of its completed exchanges, in ns."""
+
+    endpoint: str
+    exchanges: int
+    failed: int
+    statuses: dict[str, int]
+    response: Quantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """
+    Totals of a run; quantiles are in ns.
+
+    ``duration_ns`` is first due to last completion; ``offered_rps`` and ``achieved_rps`` count
+    between the first and the last due or sent exchange, 0 when that is no time. ``endpoints``
+    holds the busiest of the ``endpoint_count``.
+    """
+
+    sent: int
+    completed: int
+    failed: int
+    dropped: int
+    outcomes: dict[str, int]
+    statuses: dict[str, int]
+    status_matches: int
+    send_lag: Quantiles
+    service: Quantiles
+    response: Quantiles
+    offered_rps: float
+    achieved_rps: float
+    duration_ns: int
+    endpoint_count: int
+    endpoints: tuple[EndpointLine, ...]
+
+
+def summarise(run: Run) -> Summary:
+    """The summary of ``run``."""
+    rows = run.rows
+    completed = rows.outcome == Outcome.COMPLETED
+    dropped = int((rows.outcome == Outcome.DROPPED).sum())
+    last_ns = max((int(np.max(times)) for times in (rows.done_ns, rows.sent_ns) if len(times)), default=0)
+    sent_ns = rows.sent_ns[rows.sent_ns != NEVER_NS]
+    return Summary(
+        sent=len(sent_ns),
+        completed=int(completed.sum()),
+        failed=len(rows) - int(completed.sum()) - dropped,
+        dropped=dropped,
+        outcomes={
+            Outcome(number).name: count
+            for number, count in sorted(Counter(rows.outcome.tolist()).items())
+            if number != Outcome.COMPLETED
+        },
+        statuses=_statuses(rows, completed),
+        status_matches=int((completed & (rows.status == rows.recorded_status)).sum()),
+        send_lag=quantiles(lag_ns(rows)),
+        service=quantiles(service_ns(rows)),
+        response=quantiles(response_ns(rows)),
+        offered_rps=_rate(rows.due_ns),
+        achieved_rps=_rate(sent_ns),
+        duration_ns=max(0, last_ns - int(rows.due_ns[0])) if len(rows) else 0,
+        endpoint_count=len(np.unique(rows.endpoint)),
+        endpoints=tuple(_endpoint_lines(run)),
+    )
+
+
+def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any]:
+    """The summary as the command line's JSON has it: every number is a number."""
+    return {
+        "run_id": run.header.run_id,
+        "capture_id": run.header.capture_id,
+        "target": run.header.target,
+        "speed": run.header.speed,
+        "sent": summary.sent,
+        "completed": summary.completed,
+        "failed": summary.failed,
+        "dropped": summary.dropped,
+        "outcomes": summary.outcomes,
+        "statuses": summary.statuses,
+        "status_matches": summary.status_matches,
+        "valid": run.valid,
+        "invalid_reasons": list(run.header.invalid_reasons),
+        "interrupted": run.header.interrupted,
+        "send_lag_ns": summary.send_lag.numbers(),
+        "service_time_ns": summary.service.numbers(),
+        "response_time_ns": summary.response.numbers(),
+        "offered_rps": summary.offered_rps,
+        "achieved_rps": summary.achieved_rps,
+        "duration_ns": summary.duration_ns,
+        "spare_connections": spare_connections,
+        "notes": list(run.header.notes),
+    }
+
+
+def as_text(run: Run, summary: Summary) -> str:
+    """The summary for people; a quantile with too few samples beyond it is printed as ``-``."""
+    parts = [
+        f"Replayed at {run.header.speed} against {run.header.target} "
+        f"in {format_duration(summary.duration_ns)}: "
+        f"{summary.offered_rps:.1f} requests/s offered, {summary.achieved_rps:.1f} achieved.",
+        f"{summary.sent} sent, {summary.completed} completed, {summary.failed} failed, "
+        f"{summary.dropped} dropped; {summary.status_matches} answered with the recorded status.",
+    ]
+    if summary.outcomes:
+        parts.append("Not completed: " + _listed(summary.outcomes) + ".")
+    levels = ["p50", "p90", "p99", "p999", "max"]
+    times = [
+        ["send lag", *_cells(summary.send_lag, levels)],
+        ["service time", *_cells(summary.service, levels)],
+        ["response time", *_cells(summary.response, levels)],
+    ]
+    parts += ["", tabulate(times, headers=["", "p50", "p90", "p99", "p99.9", "max"], disable_numparse=True)]
+    lines = [
+        [
+            line.endpoint,
+            line.exchanges,
+            line.failed,
+            _listed(line.statuses),
+            *_cells(line.response, ["p50", "p90", "p99", "max"]),
+        ]
+        for line in summary.endpoints
+    ]
+    headers = ["endpoint", "exchanges", "failed", "statuses", "p50", "p90", "p99", "max"]
+    parts += ["", tabulate(lines, headers=headers, disable_numparse=True)]
+    if summary.endpoint_count > len(summary.endpoints):
+        parts.append(
+            f"... and {summary.endpoint_count - len(summary.endpoints)} endpoints with fewer exchanges."
+        )
+    parts.append("")
+    parts += [f"Note: {note}" for note in run.header.notes]
+    parts.append("VALID: the schedule was kept." if run.valid else "INVALID: this run proves nothing.")
+    parts += [f"  {reason}" for reason in run.header.invalid_reasons]
+    return "\n".join(parts)
+
+
+def _endpoint_lines(run: Run) -> Iterable[EndpointLine]:
+    rows = run.rows
+    counts = np.bincount(rows.endpoint, minlength=len(run.header.endpoints))
+    response = rows.done_ns - rows.due_ns
+    for number in np.argsort(-counts, kind="stable")[:_MOST_ENDPOINTS].tolist():
+        if not counts[number]:
+            break
+        here = rows.endpoint == number
+        completed = here & (rows.outcome == Outcome.COMPLETED)
+        yield EndpointLine(
+            endpoint=run.header.endpoints[number],
+            exchanges=int(counts[number]),
+            failed=int((here & ~completed & (rows.outcome != Outcome.DROPPED)).sum()),
+            statuses=_statuses(rows, completed),
+            response=quantiles(response[completed]),
+        )
+
+
+def _statuses(rows: RunRows, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, int]:
+    statuses, counts = np.unique(rows.status[chosen], return_counts=True)
+    return {str(status): count for status, count in zip(statuses.tolist(), counts.tolist(), strict=True)}
+
+
+def _rate(times_ns: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+    span_ns = int(np.max(times_ns) - np.min(times_ns)) if len(times_ns) else 0
+    return (len(times_ns) - 1) * NS_PER_S / span_ns if span_ns > 0 else 0.0
+
+
+def _cells(found: Quantiles, levels: list[str]) -> list[str]:
+    numbers = found.numbers()
+    return [format_duration(numbers[level]) if found.sound(level) else "-" for level in levels]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} x {count}" for name, count in counts.items())
