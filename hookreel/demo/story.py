@@ -60,11 +60,15 @@ class ReplayReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What the comparison says: the verdict, the endpoints that came out SLOWER, and its text."""
+    """
+    What the comparison says: the verdict of all, and the endpoints that came out SLOWER.
+
+    ``alarms`` are endpoints that came out neither SAME nor INCONCLUSIVE, each with its verdict.
+    """
 
     verdict: str
     slower: tuple[str, ...]
-    text: str
+    alarms: tuple[str, ...]
 
     @property
     def as_planted(self) -> bool:
@@ -96,8 +100,11 @@ def tell(scene: Scene) -> Judgement:
         scene.narrator.step(f"Replay at {SPEED} against a fresh target, release {release}")
         reports.append(replay_once(scene, replayed, release, scene.folder.run(name)))
     scene.narrator.step("Compare: is release B slower, where, and how sure is that")
-    judgement = compare(scene, [report.run for report in reports[:2]], [reports[2].run])
-    save_comparison(scene, reports, judgement)
+    *baseline, candidate = [report.run for report in reports]
+    save_comparison(scene, baseline, [candidate])
+    judgement = read_judgement(scene.folder.diff("json").read_text("utf-8"))
+    found = ", ".join(judgement.slower) or "no endpoint"
+    scene.narrator.result(f"{judgement.verdict}; {found} came out SLOWER.")
     return judgement
 
 
@@ -169,7 +176,7 @@ def audit_capture(scene: Scene) -> None:
     command = hookreel_command("audit", str(scene.folder.staging), str(scene.folder.safe))
     finished = _run(scene, command, "auditing")
     _demand("audit", finished)
-    scene.narrator.result(finished.stdout.strip().splitlines()[0])
+    scene.narrator.result(" ".join(finished.stdout.split()))
 
 
 def write_credentials(scene: Scene, staging: tuple[Tenant, ...], replayed: tuple[Tenant, ...]) -> None:
@@ -212,26 +219,31 @@ def compare(scene: Scene, baseline: Sequence[Path], candidate: Sequence[Path]) -
         HookreelError: the comparison failed or was refused.
 
     """
-    command = _diff_command(baseline, candidate, "json")
-    finished = scene.children.run(command)
+    finished = scene.children.run(_diff_command(baseline, candidate, "json"))
     _demand_diff(finished)
-    content = json.loads(finished.stdout)
-    slower = tuple(entry["endpoint"] for entry in content["endpoints"] if entry["verdict"] == "SLOWER")
-    return Judgement(verdict=content["verdict"], slower=slower, text=finished.stdout)
+    return read_judgement(finished.stdout)
 
 
-def save_comparison(scene: Scene, reports: Sequence[ReplayReport], judgement: Judgement) -> None:
-    """Write the comparison as JSON, Markdown and text into the demo's folder."""
-    scene.folder.diff("json").write_text(judgement.text, "utf-8")
-    *baseline, candidate = [report.run for report in reports]
-    for form, suffix in (("markdown", "md"), ("text", "txt")):
-        command = _diff_command(baseline, [candidate], form)
-        finished = _run(scene, command, "comparing")
-        _demand_diff(finished)
-        scene.folder.diff(suffix).write_text(finished.stdout, "utf-8")
-    scene.narrator.result(
-        f"{judgement.verdict}: {', '.join(judgement.slower) or 'no endpoint'} came out SLOWER."
+def read_judgement(report: str) -> Judgement:
+    """The judgement in a JSON report of ``hookreel diff``."""
+    content = json.loads(report)
+    verdicts = {entry["endpoint"]: entry["verdict"] for entry in content["endpoints"]}
+    return Judgement(
+        verdict=content["verdict"],
+        slower=tuple(endpoint for endpoint, verdict in verdicts.items() if verdict == "SLOWER"),
+        alarms=tuple(
+            f"{endpoint}: {verdict}"
+            for endpoint, verdict in verdicts.items()
+            if verdict not in {"SAME", "INCONCLUSIVE"}
+        ),
     )
+
+
+def save_comparison(scene: Scene, baseline: Sequence[Path], candidate: Sequence[Path]) -> None:
+    """Write the comparison as text, Markdown and JSON into the demo's folder."""
+    for form, suffix in (("text", "txt"), ("markdown", "md"), ("json", "json")):
+        command = (*_diff_command(baseline, candidate, form), "-o", str(scene.folder.diff(suffix)))
+        _demand_diff(_run(scene, command, "comparing"))
 
 
 def warm_target(url: str, tenants: tuple[Tenant, ...]) -> None:
