@@ -1,0 +1,44 @@
+"""Deselects tests whose tool is absent, and lists them; with HOOKREEL_REQUIRE_ALL they fail the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+TOOL_OF_MARKER = {"nginx": "nginx"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot run here."""
+    absent = {
+        marker for marker, tool in TOOL_OF_MARKER.items() if shutil.which(tool, path=_search_path()) is None
+    }
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in absent)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT] = [item.nodeid for item in left_out]
+
+
+LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+def _search_path() -> str:
+    return os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name every test that was left out."""
+    left_out = config.stash.get(LEFT_OUT, [])
+    if left_out:
+        terminalreporter.section("left out: their tool is not on this machine")
+        for name in left_out:
+            terminalreporter.line(name)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On a machine that must run everything, a test left out is a failure."""
+    if os.environ.get("HOOKREEL_REQUIRE_ALL") and session.config.stash.get(LEFT_OUT, []):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
