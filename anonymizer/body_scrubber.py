@@ -1,0 +1,209 @@
+"""Bodies and messages by their kind: JSON, forms, events, multipart, text; the rest is blanked."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from typing import Protocol
+
+from anonymizer.detectors.base import Context, normal_key
+from anonymizer.detectors.names import PERSON_MARKS
+from anonymizer.policy import Policy, Undecodable
+from anonymizer.scrubber import Scrubber
+from captures.bodies import coding, form, json, multipart, percent, sse
+from captures.bodies.edits import Edit, splice
+from captures.bodies.json import JsonLeaf
+
+_CHARSET = re.compile(rb';\s*charset="?([A-Za-z0-9_.:-]{1,40})', re.IGNORECASE)
+_FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*")
+_CUT_TAIL = re.compile(rb"[\w.@+%-]+\Z")
+_NAME_IN_PATH = re.compile(r"[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
+
+
+class Tally(Protocol):
+    """Told of what was replaced where, and of what could not be read."""
+
+    def replaced(self, path: str, edits: list[Edit]) -> None:
+        """``edits`` were made in the field at ``path``."""
+
+    def undecodable(self, path: str) -> None:
+        """The body at ``path`` could not be read."""
+
+
+class BodyScrubber:
+    """Anonymizes one body at a time; ``tally`` hears of every change."""
+
+    def __init__(self, scrubber: Scrubber, policy: Policy, tally: Tally) -> None:
+        self._scrubber = scrubber
+        self._policy = policy
+        self._tally = tally
+
+    def body(
+        self, body: bytes, *, content_type: bytes, content_encoding: bytes, path: str, cut: bool = False
+    ) -> bytes:
+        """``body`` (with its content coding) anonymized; ``cut`` says that its end is missing."""
+        if not body or self._policy.keeps(path):
+            return body
+        try:
+            plain = coding.decode(body, content_encoding)
+        except coding.CodingError:
+            return self._blank(body, path)
+        new = self.plain(plain, content_type=content_type, path=path, cut=cut)
+        return body if new == plain else coding.encode(new, content_encoding)
+
+    def plain(self, data: bytes, *, content_type: bytes, path: str, cut: bool = False) -> bytes:
+        """``data`` (without content coding) anonymized."""
+        media_type = content_type.split(b";", 1)[0].strip().lower()
+        if media_type.startswith(b"multipart/"):
+            mark = multipart.boundary(content_type)
+            if mark is not None and b"--" + mark in data:
+                return self._multipart(data, mark, path, cut=cut)
+        if _is_utf8(data, cut=cut):
+            return self._apply(data, self._edits(data, media_type, path, cut=cut))
+        charset = _charset(content_type)
+        if charset is None:
+            return self._blank(data, path)
+        try:
+            text = data.decode(charset).encode("utf-8")
+            new = self._apply(text, self._edits(text, media_type, path, cut=cut))
+            return data if new == text else new.decode("utf-8").encode(charset, "replace")
+        except UnicodeError:
+            return self._blank(data, path)
+
+    def _apply(self, data: bytes, edits: list[Edit]) -> bytes:
+        return data if self._scrubber.collecting or not edits else splice(data, edits)
+
+    def _blank(self, data: bytes, path: str) -> bytes:
+        self._tally.undecodable(path)
+        return b"" if self._policy.undecodable is Undecodable.DROP else bytes(len(data))
+
+    def _edits(self, data: bytes, media_type: bytes, path: str, *, cut: bool) -> list[Edit]:
+        if media_type == b"text/event-stream":
+            edits = self.events(data, path)
+        elif b"json" in media_type or json.looks_like_json(data):
+            edits = self.json(data, path)
+        elif media_type == b"application/x-www-form-urlencoded" or _FORM_SHAPE.fullmatch(data):
+            edits = self.form(data, 0, len(data), path, form_escapes=True)
+        else:
+            edits = self._scrubber.text(data, Context())
+            self._tally.replaced(path, edits)
+        tail = _CUT_TAIL.search(data) if cut else None
+        if tail:  # what is left of a value that was cut is no longer recognisable, yet part of it
+            edits = [edit for edit in edits if edit.stop <= tail.start()]
+            edits.append(Edit(*tail.span(), b"x" * len(tail[0]), "cut"))
+        return edits
+
+    def json(self, data: bytes, path: str) -> list[Edit]:
+        """The edits of JSON text at ``path``."""
+
+        def approve(leaf: JsonLeaf, edits: list[Edit]) -> bool:
+            keys = (self._path_name(key) for key in (*leaf.path, leaf.key))
+            leaf_path = ".".join((path, *filter(None, keys)))
+            if self._policy.keeps(leaf_path):
+                return False
+            self._tally.replaced(leaf_path, edits)
+            return True
+
+        return self._scrubber.json(data, approve=approve)
+
+    def _path_name(self, key: bytes) -> str:
+        """``key`` as part of a field path; a key that is a value itself shows as ``{key}``."""
+        name = key.decode("utf-8", "replace")
+        if not name or (_NAME_IN_PATH.fullmatch(name) and not self._scrubber.text(key, Context())):
+            return name
+        return "{key}"
+
+    def form(self, data: bytes, start: int, stop: int, path: str, *, form_escapes: bool) -> list[Edit]:
+        """The edits of ``name=value`` pairs between ``start`` and ``stop``."""
+        pairs = list(form.pairs(data, start, stop))
+        names = [percent.unescape(data[p.name_start : p.name_stop], form=form_escapes).text for p in pairs]
+        person = any(PERSON_MARKS.search(normal_key(name)) for name in names)
+        edits: list[Edit] = []
+        for pair, name in zip(pairs, names, strict=True):
+            name_edits = self._escaped(data, pair.name_start, pair.name_stop, Context(), form_escapes)
+            context = Context(key=normal_key(name), person=person)
+            value_edits = self._escaped(data, pair.value_start, pair.value_stop, context, form_escapes)
+            pair_path = f"{path}.{self._path_name(name)}"
+            if (name_edits or value_edits) and not self._policy.keeps(pair_path):
+                self._tally.replaced(pair_path, name_edits + value_edits)
+                edits += name_edits + value_edits
+        return edits
+
+    def _escaped(
+        self, data: bytes, start: int, stop: int, context: Context, form_escapes: bool
+    ) -> list[Edit]:
+        if stop <= start:
+            return []
+        unescaped = percent.unescape(data[start:stop], form=form_escapes)
+
+        def escape(new: bytes, raw: bytes) -> bytes:
+            return percent.escape(new, raw=raw, form=form_escapes and b"%20" not in raw)
+
+        edits = unescaped.raw_edits(self._scrubber.text(unescaped.text, context), escape)
+        return [edit.moved(start) for edit in edits]
+
+    def events(self, data: bytes, path: str) -> list[Edit]:
+        """The edits of server-sent events."""
+        edits: list[Edit] = []
+        for line in sse.lines(data):
+            content = data[line.start : line.stop]
+            line_path = f"{path}.{line.field.decode('ascii') or 'comment'}"
+            if line.field == b"data" and json.looks_like_json(content):
+                found = self.json(content, line_path)
+            elif self._policy.keeps(line_path):
+                continue
+            else:
+                found = self._scrubber.text(content, Context())
+                self._tally.replaced(line_path, found)
+            edits += [edit.moved(line.start) for edit in found]
+        return edits
+
+    def _multipart(self, data: bytes, mark: bytes, path: str, *, cut: bool) -> bytes:
+        edits: list[Edit] = []
+        for part in multipart.parts(data, mark):
+            head = data[part.head_start : part.head_stop]
+            content = data[part.start : part.stop]
+            name = self._path_name(part.name) or "part"
+            last = cut and part.stop == len(data)
+            part_path = f"{path}.{name}"
+            if self._policy.keeps(part_path):
+                continue
+            head_edits = self._scrubber.text(head, Context()) if _is_utf8(head) else []
+            self._tally.replaced(part_path, head_edits)
+            edits += [edit.moved(part.head_start) for edit in head_edits]
+            if _is_utf8(content) and not part.content_type:
+                found = self._scrubber.text(content, Context(key=normal_key(part.name)))
+                self._tally.replaced(part_path, found)
+                new = self._apply(content, found)
+            else:
+                new = self.plain(content, content_type=part.content_type, path=part_path, cut=last)
+            if new != content:
+                edits.append(Edit(part.start, part.stop, new))
+        return self._apply(data, edits)
+
+
+def _is_utf8(data: bytes, *, cut: bool = False) -> bool:
+    if b"\x00" in data:
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=not cut)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _charset(content_type: bytes) -> str | None:
+    match = _CHARSET.search(content_type)
+    if match is None:
+        return None
+    try:
+        info = codecs.lookup(match[1].decode("ascii"))
+    except LookupError:
+        return None
+    return None if info.name == "utf-8" or not info._is_text_encoding else info.name  # noqa: SLF001
+
+
+def counted(edits: list[Edit]) -> Counter[str]:
+    """How many edits there are of each kind."""
+    return Counter(edit.label for edit in edits if edit.label)

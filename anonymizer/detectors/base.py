@@ -1,0 +1,59 @@
+"""What a detector is given and what it gives back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What a sensitive value is. The words of policies and reports."""
+
+    EMAIL = "email"
+    USERNAME = "username"
+    NAME = "name"
+    PHONE = "phone"
+    CARD = "card"
+    IP = "ip"
+    JWT = "jwt"
+    TOKEN = "token"
+    CREDENTIAL = "credential"
+
+
+class Finding(NamedTuple):
+    """A sensitive value: what it is and where it stands in its text. It holds no value."""
+
+    kind: Kind
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """
+    What is known about a text besides its bytes.
+
+    ``key`` is the field's name in snake case (``first_name``), ``parent`` that of the object it
+    is in; ``person`` says that the object describes a person; ``number`` that the text is a
+    JSON number, which must stay one; ``credential`` that the whole text is a secret.
+    """
+
+    key: str = ""
+    parent: str = ""
+    person: bool = False
+    number: bool = False
+    credential: bool = False
+
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_OTHER = re.compile(r"[^a-z0-9]+")
+
+
+@lru_cache(maxsize=16_384)
+def normal_key(raw: bytes) -> str:
+    """``raw`` in snake case: ``firstName``, ``First-Name`` and ``user[first_name]`` end in ``first_name``."""
+    split = _CAMEL.sub("_", raw.decode("utf-8", "replace"))
+    return _OTHER.sub("_", split.lower()).strip("_")

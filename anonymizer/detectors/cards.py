@@ -1,0 +1,41 @@
+"""Payment card numbers: a known issuer range and a right check digit (ISO/IEC 7812-1, Luhn)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from anonymizer.detectors.base import Context, Finding, Kind
+
+_CANDIDATE = re.compile(rb"(?<![\w.+-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
+_ISSUER = re.compile(
+    rb"4\d{12}(?:\d{3}){0,2}"  # Visa: 13, 16, 19
+    rb"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard
+    rb"|3[47]\d{13}"  # American Express
+    rb"|6(?:011|5\d{2}|4[4-9]\d)\d{12}(?:\d{3})?"  # Discover
+    rb"|35(?:2[89]|[3-8]\d)\d{12}"  # JCB
+    rb"|3(?:0[0-5]|[68]\d)\d{11}"  # Diners
+)
+_KEY = re.compile(r"(?:^|_)(?:card|card_?number|pan|cc|cc_number|credit_card(?:_number)?)$")
+_NOT_KEY = re.compile(r"(?:^|_)(?:id|ts|timestamp|created|updated|time|offset|seq|size)$")
+
+
+def find(text: bytes, context: Context) -> Iterator[Finding]:
+    """Every card number in ``text``; a JSON number counts only under a key that names a card."""
+    if len(text) < 13 or (context.number and not _KEY.search(context.key)) or _NOT_KEY.search(context.key):
+        return
+    for match in _CANDIDATE.finditer(text):
+        digits = match[0].replace(b" ", b"").replace(b"-", b"")
+        if _ISSUER.fullmatch(digits) and luhn_sum(digits) % 10 == 0:
+            yield Finding(Kind.CARD, *match.span())
+
+
+def luhn_sum(digits: bytes) -> int:
+    """The Luhn sum of ASCII ``digits``; a multiple of 10 means the check digit is right."""
+    total = 0
+    for place, byte in enumerate(reversed(digits)):
+        digit = byte - 48
+        if place % 2:
+            digit = digit * 2 - 9 if digit > 4 else digit * 2
+        total += digit
+    return total

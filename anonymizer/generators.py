@@ -1,0 +1,234 @@
+"""
+Stand-ins that keep a value's shape and cannot be real.
+
+Every function is pure: the same key, value and attempt give the same bytes. ``attempt`` counts
+from 0 and asks for another candidate after a clash; high attempts leave the usual space for a
+larger one, so that a table of any size can be filled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+
+from anonymizer.detectors.cards import luhn_sum
+from anonymizer.detectors.tokens import PREFIXES
+from captures.keys import Prf
+
+_LOWER = b"abcdefghijklmnopqrstuvwxyz"
+_UPPER = _LOWER.upper()
+_DIGITS = b"0123456789"
+_NON_ZERO = b"123456789"
+_BASE32_DIGITS = b"234567"
+_HEX = b"0123456789abcdef"
+_UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ONSETS = (
+    "b",
+    "br",
+    "c",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gr",
+    "h",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "st",
+    "t",
+    "v",
+    "w",
+)
+_VOWELS = ("a", "e", "i", "o", "u")
+_CODAS = ("l", "n", "r", "s", "x", "th", "nd", "m")
+# Letters of other alphabets map to letters of the same one; what is in none becomes a Latin letter.
+_ALPHABETS = (
+    "àáâãäåæçèéêëìíîïñòóôõöøùúûüýßāăąćčďđēėęěğģīįıķłľńňőœŕřśşšťţūůűųźżž",
+    "абвгдежзийклмнопрстуфхцчшщъыьэюя",
+    "αβγδεζηθικλμνξοπρστυφχψω",
+    "אבגדהוזחטיכלמנסעפצקרשת",
+    "ابتثجحخدذرزسشصضطظعغفقكلمنهوي",
+    "あいうえおかきくけこさしすせそたちつてとなにぬねの",
+    "アイウエオカキクケコサシスセソタチツテトナニヌネノ",
+)
+
+
+def random_bytes(prf: Prf, domain: str, value: bytes, attempt: int) -> Iterator[int]:
+    """An endless stream of 16-bit numbers for ``value``."""
+    block = 0
+    while True:
+        digest = prf.digest(domain, b"%d:%d:%b" % (attempt, block, value), 64)
+        for at in range(0, 64, 2):
+            yield digest[at] << 8 | digest[at + 1]
+        block += 1
+
+
+def username(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
+    """Letters become letters and digits digits; length and punctuation stay. ``value`` is lower case."""
+    numbers = random_bytes(prf, "word", value, attempt)
+    new = "".join(_other_char(char, next(numbers)) for char in value.decode("utf-8", "replace"))
+    for _ in range(attempt // 8):  # a short name's space is small: grow it
+        new += chr(_LOWER[next(numbers) % 26])
+    return new.encode()
+
+
+def _other_char(char: str, number: int) -> str:
+    if char.isdigit():
+        return chr(_DIGITS[number % 10])
+    if not char.isalpha():
+        return char
+    if char.isascii():
+        return chr(_LOWER[number % 26])
+    if 0x4E00 <= ord(char) <= 0x9FFF:
+        return chr(0x4E00 + number % 2000)
+    if 0xAC00 <= ord(char) <= 0xD7A3:
+        return chr(0xAC00 + number % 2000)
+    for alphabet in _ALPHABETS:
+        if char in alphabet:
+            return alphabet[number % len(alphabet)]
+    return chr(_LOWER[number % 26])
+
+
+def name(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
+    """Another name in lower case: one from a table, after clashes one made of syllables."""
+    if len(value) < 3 or not value.isascii():
+        return username(prf, value, attempt)
+    numbers = random_bytes(prf, "name", value, attempt)
+    if attempt < 2:
+        names = _names()
+        return names[(next(numbers) << 16 | next(numbers)) % len(names)]
+    parts = [
+        _ONSETS[next(numbers) % len(_ONSETS)] + _VOWELS[next(numbers) % len(_VOWELS)]
+        for _ in range(2 + attempt // 4)
+    ]
+    parts.append(_CODAS[next(numbers) % len(_CODAS)])
+    return "".join(parts).encode()
+
+
+@cache
+def _names() -> tuple[bytes, ...]:
+    data = json.loads((files("mimesis") / "datasets" / "en" / "person.json").read_text("utf-8"))
+    words = {*data["surnames"], *data["names"]["female"], *data["names"]["male"]}
+    return tuple(sorted(word.lower().encode() for word in words if word.isascii() and word.isalpha()))
+
+
+def email(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
+    """
+    An address under example.com; equal domains stay equal and the local part keeps its shape.
+
+    A local part (or what follows its plus sign) that is a user name gets that name's stand-in.
+    """
+    local, _, domain = value.rpartition(b"@")
+    pieces = [_local_piece(prf, piece, value) for piece in local.split(b"+")]
+    for _ in range(attempt):
+        pieces[-1] += prf.digest("email", b"%d:%b" % (attempt, value), 3).hex().encode()
+    numbers = random_bytes(prf, "domain", domain, 0)
+    label = bytes(_LOWER[next(numbers) % 26] for _ in range(min(max(len(domain) - 4, 6), 10)))
+    return b"+".join(pieces) + b"@" + label + b".example.com"
+
+
+def _local_piece(prf: Prf, piece: bytes, whole: bytes) -> bytes:
+    if len(piece) >= 4 and not piece.isdigit():
+        return username(prf, piece)
+    numbers = random_bytes(prf, "email", whole + b"/" + piece, 0)
+    return "".join(_other_char(char, next(numbers)) for char in piece.decode("utf-8", "replace")).encode()
+
+
+def secret(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
+    """The published prefix stays, every other letter and digit becomes one of its class."""
+    known = PREFIXES.match(value)
+    prefix = known[0] if known and len(value) - known.end() >= 8 else b""
+    rest = value[len(prefix) :]
+    numbers = random_bytes(prf, "secret", value, attempt)
+    kept = {at for match in _PERCENT.finditer(rest) for at in range(*match.span())}
+    if _UUID.fullmatch(rest):
+        kept |= {14, 19}  # version and variant
+    digits = _BASE32_DIGITS if prefix in {b"AKIA", b"ASIA"} else _DIGITS
+    is_hex = len(rest) >= 16 and all(byte in _HEX for byte in rest)
+    new = bytearray(prefix)
+    for at, byte in enumerate(rest):
+        new.append(byte if at in kept else _other_byte(byte, next(numbers), digits, is_hex=is_hex))
+    if value.isdigit() and value[:1] != b"0":
+        new[0] = _NON_ZERO[next(numbers) % 9]  # a JSON number may not start with 0
+    for _ in range(attempt // 8):
+        new.append(_LOWER[next(numbers) % 26] if not value.isdigit() else _DIGITS[next(numbers) % 10])
+    return bytes(new)
+
+
+def _other_byte(byte: int, number: int, digits: bytes, *, is_hex: bool) -> int:
+    if is_hex:
+        return _HEX[number % 16]
+    if byte in _LOWER:
+        return _LOWER[number % 26]
+    if byte in _UPPER:
+        return _UPPER[number % 26]
+    if byte in _DIGITS:
+        return digits[number % len(digits)]
+    return byte
+
+
+_TEST_ISSUERS = (
+    (re.compile(rb"3[47]"), b"378282"),
+    (re.compile(rb"3[068]"), b"305693"),
+    (re.compile(rb"35"), b"353011"),
+    (re.compile(rb"4"), b"424242"),
+    (re.compile(rb"6"), b"601111"),
+    (re.compile(rb""), b"555555"),
+)
+
+
+def card(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
+    """Digits of the same network and length under an issuer number of test cards, check digit right."""
+    issuer = next(number for shape, number in _TEST_ISSUERS if shape.match(value))
+    if attempt >= 8:
+        issuer = issuer[:2]  # far more cards than any capture holds: leave the test range
+    numbers = random_bytes(prf, "card", value, attempt)
+    count = len(value) - len(issuer) - 1
+    body = issuer + bytes(_DIGITS[next(numbers) % 10] for _ in range(count))
+    return body + b"%d" % (-luhn_sum(body + b"0") % 10)
+
+
+def phone(prf: Prf, value: bytes, country_digits: int, attempt: int = 0) -> bytes:
+    """
+    Digits of the same count; the first ``country_digits`` stay, the rest ends in 555-01xx.
+
+    After clashes the last four digits are free, then all of them behind a 0 or 1, with which
+    neither a North American area code nor a national number after a country code begins.
+    """
+    numbers = random_bytes(prf, "phone", value, attempt)
+    country, national = value[:country_digits], value[country_digits:]
+    count = len(national)
+    digits = bytearray(_DIGITS[next(numbers) % 10] for _ in range(count))
+    if attempt < 4:
+        digits[-7:] = b"55501%d%d" % (next(numbers) % 10, next(numbers) % 10)
+    elif attempt < 8:
+        digits[-7:-4] = b"555"
+    if attempt >= 8 and country:
+        digits[0] = ord("0")
+    elif count > 7:
+        digits[0] = national[0] if national[:1] == b"0" else _NON_ZERO[1 + next(numbers) % 8]
+    return country + bytes(digits[-count:])
+
+
+def short_hash(prf: Prf, value: bytes) -> bytes:
+    """Twelve hex digits for the ``hash`` action; keyed, so no dictionary reverses them."""
+    return prf.digest("hash", value, 6).hex().encode()
+
+
+def plain_hashes(value: bytes) -> tuple[bytes, bytes, bytes]:
+    """MD5, SHA-1 and SHA-256 in hex, as avatar services use them of e-mail addresses."""
+    return (
+        hashlib.md5(value, usedforsecurity=False).hexdigest().encode(),
+        hashlib.sha1(value, usedforsecurity=False).hexdigest().encode(),
+        hashlib.sha256(value).hexdigest().encode(),
+    )

@@ -1,0 +1,136 @@
+"""Text inside text: escapes, URL queries, base64 and hex, each with the way back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from anonymizer.detectors.base import Context, normal_key
+from captures.bodies import json, percent, url
+from captures.bodies.edits import Edit, Unescaped, splice
+
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{12,}={0,2}(?![A-Za-z0-9+/_=-])")
+_HEX = re.compile(
+    rb"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){6,}(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){6,}(?![0-9A-Za-z])"
+)
+_PRINTABLE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]+")
+_ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
+_BACKSLASH = re.compile(rb"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}")
+
+
+class Layer(NamedTuple):
+    """A text found in another one. ``back`` turns its edits into edits of the outer text."""
+
+    text: bytes
+    context: Context
+    back: Callable[[list[Edit]], list[Edit]]
+
+
+def layers(text: bytes, context: Context) -> Iterator[Layer]:
+    """Every text that is written inside ``text`` in some encoding, and the values of its URLs' queries."""
+    if b"%" in text:
+        yield from _whole(percent.unescape(text), context, lambda new, raw: percent.escape(new, raw=raw))
+    if b"&" in text and b";" in text:
+        yield from _whole(Unescaped(text, _ENTITY, _undo_entity), context, _escape_entity)
+    if b"\\u" in text or b"\\x" in text:
+        yield from _whole(Unescaped(text, _BACKSLASH, _undo_backslash), context, _escape_backslash)
+    for pair in url.query_pairs(text):
+        start, stop = pair.value_start, pair.value_stop
+        if stop > start:
+            key = normal_key(text[pair.name_start : pair.name_stop])
+            yield Layer(text[start:stop], Context(key=key), _mover(start))
+    for name, password in url.user_infos(text):
+        if name[1] > name[0]:
+            yield Layer(text[slice(*name)], Context(key="username"), _mover(name[0]))
+        yield Layer(text[slice(*password)], Context(credential=True), _mover(password[0]))
+    for match in _BASE64.finditer(text) if len(text) >= 12 else ():
+        yield from _decoded(match, *_from_base64(match[0]))
+    for match in _HEX.finditer(text) if len(text) >= 12 else ():
+        yield from _decoded(match, _printable(bytes.fromhex(match[0].decode())), _to_hex)
+
+
+def _mover(by: int) -> Callable[[list[Edit]], list[Edit]]:
+    return lambda edits: [edit.moved(by) for edit in edits]
+
+
+def _whole(
+    unescaped: Unescaped, context: Context, escape: Callable[[bytes, bytes], bytes]
+) -> Iterator[Layer]:
+    if unescaped.changed:
+        yield Layer(unescaped.text, context, lambda edits: unescaped.raw_edits(edits, escape))
+
+
+def _decoded(
+    match: re.Match[bytes], plain: bytes | None, encode: Callable[[bytes, bytes], bytes]
+) -> Iterator[Layer]:
+    if plain is None:
+        return
+
+    def back(edits: list[Edit]) -> list[Edit]:
+        if not edits:
+            return []
+        new = encode(splice(plain, edits), match[0])
+        return [Edit(*match.span(), new, edits[0].label)]
+
+    yield Layer(plain, Context(), back)
+
+
+def _from_base64(raw: bytes) -> tuple[bytes | None, Callable[[bytes, bytes], bytes]]:
+    body = raw.rstrip(b"=")
+    if len(body) % 4 == 1:
+        return None, _to_base64
+    try:
+        data = base64.b64decode(body.translate(_TO_STANDARD) + b"=" * (-len(body) % 4), validate=True)
+    except binascii.Error:
+        return None, _to_base64
+    return _printable(data), _to_base64
+
+
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def _to_base64(plain: bytes, raw: bytes) -> bytes:
+    new = base64.b64encode(plain)
+    if b"-" in raw or b"_" in raw:
+        new = new.translate(_TO_URL_SAFE)
+    if not raw.endswith(b"=") and (len(raw) % 4 or b"-" in raw or b"_" in raw):
+        new = new.rstrip(b"=")
+    return new
+
+
+def _to_hex(plain: bytes, raw: bytes) -> bytes:
+    digits = plain.hex().encode()
+    return digits if raw == raw.lower() else digits.upper()
+
+
+def _printable(data: bytes) -> bytes | None:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return data if _PRINTABLE.fullmatch(text) else None
+
+
+def _undo_entity(match: re.Match[bytes]) -> bytes | None:
+    raw = match[0].decode("ascii")
+    plain = html.unescape(raw)
+    return None if plain == raw else plain.encode("utf-8", "replace")
+
+
+def _escape_entity(new: bytes, _raw: bytes) -> bytes:
+    return html.escape(new.decode("utf-8", "replace")).encode()
+
+
+def _undo_backslash(match: re.Match[bytes]) -> bytes | None:
+    digits = match[0][2:]
+    number = int(digits, 16)
+    return None if 0xD800 <= number <= 0xDFFF else chr(number).encode()
+
+
+def _escape_backslash(new: bytes, _raw: bytes) -> bytes:
+    return json.escape(new, ascii_only=True)

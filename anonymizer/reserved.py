@@ -1,0 +1,42 @@
+"""Words that name platforms, roles and fields, and so nobody in particular."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+_WORDS = """
+github gitlab bitbucket stripe slack google amazon microsoft twilio shopify supabase discord
+web-flow ghost dependabot renovate greenkeeper github-actions actions-user
+admin administrator root system service user users username usernames me self anonymous guest
+nobody noreply no-reply support info team owner member members staff public private test tests
+testing tester example default unknown none null true false customer customers client clients
+account accounts login logout signup register profile settings dashboard search new edit create
+update delete list count export import status health webhook webhooks hook hooks event events
+api app apps application bot bots master main develop production staging development local
+localhost server worker http https html json text data name email phone address password token
+string number object type value key page index home help about contact order orders payment
+payments invoice invoices product products company organization organizations repository
+repositories project projects issue issues pull commit branch release releases action actions
+message messages channel channels group groups workspace tenant tenants host port path query
+body header headers request requests response responses session sessions version content
+"""
+_RESERVED = frozenset(_WORDS.split())
+
+
+def is_reserved(word: bytes) -> bool:
+    """Whether ``word`` names a platform, a role or a field; such a user name is left alone."""
+    lower = word.lower().decode("utf-8", "replace")
+    return lower in _RESERVED or lower.endswith("[bot]")
+
+
+def is_common(word: bytes) -> bool:
+    """Whether ``word`` is an English word, which may mean something else elsewhere."""
+    return word.lower().decode("utf-8", "replace") in _english() or is_reserved(word)
+
+
+@cache
+def _english() -> frozenset[str]:
+    text = json.loads((files("mimesis") / "datasets" / "en" / "text.json").read_text("utf-8"))
+    return frozenset(word.lower() for word in text["words"])

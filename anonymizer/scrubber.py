@@ -1,0 +1,181 @@
+"""One text or JSON document at a time: what in it is replaced, as edits at byte offsets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+from anonymizer import jwt_tokens
+from anonymizer.detectors.base import Context, Finding, Kind, normal_key
+from anonymizer.detectors.names import PERSON_MARKS
+from anonymizer.detectors.registry import Detectors
+from anonymizer.layers import layers
+from anonymizer.literals import Literals
+from anonymizer.policy import Action, Policy
+from anonymizer.pseudonyms import PseudonymTable
+from captures.bodies import json
+from captures.bodies.edits import Edit, without_overlaps
+from captures.bodies.json import JsonLeaf, LeafRole
+from captures.keys import Prf
+
+MAX_DEPTH = 6  # encodings inside encodings; deeper ones are no text that anybody reads
+_CACHE_ENTRIES = 65_536
+_CACHE_TEXT_BYTES = 2_048
+_PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
+_NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
+
+LeafCall = Callable[[JsonLeaf, list[Edit]], bool]
+"""Told of a leaf that changes; False leaves it as it is."""
+
+
+class Scrubber:
+    """
+    Finds what is sensitive in a text, and everything that was found before.
+
+    Without ``literals`` it collects: findings go into the table and the edits returned only
+    mark places. With them it replaces.
+    """
+
+    def __init__(
+        self,
+        prf: Prf,
+        policy: Policy,
+        table: PseudonymTable,
+        literals: Literals | None = None,
+    ) -> None:
+        self._prf = prf
+        self._policy = policy
+        self._table = table
+        self._literals = literals
+        self._detectors = Detectors(policy.name_keys)
+        self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
+        self._jwts: dict[bytes, bytes] = {}
+        if literals is not None:
+            table.rebuild_jwt = self._rebuild_jwt
+
+    @property
+    def collecting(self) -> bool:
+        """Whether this only fills the table."""
+        return self._literals is None
+
+    def text(self, text: bytes, context: Context, depth: int = 0) -> list[Edit]:
+        """The edits of ``text`` (UTF-8), in order and without overlaps."""
+        if len(text) > _CACHE_TEXT_BYTES:
+            return self._text(text, context, depth)
+        known = self._cache.get((text, context))
+        if known is None:
+            known = self._text(text, context, depth)
+            if len(self._cache) >= _CACHE_ENTRIES:
+                self._cache.clear()
+            self._cache[text, context] = known
+        return known
+
+    def _text(self, text: bytes, context: Context, depth: int) -> list[Edit]:
+        findings = [
+            finding
+            for finding in self._detectors.find(text, context)
+            if self._policy.action(finding.kind) is not Action.KEEP
+        ]
+        if self._literals is None:
+            self._collect(text, findings, depth)
+            edits = [Edit(start, stop, b"", kind) for kind, start, stop in findings]
+        else:
+            edits = [
+                Edit(
+                    start, stop, self._table.replacement(kind, text[start:stop], number=context.number), kind
+                )
+                for kind, start, stop in findings
+            ]
+            edits += self._literals.edits(text, number=context.number)
+        if not context.number and depth < MAX_DEPTH:
+            edits += self._inner(text, context, depth + 1)
+        if len(edits) > 1:
+            edits = without_overlaps(edits)
+        if context.number and edits:
+            whole = edits[0]
+            return edits if whole.stop - whole.start == len(text) and whole.new.isdigit() else []
+        return edits
+
+    def _inner(self, text: bytes, context: Context, depth: int) -> list[Edit]:
+        edits: list[Edit] = []
+        if json.looks_like_json(text) and b'"' in text:
+            edits += self.json(text, depth)
+        for layer in layers(text, context):
+            edits += layer.back(self.text(layer.text, layer.context, depth))
+        return edits
+
+    def _collect(self, text: bytes, findings: Sequence[Finding], depth: int) -> None:
+        words: list[Finding] = []
+        for finding in findings:
+            value = text[finding.start : finding.stop]
+            self._table.add(finding.kind, value)
+            if finding.kind is Kind.JWT and depth < MAX_DEPTH:
+                for part in jwt_tokens.parts(value) or ():
+                    self.json(part, depth + 1)
+            if finding.kind is Kind.NAME:
+                words.append(finding)
+        if len(words) > 1 and all(b.start - a.stop <= 2 for a, b in pairwise(words)):
+            self._table.add_phrase(tuple(text[word.start : word.stop] for word in words))
+
+    def json(self, data: bytes, depth: int = 0, approve: LeafCall | None = None) -> list[Edit]:
+        """
+        The edits of the JSON text ``data``: strings, keys, and numbers under telling keys.
+
+        ``approve`` is asked for each leaf that would change.
+        """
+        leaves = list(json.scan(data))
+        people = {
+            leaf.holder
+            for leaf in leaves
+            if leaf.role is LeafRole.KEY and PERSON_MARKS.search(normal_key(leaf.key))
+        }
+        edits: list[Edit] = []
+        for leaf in leaves:
+            if leaf.stop == leaf.start:
+                continue
+            found = self._leaf(data[leaf.start : leaf.stop], leaf, leaf.holder in people, depth)
+            if found and (approve is None or approve(leaf, found)):
+                edits += [edit.moved(leaf.start) for edit in found]
+        return edits
+
+    def _leaf(self, raw: bytes, leaf: JsonLeaf, person: bool, depth: int) -> list[Edit]:
+        if leaf.role is LeafRole.KEY:
+            return self._key(raw, depth)
+        context = _context(
+            leaf.key, leaf.path[-1] if leaf.path else b"", person, leaf.role is LeafRole.NUMBER
+        )
+        if leaf.role is not LeafRole.STRING:
+            return self.text(raw, context, depth)
+        return self._string(raw, context, depth)
+
+    def _string(self, raw: bytes, context: Context, depth: int) -> list[Edit]:
+        if b"\\" in raw:
+            unescaped = json.unescape(raw)
+            return unescaped.raw_edits(self.text(unescaped.text, context, depth), _json_escape)
+        edits = self.text(raw, context, depth)
+        if any(_NEEDS_ESCAPE.search(edit.new) for edit in edits):
+            return [edit._replace(new=_json_escape(edit.new, b"")) for edit in edits]
+        return edits
+
+    def _key(self, raw: bytes, depth: int) -> list[Edit]:
+        edits = self._string(raw, Context(), depth)
+        if edits and _PLAIN_KEY.fullmatch(raw) and (edits[0].start, edits[0].stop) != (0, len(raw)):
+            return []  # a field's own name: only a value that is all of it counts
+        return edits
+
+    def _rebuild_jwt(self, raw: bytes) -> bytes:
+        known = self._jwts.get(raw)
+        if known is None:
+            known = self._jwts[raw] = jwt_tokens.rebuild(self._prf, raw, lambda text: self.json(text, 1))
+        return known
+
+
+def _json_escape(new: bytes, raw: bytes) -> bytes:
+    return json.escape(new, ascii_only=b"\\u" in raw)
+
+
+@lru_cache(maxsize=16_384)
+def _context(key: bytes, parent: bytes, person: bool, number: bool) -> Context:
+    return Context(key=normal_key(key), parent=normal_key(parent), person=person, number=number)

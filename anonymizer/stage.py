@@ -1,0 +1,102 @@
+"""A capture in, an anonymized capture out: one pass collects every value, a second one replaces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from anonymizer.exchange_scrubber import ExchangeScrubber
+from anonymizer.literals import Literals
+from anonymizer.policy import Policy
+from anonymizer.pseudonyms import PseudonymTable
+from anonymizer.report import Report
+from anonymizer.scrubber import Scrubber
+from captures.errors import UsageError, WriteError
+from captures.keys import Prf
+from captures.model import Provenance
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an anonymization did, and what was wrong with the capture it read."""
+
+    report: Report
+    problems: tuple[str, ...]
+
+
+def anonymize_capture(source: Path, destination: Path, *, policy: Policy, key: bytes) -> Outcome:
+    """
+    Write an anonymized copy of the capture ``source`` to the new file ``destination``.
+
+    Memory is bounded by the distinct sensitive values. Nothing stands at ``destination``
+    before all of it is written. Two runs with one key and policy write equal exchanges.
+
+    Raises:
+        UsageError: ``source`` is absent or ``destination`` exists.
+        CaptureError: ``source`` is no capture or is damaged.
+        WriteError: the copy cannot be written.
+
+    """
+    if destination.exists() or destination.is_symlink():
+        raise UsageError(f"{destination} exists already; name another file or remove it first.")
+    prf = Prf(key)
+    with CaptureReader.open(source) as reader:
+        report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
+        table = PseudonymTable(prf, policy)
+        _collect(reader, ExchangeScrubber(Scrubber(prf, policy, table), policy, report))
+        table.freeze()
+        report.distinct_values = len(table)
+        replacing = ExchangeScrubber(Scrubber(prf, policy, table, Literals(table, policy)), policy, report)
+        partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+        try:
+            _write(reader, replacing, partial, policy, prf)
+            _publish(partial, destination)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                partial.unlink()
+        return Outcome(report=report, problems=reader.problems)
+
+
+def _collect(reader: CaptureReader, scrubber: ExchangeScrubber) -> None:
+    for exchange in reader.exchanges():
+        scrubber.exchange(exchange)
+    for message in reader.messages():
+        scrubber.message(message)
+    scrubber.source(reader.header.source)
+
+
+def _write(reader: CaptureReader, scrubber: ExchangeScrubber, path: Path, policy: Policy, prf: Prf) -> None:
+    old = reader.header
+    header = new_header(
+        source=scrubber.source(old.source),
+        started_wall_ns=old.started_wall_ns,
+        lineage=(old.capture_id, *old.lineage),
+        anonymized=Provenance(policy=policy.name, key_fingerprint=prf.fingerprint()),
+        fingerprint_salt=old.fingerprint_salt,
+    )
+    writer = CaptureWriter.create(path, header)
+    with writer:
+        for exchange in reader.exchanges():
+            writer.write(scrubber.exchange(exchange))
+        for message in reader.messages():
+            writer.write_message(scrubber.message(message))
+        writer.close(reader.counters)
+
+
+def _publish(partial: Path, destination: Path) -> None:
+    """Give the finished file its name; a link, unlike a rename, never replaces another file."""
+    try:
+        os.link(partial, destination)
+    except FileExistsError:
+        raise UsageError(f"{destination} exists already; name another file or remove it first.") from None
+    except OSError:
+        try:
+            partial.rename(destination)  # file systems without hard links
+        except OSError as error:
+            raise WriteError(
+                f"{destination} cannot be written ({error.strerror}); choose another place."
+            ) from error

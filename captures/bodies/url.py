@@ -1,0 +1,48 @@
+"""The parts of a request target and of URLs inside text, as byte spans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from captures.bodies.form import FormPair
+
+_QUERY_PAIR = re.compile(rb"(?<=[?&#])([A-Za-z0-9_.\-\[\]%]{1,64})=([^&#\s\"'<>\\]*)")
+_USER_INFO = re.compile(rb"(?<=://)([^\s/?#@:\"'<>]*):([^\s/?#@\"'<>]+)(?=@)")
+
+
+class TargetParts(NamedTuple):
+    """Where path, query and fragment of a target stand; empty parts have equal ends."""
+
+    path_stop: int
+    query_start: int
+    query_stop: int
+    fragment_start: int
+
+
+def split_target(target: bytes) -> TargetParts:
+    """The parts of ``/path?query#fragment``."""
+    hash_at = target.find(b"#")
+    end = len(target) if hash_at < 0 else hash_at
+    fragment_start = len(target) if hash_at < 0 else hash_at + 1
+    question_at = target.find(b"?", 0, end)
+    if question_at < 0:
+        return TargetParts(end, end, end, fragment_start)
+    return TargetParts(question_at, question_at + 1, end, fragment_start)
+
+
+def query_pairs(text: bytes) -> Iterator[FormPair]:
+    """The ``name=value`` pairs of every URL query in ``text``, escapes kept."""
+    if b"=" not in text:
+        return
+    for match in _QUERY_PAIR.finditer(text):
+        yield FormPair(*match.span(1), *match.span(2))
+
+
+def user_infos(text: bytes) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """The spans of user name and password of every ``scheme://user:password@host`` in ``text``."""
+    if b"://" not in text or b"@" not in text:
+        return
+    for match in _USER_INFO.finditer(text):
+        yield match.span(1), match.span(2)
