@@ -20,6 +20,8 @@ from captures.units import NS_PER_S
 
 _PR_SET_TIMERSLACK = 29
 _TFD_TIMER_ABSTIME = 1
+_SLICE_NS = 100_000  # the least that the kernel takes
+_SCHED_SYSCALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}  # sched_setattr, sched_getattr
 _TFD_NONBLOCK = os.O_NONBLOCK
 _TFD_CLOEXEC = os.O_CLOEXEC
 
@@ -106,6 +108,39 @@ def finest_timer_slack(platform: str = sys.platform) -> None:
     """
     if platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+
+
+def shortest_time_slice(platform: str = sys.platform, machine: str = os.uname().machine) -> None:
+    """
+    Ask the kernel for slices of 0.1 ms, so that this thread is run soon after it wakes.
+
+    Linux 6.12 and newer take a slice length for ordinary threads (sched_setattr, EEVDF): a
+    thread with short slices gets no more of the processor, but gets it earlier. Older kernels
+    ignore the value. It is a hint: where it cannot be given, nothing happens.
+    """
+    numbers = _SCHED_SYSCALLS.get(machine)
+    if platform != "linux" or numbers is None:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = _SchedAttributes(size=ctypes.sizeof(_SchedAttributes))
+    by_reference = ctypes.byref(attributes)
+    set_number, get_number = numbers
+    if libc.syscall(get_number, 0, by_reference, attributes.size, 0) == 0 and attributes.policy == 0:
+        attributes.runtime_ns = _SLICE_NS
+        libc.syscall(set_number, 0, by_reference, 0)
+
+
+class _SchedAttributes(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("policy", ctypes.c_uint32),
+        ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32),
+        ("runtime_ns", ctypes.c_uint64),
+        ("deadline_ns", ctypes.c_uint64),
+        ("period_ns", ctypes.c_uint64),
+    )
 
 
 class _Timespec(ctypes.Structure):

@@ -21,7 +21,7 @@ from typing import Any
 
 from captures.errors import HookreelError
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
-from replayer.clock import finest_timer_slack, make_timer
+from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Columns
 from replayer.compile import Trait, Window
 from replayer.feed import WindowFeed
@@ -158,6 +158,7 @@ class Engine:
 
     def _start(self) -> None:
         finest_timer_slack()
+        shortest_time_slice()
         zero_ns = monotonic_ns() + _START_DELAY_NS
         self._columns.zero_ns = zero_ns
         self._started_wall_ns = time.time_ns() + zero_ns - monotonic_ns()
