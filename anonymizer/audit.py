@@ -17,9 +17,9 @@ from itertools import zip_longest
 
 import numpy as np
 
-from anonymizer.audit_paths import json_path, masked_shape
+from anonymizer.audit_paths import json_path, masked_shape, string_offset
 from anonymizer.audit_places import Place, capture_places, exchange_places, message_place, stored_bodies
-from anonymizer.audit_search import Searcher
+from anonymizer.audit_search import PREFIX_BYTES, Hit, Searcher
 from anonymizer.audit_spans import Part, place_spans
 from anonymizer.encodings import HASHES, MIN_PATTERN_BYTES, Encoding, patterns_of
 from captures.errors import UsageError
@@ -29,7 +29,7 @@ from captures.units import MIB
 
 LEAKS_LISTED_MAX = 1_000
 _LONG_VALUE_BYTES = 512  # of a longer original the middle is searched
-_CHUNK_BYTES = 24 * MIB  # patterns of one automaton, which takes about ten times as much memory
+_CHUNK_BYTES = 4 * MIB  # of prefixes at once, which take about 40 times as much memory
 _CLEAN_MAX = 200_000  # short texts remembered as searched
 
 
@@ -122,7 +122,7 @@ def audit(original: CaptureReader, anonymized: CaptureReader) -> AuditReport:
     """
     Search ``anonymized`` for everything of ``original`` that it was meant to replace.
 
-    Both are read twice at most (again for each further 24 MiB of patterns); memory is bounded
+    Both are read twice at most (the second once more for every 15,000 or so originals); memory is bounded
     by the distinct originals.
 
     Raises:
@@ -202,7 +202,7 @@ def _chunks(originals: _Originals) -> Iterator[tuple[bool, dict[bytes, tuple[int
         if len(pattern) < MIN_PATTERN_BYTES or pattern in chunk:
             continue
         chunk[pattern] = owner
-        size_bytes += len(pattern)
+        size_bytes += min(len(pattern), PREFIX_BYTES)
         if size_bytes >= _CHUNK_BYTES:
             yield first, chunk
             chunk, first, size_bytes = {}, False, 0
@@ -249,7 +249,7 @@ def _search(
             continue
         findings.leak_count += len(hits)
         for hit in hits[: LEAKS_LISTED_MAX - len(findings.leaks)]:
-            path = "" if hit.start is None else json_path(place.data, hit.start, searcher.found_in)
+            path = _path(place.data, hit, searcher)
             findings.leaks.append(
                 Leak(
                     exchange=seq,
@@ -260,6 +260,15 @@ def _search(
                     replaced_at=_safe_name(replaced_at[hit.original], searcher.found_in),
                 )
             )
+
+
+def _path(data: bytes, hit: Hit, searcher: Searcher) -> str:
+    offset = hit.start
+    if offset is None:  # found in what an escape stands for: look for the string that has it
+        offset = string_offset(
+            data, lambda text: any(hit.original == found.original for found in searcher.find(text))
+        )
+    return "" if offset is None else json_path(data, offset, searcher.found_in)
 
 
 def _safe_name(name: str, holds_original: Callable[[bytes], bool]) -> str:

@@ -29,6 +29,14 @@ def _masked(character: str) -> str:
     return character if character.isascii() and character.isprintable() else "?"
 
 
+def string_offset(data: bytes, holds: Callable[[bytes], bool]) -> int | None:
+    """Where the first string of a JSON document starts whose content ``holds`` what is looked for."""
+    if data.lstrip()[:1] not in {b"{", b"["}:
+        return None
+    strings = (match for match in _TOKEN.finditer(data) if match[0].startswith(b'"'))
+    return next((match.start() for match in strings if holds(match[0][1:-1])), None)
+
+
 def json_path(data: bytes, offset: int, holds_original: Callable[[bytes], bool]) -> str:
     """
     The path of the leaf or key at ``offset`` of a JSON document: ``$.user.emails[2]``.

@@ -7,16 +7,23 @@ import html
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from ahocorasick_rs import BytesAhoCorasick
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from anonymizer.audit_decode import gunzip
 from anonymizer.audit_spans import decode_base64_text
-from anonymizer.encodings import Encoding, needs_boundary
+from anonymizer.encodings import Encoding, escape_name, needs_boundary
+from captures.units import KIB
 
+PREFIX_BYTES = 12
+"""So much of a pattern is in the automaton, at 20 to 30 bytes of memory for each; the rest is compared."""
+
+_COMPACT_ABOVE = 5_000
 _LAYERS_MAX = 3
+_CACHED_MAX_BYTES = 64 * KIB
 _SURE_BASE64_BYTES = 12  # 72 bits; a shorter core turns up by chance in a large capture
 _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | frozenset(
     range(0x80, 0x100)
@@ -33,17 +40,22 @@ _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """
-    A pattern that was found: which original, in which encoding, where.
+    Original number ``original`` was found in some encoding at byte ``start``.
 
-    ``start:stop`` are bytes of the searched text, or None when it was found in what some
-    ``layer`` of escapes stands for.
+    ``start`` is None when it was found in what escapes or base64 stand for.
     """
 
     original: int
     encoding: str
-    size_bytes: int
     start: int | None
-    stop: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    text: bytes = field(repr=False)
+    original: int
+    encoding: Encoding
+    needs_boundary: bool
 
 
 class Searcher:
@@ -54,13 +66,16 @@ class Searcher:
     """
 
     def __init__(self, patterns: Mapping[bytes, tuple[int, Encoding]], values: list[bytes]) -> None:
-        self._patterns = list(patterns)
-        self._owners = list(patterns.values())
-        self._needs_boundary = [
-            encoding.plain and needs_boundary(pattern) for pattern, (_, encoding) in patterns.items()
-        ]
         self._values = values
-        self._automaton = BytesAhoCorasick(self._patterns) if self._patterns else None
+        self._by_prefix: dict[bytes, list[_Pattern]] = {}
+        for text, (original, encoding) in patterns.items():
+            pattern = _Pattern(text, original, encoding, encoding.plain and needs_boundary(text))
+            self._by_prefix.setdefault(text[:PREFIX_BYTES], []).append(pattern)
+        self._prefixes = list(self._by_prefix)
+        # Measured on 524,290 prefixes: half the memory and twice the speed of the default.
+        kind = Implementation.ContiguousNFA if len(self._prefixes) > _COMPACT_ABOVE else None
+        automaton = BytesAhoCorasick(self._prefixes, implementation=kind) if self._prefixes else None
+        self._automaton = automaton
 
     def find(self, data: bytes) -> list[Hit]:
         """
@@ -74,53 +89,49 @@ class Searcher:
         found: dict[int, Hit] = {}
         for layer, text in (("", data), *layers(data)):
             outside = [self._values[number] for number in found]
-            for hit in self._direct(text, layer):
+            for hit in self._direct(text):
                 value = self._values[hit.original]
-                if not any(value in other for other in outside):
-                    found.setdefault(hit.original, hit)
+                if hit.original in found or any(value in other for other in outside):
+                    continue
+                for part in [number for number in found if layer and self._values[number] in value]:
+                    del found[part]
+                found[hit.original] = self._inside(hit, layer, data) if layer else hit
         return list(found.values())
+
+    def _inside(self, hit: Hit, layer: str, data: bytes) -> Hit:
+        """``hit``, which was found in what ``layer`` of ``data`` stands for."""
+        escape = escape_name(self._values[hit.original], data)
+        return replace(hit, encoding=escape or f"{hit.encoding} inside {layer}", start=None)
 
     def found_in(self, data: bytes) -> bool:
         """Whether anything survives in ``data``."""
         return bool(self.find(data))
 
-    def _direct(self, data: bytes, layer: str) -> list[Hit]:
+    def _direct(self, data: bytes) -> list[Hit]:
         assert self._automaton is not None
-        accepted: list[tuple[int, int, int]] = []
-        for pattern, start, stop in self._automaton.find_matches_as_indexes(data, overlapping=True):
-            if self._counts(data, pattern, start, stop):
-                accepted.append((start, stop, pattern))
-        if not accepted:
-            return []
-        accepted.sort(key=lambda match: (match[0], -match[1]))
+        accepted: list[tuple[int, int, _Pattern]] = []
+        for number, start, _ in self._automaton.find_matches_as_indexes(data, overlapping=True):
+            for pattern in self._by_prefix[self._prefixes[number]]:
+                stop = start + len(pattern.text)
+                if data.startswith(pattern.text, start) and self._counts(data, pattern, start, stop):
+                    accepted.append((start, -stop, pattern))
+        accepted.sort(key=lambda match: match[:2])
         hits: list[Hit] = []
         reach = -1
-        for start, stop, pattern in accepted:
-            if stop <= reach:
-                continue  # part of a longer original that survived here
-            reach = stop
-            original, encoding = self._owners[pattern]
-            name = encoding.name if not layer else f"{encoding.name} inside {layer}"
-            hits.append(
-                Hit(
-                    original=original,
-                    encoding=name,
-                    size_bytes=stop - start,
-                    start=None if layer else start,
-                    stop=None if layer else stop,
-                )
-            )
+        for start, negative_stop, pattern in accepted:
+            if -negative_stop > reach:  # else it is part of a longer original that survived here
+                reach = -negative_stop
+                hits.append(Hit(original=pattern.original, encoding=pattern.encoding.name, start=start))
         return hits
 
-    def _counts(self, data: bytes, pattern: int, start: int, stop: int) -> bool:
-        if self._needs_boundary[pattern]:
+    def _counts(self, data: bytes, pattern: _Pattern, start: int, stop: int) -> bool:
+        if pattern.needs_boundary:
             before = start > 0 and data[start - 1] in _WORD_BYTES
             after = stop < len(data) and data[stop] in _WORD_BYTES
             return not before and not after
-        original, encoding = self._owners[pattern]
-        if not encoding.base64 or stop - start >= _SURE_BASE64_BYTES:
+        if not pattern.encoding.base64 or stop - start >= _SURE_BASE64_BYTES:
             return True
-        return _decodes_to(data, start, stop, self._values[original])
+        return _decodes_to(data, start, stop, self._values[pattern.original])
 
 
 def _decodes_to(data: bytes, start: int, stop: int, value: bytes) -> bool:
@@ -170,9 +181,16 @@ def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
         content = _gunzip_base64(match[0])
         if content is not None:
             yield "base64 of gzip", content
-    texts = [content for match in _BASE64_TEXT.finditer(data) if (content := _base64_text(match[0]))]
+    runs = dict.fromkeys(_BASE64_TEXT.findall(data))
+    undo = _cached_base64_text if len(data) <= _CACHED_MAX_BYTES else _base64_text
+    texts = [content for run in runs if (content := undo(run))]
     if texts:
         yield "base64", b"\n".join(texts)
+
+
+@lru_cache(maxsize=1 << 14)  # paths and ids of that alphabet come again in every exchange
+def _cached_base64_text(text: bytes) -> bytes | None:
+    return _base64_text(text)
 
 
 def _base64_text(text: bytes) -> bytes | None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from enum import Enum
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -27,6 +28,8 @@ MIN_BYTES = 6
 
 _DEPTH_MAX = 4  # JSON in base64 in a JSON string, and one more
 _WORDS_MAX = 6  # a longer passage is prose: its words alone name nobody
+_WHOLE_MAX_BYTES = 128  # names and addresses get hashed, passages and URLs do not
+_CACHED_MAX_BYTES = 1_024
 _MATCH_WORDS_MAX = 1_500  # SequenceMatcher is quadratic
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _PIECE = re.compile(rb"[^\s/?#&=;,@:]+")
@@ -156,7 +159,15 @@ def _value(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
         for left_line, right_line in zip(before.split(b"\n"), after.split(b"\n"), strict=True):
             yield from _line(left_line, right_line, depth)
         return
-    yield from _words(before, after, depth)
+    if len(before) + len(after) <= _CACHED_MAX_BYTES:
+        yield from _cached_words(before, after, depth)
+    else:
+        yield from _words(before, after, depth)
+
+
+@lru_cache(maxsize=1 << 16)  # the same user stands in every exchange
+def _cached_words(before: bytes, after: bytes, depth: int) -> tuple[Span, ...]:
+    return tuple(_words(before, after, depth))
 
 
 def _line(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
@@ -218,7 +229,7 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     texts = [before[start:stop] for start, stop in words]
     others = _WORD.findall(after)
     ranges = list(_changed_ranges(texts, others, _WORD.split(before) == _WORD.split(after)))
-    if ranges and len(before) <= 256:
+    if ranges and len(before) <= _WHOLE_MAX_BYTES and b"/" not in before:
         yield Span(part=Part.WHOLE, value=before.strip())
     nothing_left = not words or ranges == [(0, len(words))]
     if nothing_left and len(words) <= _WORDS_MAX and worth_searching(before.strip()):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
 
 LONG_BYTES = 256
-"""Values above this size are searched as they are, percent, JSON and base64 only."""
+"""Values above this size are searched as they are, escaped and in base64 only."""
 
 HASH_BYTES = 16
 """So many leading hex digits of a hash are searched (64 bits), which also finds cut hashes."""
@@ -38,7 +38,9 @@ class Encoding:
     ``patterns`` gives the byte strings that betray the value, possibly none and possibly the
     value itself. ``plain`` says that they are subject to `needs_boundary`; ``base64`` that a hit
     counts only when the text around it decodes to the value; ``long`` that the encoding is
-    also used for values above ``LONG_BYTES``.
+    also used for values above ``LONG_BYTES``. An ``escape`` is not searched by its patterns,
+    which would be many and long: the audit undoes escapes in what it searches, so that partly
+    escaped text is found too, and the patterns then tell what the escape is called.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Encoding:
     plain: bool = False
     base64: bool = False
     long: bool = False
+    escape: bool = False
 
 
 def needs_boundary(pattern: bytes) -> bool:
@@ -107,7 +110,8 @@ def _percent_double(value: bytes) -> Iterator[bytes]:
 
 
 def _form(value: bytes) -> Iterator[bytes]:
-    yield quote_from_bytes(value, safe=" ").replace(" ", "+").encode()
+    if b" " in value:
+        yield quote_from_bytes(value, safe=" ").replace(" ", "+").encode()
 
 
 def base64_cores(value: bytes) -> Iterator[bytes]:
@@ -263,17 +267,17 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding(name="upper case", patterns=_cased(str.upper), plain=True),
     Encoding(name="title case", patterns=_cased(str.title), plain=True),
     Encoding(name="swapped case", patterns=_cased(str.swapcase), plain=True),
-    Encoding(name="percent escapes", patterns=_percent_upper, plain=True, long=True),
-    Encoding(name="percent escapes, lower-case digits", patterns=_percent_lower, plain=True, long=True),
-    Encoding(name="percent escapes of every byte", patterns=_percent_all),
-    Encoding(name="percent escapes, twice", patterns=_percent_double, plain=True),
+    Encoding(name="percent escapes", patterns=_percent_upper, escape=True),
+    Encoding(name="percent escapes, lower-case digits", patterns=_percent_lower, escape=True),
+    Encoding(name="percent escapes of every byte", patterns=_percent_all, escape=True),
+    Encoding(name="percent escapes, twice", patterns=_percent_double, escape=True),
     Encoding(name="form escapes", patterns=_form, plain=True, long=True),
-    Encoding(name="JSON escapes", patterns=_json_escapes, plain=True, long=True),
-    Encoding(name="unicode escapes of every character", patterns=_unicode_escapes),
-    Encoding(name="hex escapes of every byte", patterns=_hex_escapes),
-    Encoding(name="HTML entities, named", patterns=_html_named, plain=True),
-    Encoding(name="HTML entities, decimal", patterns=_html_decimal),
-    Encoding(name="HTML entities, hex", patterns=_html_hex),
+    Encoding(name="JSON escapes", patterns=_json_escapes, escape=True),
+    Encoding(name="unicode escapes of every character", patterns=_unicode_escapes, escape=True),
+    Encoding(name="hex escapes of every byte", patterns=_hex_escapes, escape=True),
+    Encoding(name="HTML entities, named", patterns=_html_named, escape=True),
+    Encoding(name="HTML entities, decimal", patterns=_html_decimal, escape=True),
+    Encoding(name="HTML entities, hex", patterns=_html_hex, escape=True),
     Encoding(name="base64", patterns=_base64, base64=True, long=True),
     Encoding(name="base64url", patterns=_base64_url, base64=True, long=True),
     Encoding(name="hex", patterns=_hex_lower),
@@ -287,19 +291,29 @@ ENCODINGS: tuple[Encoding, ...] = (
 )
 """Searched in this order: where two encodings spell a value alike, the first one names the leak."""
 
+ESCAPES: tuple[Encoding, ...] = tuple(encoding for encoding in ENCODINGS if encoding.escape)
+
 HASHES: tuple[Encoding, ...] = ENCODINGS[-3:]
 """The encodings under which a whole field is searched as well as the part of it that changed."""
 
-MIN_PATTERN_BYTES = 4
+MIN_PATTERN_BYTES = 5
 
 
 def patterns_of(value: bytes) -> Iterator[tuple[bytes, Encoding]]:
-    """Every distinct pattern of ``value`` with the first encoding that spells it so."""
+    """Every distinct pattern of ``value`` to search for, with the first encoding that spells it so."""
     seen: set[bytes] = set()
     for encoding in ENCODINGS:
-        if len(value) > LONG_BYTES and not encoding.long:
+        if encoding.escape or (len(value) > LONG_BYTES and not encoding.long):
             continue
         for pattern in encoding.patterns(value):
             if len(pattern) >= MIN_PATTERN_BYTES and pattern not in seen:
                 seen.add(pattern)
                 yield pattern, encoding
+
+
+def escape_name(value: bytes, data: bytes) -> str | None:
+    """What the escape is called under which ``value`` stands in ``data``; None when it is a mixed one."""
+    for encoding in ESCAPES:
+        if any(pattern in data for pattern in encoding.patterns(value)):
+            return encoding.name
+    return None

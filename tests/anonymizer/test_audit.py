@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from anonymizer.audit_cli import audit
 from anonymizer.encodings import ENCODINGS, Encoding
+from captures.errors import UsageError
 from captures.model import (
     Exchange,
     Failure,
@@ -268,7 +269,7 @@ def test_a_key_that_is_personal_is_not_printed(run):
     """A path goes through a key that is an original by the key's shape only."""
     body = json.dumps({ORIGINAL.decode(): {"mail": ORIGINAL.decode()}}).encode()
     result = run(BEFORE, seeded(lambda exchange: with_request(exchange, body=body)), "--json")
-    assert "mail" in found(result)["path"] or found(result)["path"].startswith('$["')
+    assert found(result)["path"].startswith('$["Aaa')
 
 
 def test_a_clean_pair_is_0(run):
@@ -305,8 +306,6 @@ def test_a_foreign_capture_is_noted(run):
 @pytest.mark.parametrize("after", [AFTER[:1], (AFTER[0], replace(AFTER[1], seq=5))])
 def test_captures_that_cannot_be_aligned_are_refused(run, write_capture, after):
     """Different exchanges are a usage error in one sentence."""
-    from captures.errors import UsageError
-
     first, second = write_capture("a.reel", BEFORE), write_capture("b.reel", after)
     result = CliRunner().invoke(audit, [str(first), str(second)])
     assert isinstance(result.exception, UsageError)
@@ -315,8 +314,6 @@ def test_captures_that_cannot_be_aligned_are_refused(run, write_capture, after):
 
 def test_captures_with_different_messages_are_refused(write_capture):
     """A missing message is a usage error, since messages are aligned one by one."""
-    from captures.errors import UsageError
-
     first = write_capture("a.reel", BEFORE, (message(b"one"),))
     result = CliRunner().invoke(audit, [str(first), str(write_capture("b.reel", AFTER))])
     assert isinstance(result.exception, UsageError)

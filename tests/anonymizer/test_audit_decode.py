@@ -1,0 +1,70 @@
+"""The audit's own decoding of content codings."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anonymizer import audit_decode
+from anonymizer.audit_decode import decode_body, gunzip
+
+BODY = b"quentin@corp-nine.test " * 50
+
+
+def coding(name: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"Content-Encoding", name),)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (b"gzip", gzip.compress(BODY)),
+        (b"GZIP", gzip.compress(BODY)),
+        (b"x-gzip", gzip.compress(BODY[:100]) + gzip.compress(BODY[100:])),
+        (b"deflate", zlib.compress(BODY)),
+        (b"deflate", zlib.compress(BODY)[2:-4]),
+        (b"br", brotli.compress(BODY)),
+        (b"zstd", zstandard.compress(BODY)),
+        (b"gzip, identity, br", brotli.compress(gzip.compress(BODY))),
+        (b"", BODY),
+    ],
+)
+def test_a_coding_is_undone(name, data):
+    """Every coding, also several, several gzip members and deflate without its wrapper."""
+    assert decode_body(data, coding(name)) == BODY
+
+
+@pytest.mark.parametrize("name", [b"gzip", b"deflate", b"br", b"zstd", b"compress"])
+def test_what_cannot_be_undone_is_none(name):
+    """Damaged data and unknown codings are told apart from text."""
+    assert decode_body(b"\xff\xfenot coded at all", coding(name)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "encode"), [(b"gzip", gzip.compress), (b"br", brotli.compress), (b"zstd", zstandard.compress)]
+)
+def test_a_bomb_is_not_decoded(monkeypatch, name, encode):
+    """Output is limited, whatever a few bytes claim to stand for."""
+    monkeypatch.setattr(audit_decode, "DECODED_MAX_BYTES", 1_000_000)
+    assert decode_body(encode(bytes(3_000_000)), coding(name)) is None
+
+
+def test_a_cut_gzip_body_gives_what_is_left():
+    """A truncated body is searched as far as it goes."""
+    decoded = decode_body(gzip.compress(BODY)[:-12], coding(b"gzip"))
+    assert decoded
+    assert BODY.startswith(decoded)
+
+
+@given(data=st.binary(max_size=200))
+def test_any_bytes_can_be_tried(data):
+    """Arbitrary bytes never raise."""
+    for name in (b"gzip", b"deflate", b"br", b"zstd", b"br, gzip"):
+        decode_body(data, coding(name))
+    gunzip(data)

@@ -1,0 +1,98 @@
+"""Searching many patterns at once, through escapes, base64 and compression."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anonymizer.audit_search import Searcher, layers
+from anonymizer.encodings import patterns_of
+
+
+def searcher_for(*values: bytes) -> Searcher:
+    patterns = {
+        pattern: (number, encoding)
+        for number, value in enumerate(values)
+        for pattern, encoding in patterns_of(value)
+    }
+    return Searcher(patterns, list(values))
+
+
+@pytest.fixture(scope="module")
+def searcher() -> Searcher:
+    return searcher_for(b"quentin@corp-nine.test", b"please", b"4155552671", b"corp-nine")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (b"by quentin@corp-nine.test.", "as is"),
+        (b"xquentin@corp-nine.testx", "as is"),
+        (b'{"a":"q\\u0075entin\\u0040corp-nine.test"}', "as is inside JSON escapes"),
+        (b"q%75entin%40corp-nine.test", "as is inside percent escapes"),
+        (b"quentin&#64;corp&#45;nine.test", "as is inside HTML entities"),
+        (json.dumps(json.dumps("quentin\u0040corp-nine.test".replace("q", "\\u0071"))).encode(), None),
+        (
+            b"H4sI" + base64.b64encode(gzip.compress(b"hi quentin@corp-nine.test"))[4:],
+            "as is inside base64 of gzip",
+        ),
+        (
+            base64.b64encode(b'{"mail":"q\\u0075entin@corp-nine.test"}'),
+            "as is inside JSON escapes inside base64",
+        ),
+        (base64.b64encode(base64.b64encode(b"-quentin@corp-nine.test-")), "base64 inside base64"),
+        (b"+14155552671", "as is"),
+        (b"yes, please!", "as is"),
+    ],
+)
+def test_a_value_is_found_under_what_hides_it(searcher, text, encoding):
+    """Mixed and nested spellings are undone and named."""
+    hits = searcher.find(text)
+    assert hits
+    if encoding is not None:
+        assert hits[0].encoding == encoding
+
+
+@pytest.mark.parametrize(
+    "text", [b"pleased", b"displease", b"nothing here", b"", b"%", b"\\", b"&#;", b"415555267"]
+)
+def test_what_is_not_there_is_not_found(searcher, text):
+    """Longer words, parts and broken escapes are no hits."""
+    assert searcher.find(text) == []
+
+
+def test_only_the_longest_of_nested_originals_is_told(searcher):
+    """An address that survives is one leak, not one for each of its parts."""
+    hits = searcher.find(b"mail quentin@corp-nine.test")
+    assert [hit.original for hit in hits] == [0]
+    assert {hit.original for hit in searcher.find(b"quentin@corp-nine.test and corp-nine")} == {0, 3}
+
+
+def test_a_short_base64_core_counts_only_when_it_decodes_to_the_value():
+    """Seven base64 characters of a 6-byte value turn up by chance; what they are part of decides."""
+    searcher = searcher_for(b"quenti")
+    assert searcher.find(base64.b64encode(b"x quenti y"))
+    core = base64.b64encode(b"\0quenti")[2:9]
+    assert not searcher.find(b"AAA" + core + b"AAAA")
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_can_be_searched(data):
+    """Arbitrary bytes never raise."""
+    searcher_for(b"quentin@corp-nine.test").find(data)
+    searcher_for(b"quentin@corp-nine.test").find(b'\\u%41&#65;"' + data)
+
+
+def test_layers_of_plain_text_are_none():
+    """Text without escapes and base64 is searched once."""
+    assert list(layers(b"plain text, nothing else")) == []
+
+
+def test_an_empty_searcher_finds_nothing():
+    """Without originals there is nothing to find."""
+    assert Searcher({}, []).find(b"anything") == []
