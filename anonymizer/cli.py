@@ -116,7 +116,8 @@ def summary(report: Report) -> str:
     """What was replaced, as a table for people."""
     rows = [[kind, count] for kind, count in report.kinds().items()]
     lines = [
-        f"Exchanges: {report.exchanges}, messages: {report.messages}, distinct values: {report.distinct_values}",
+        f"Exchanges: {report.exchanges}, messages: {report.messages}, "
+        f"distinct values: {report.distinct_values}",
         f"Signatures to make again: {report.signatures}",
         f"Bodies that could not be read and were replaced: {sum(report.undecodable.values())}",
     ]

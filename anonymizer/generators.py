@@ -17,6 +17,7 @@ from importlib.resources import files
 
 from anonymizer.detectors.cards import luhn_sum
 from anonymizer.detectors.tokens import PREFIXES
+from anonymizer.reserved import is_platform_domain
 from captures.keys import Prf
 
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
@@ -130,11 +131,20 @@ def email(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     """
     local, _, domain = value.rpartition(b"@")
     pieces = [_local_piece(prf, piece, value) for piece in local.split(b"+")]
+    account_id = local.split(b"+")[0]
+    if len(pieces) > 1 and account_id.isdigit() and b"noreply" in domain:
+        pieces[0] = account_id  # 123+name@users.noreply...: the id stands beside it in the same body
     for _ in range(attempt):
         pieces[-1] += prf.digest("email", b"%d:%b" % (attempt, value), 3).hex().encode()
-    numbers = random_bytes(prf, "domain", domain, 0)
-    label = bytes(_LOWER[next(numbers) % 26] for _ in range(min(max(len(domain) - 4, 6), 10)))
-    return b"+".join(pieces) + b"@" + label + b".example.com"
+    return b"+".join(pieces) + b"@" + _domain(prf, domain)
+
+
+def _domain(prf: Prf, domain: bytes) -> bytes:
+    name, _, _ = domain.rpartition(b".")
+    if not is_platform_domain(name):
+        numbers = random_bytes(prf, "domain", domain, 0)
+        name = bytes(_LOWER[next(numbers) % 26] for _ in range(min(max(len(name), 6), 10)))
+    return name + b".example.com"  # users.noreply.github names a platform and may stay
 
 
 def _local_piece(prf: Prf, piece: bytes, whole: bytes) -> bytes:

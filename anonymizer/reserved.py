@@ -6,6 +6,8 @@ import json
 from functools import cache
 from importlib.resources import files
 
+_PLATFORMS = frozenset({"github", "gitlab", "bitbucket", "stripe", "slack", "google", "amazonaws", "shopify"})
+_ROBOTS = frozenset({"noreply", "no-reply", "donotreply", "do-not-reply", "mailer-daemon", "git", "bounce"})
 _WORDS = """
 github gitlab bitbucket stripe slack google amazon microsoft twilio shopify supabase discord
 web-flow ghost dependabot renovate greenkeeper github-actions actions-user
@@ -29,6 +31,20 @@ def is_reserved(word: bytes) -> bool:
     """Whether ``word`` names a platform, a role or a field; such a user name is left alone."""
     lower = word.lower().decode("utf-8", "replace")
     return lower in _RESERVED or lower.endswith("[bot]")
+
+
+def is_robot_address(address: bytes) -> bool:
+    """Whether an e-mail address is that of a platform's own robot, like noreply@github.com."""
+    local, _, domain = address.lower().decode("utf-8", "replace").rpartition("@")
+    name = local.rpartition("+")[2]
+    robot = name in _ROBOTS or name.endswith("[bot]")
+    return robot and not _PLATFORMS.isdisjoint(domain.split(".")[-2:-1])
+
+
+def is_platform_domain(name: bytes) -> bool:
+    """Whether a domain (without its last label) is a platform's, like users.noreply.github."""
+    labels = name.lower().decode("utf-8", "replace").split(".")
+    return labels[-1] in _PLATFORMS and all(label in _RESERVED for label in labels)
 
 
 def is_common(word: bytes) -> bool:

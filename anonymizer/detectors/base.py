@@ -19,7 +19,7 @@ class Kind(StrEnum):
     CARD = "card"
     IP = "ip"
     JWT = "jwt"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the word for a kind
     CREDENTIAL = "credential"
 
 

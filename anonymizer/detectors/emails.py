@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from anonymizer.detectors.base import Context, Finding, Kind
+from anonymizer.reserved import is_robot_address
 
 # 41898282+github-actions[bot]@users.noreply.github.com is a real author address, so [bot] may stand in it.
 _EMAIL = re.compile(
@@ -30,4 +31,6 @@ def find(text: bytes, _context: Context) -> Iterator[Finding]:
             continue  # git@github.com:owner/repo.git
         if text[max(0, start - 3) : start] == b"://":
             continue  # ssh://git@host/path
+        if is_robot_address(text[start:stop]):
+            continue
         yield Finding(Kind.EMAIL, start, stop)
