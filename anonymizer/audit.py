@@ -56,7 +56,8 @@ class AuditReport:
     """
     What was searched and what was found.
 
-    ``originals`` and ``unsearched`` count distinct values; ``leaks`` lists at most
+    ``originals``, ``unsearched`` (too short) and ``common`` (words of the trade, not searched
+    either) count distinct values; ``leaks`` lists at most
     ``LEAKS_LISTED_MAX`` of ``leak_count``. ``searched_bytes`` are decoded bytes.
     """
 
@@ -64,6 +65,7 @@ class AuditReport:
     messages: int
     originals: int
     unsearched: int
+    common: int
     patterns: int
     searched_bytes: int
     undecodable: int
@@ -85,11 +87,14 @@ class _Originals:
     replaced_at: list[str] = field(default_factory=list)
     wholes: dict[bytes, str] = field(default_factory=dict)
     short: set[bytes] = field(default_factory=set)
+    common: set[bytes] = field(default_factory=set)
 
     def add(self, original: Place, anonymized: Place | None, where: str) -> None:
         for span in place_spans(original, anonymized):
             if span.part is Part.SHORT:
                 self.short.add(span.value)
+            elif span.part is Part.COMMON:
+                self.common.add(span.value)
             elif span.part is Part.WHOLE:
                 self.wholes.setdefault(span.value, where)
             else:
@@ -142,6 +147,7 @@ def audit(original: CaptureReader, anonymized: CaptureReader) -> AuditReport:
         messages=messages,
         originals=len(originals.number_of),
         unsearched=len(originals.short),
+        common=len(originals.common),
         patterns=patterns,
         searched_bytes=findings.searched_bytes,
         undecodable=findings.undecodable,
@@ -281,7 +287,7 @@ def _notes(original: CaptureReader, anonymized: CaptureReader, originals: _Origi
         if not reader.complete:
             yield f"The {name} capture is incomplete; what is left of it was audited."
         yield from (f"The {name} capture: {problem}" for problem in reader.problems)
-    if not (originals.number_of or originals.short):
+    if not (originals.number_of or originals.short or originals.common):
         yield "Nothing differs between the two captures: nothing was anonymized, so nothing was searched."
     elif original.header.capture_id not in anonymized.header.lineage:
         yield "The anonymized capture does not name the original in its lineage; was it made from it?"

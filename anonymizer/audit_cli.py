@@ -31,8 +31,9 @@ def audit(ctx: click.Context, original: Path, anonymized: Path, as_json: bool) -
 
     Needs no key and no report: every part of ORIGINAL that differs in ANONYMIZED is looked for in
     every byte of ANONYMIZED, in some 25 encodings (case, escapes, base64, hex, hashes, compressed
-    bodies and others). Parts shorter than 6 bytes are counted and not searched. Exits with 3 when
-    one survives and says where, in which encoding and in what shape, never the value.
+    bodies and others). Parts shorter than 6 bytes and common words such as `github` are counted
+    and not searched. Exits with 3 when one survives and says where, in which encoding and in what
+    shape, never the value.
 
     \b
     hookreel audit staging.reel safe.reel
@@ -55,7 +56,7 @@ def _as_text(report: AuditReport) -> str:
         f"Searched {format_size(report.searched_bytes)} of {_count(report.exchanges, 'exchange')} and "
         f"{_count(report.messages, 'message')} for {_count(report.originals, 'replaced original')} in "
         f"{report.patterns} spellings.",
-        f"Too short to be searched: {report.unsearched}.",
+        f"Not searched: {report.unsearched} too short, {_count(report.common, 'common word')}.",
     ]
     if report.undecodable:
         bodies = "1 body" if report.undecodable == 1 else f"{report.undecodable} bodies"

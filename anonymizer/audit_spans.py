@@ -49,25 +49,29 @@ COMMON_WORDS = frozenset(
     b"avatars backend before branch browser bucket button calendar change channel channels checks client "
     b"comment comments commit commits company config connect contact content contents context council "
     b"create created custom customer customers dashboard database default delete deploy deployment "
-    b"description detail details development device direct domain download edited engine english "
-    b"enterprise environment errors events example external failed feature filter follow follower "
-    b"followers following footer format function gateway github githubusercontent gitlab global google "
-    b"gravatar groups handler header health history hotmail images import integration internal invoice "
-    b"issues latest library license limited linear localdomain localhost location logout machine manage "
-    b"manager master member members message messages method metrics mobile module monitor network notice "
-    b"notification notifications number object office option options orders organization organizations "
-    b"outlook output package packages parent password payload payment payments people person personal "
-    b"photos picture please policy preview primary private process product production products profile "
-    b"profiles project projects protected provider public publish random received record release "
-    b"releases remote report reports repository request requests resource response result results review "
-    b"reviews router sandbox schedule script search secret secrets secure security server service "
-    b"services session sessions setting settings shared signature simple single source staging standard "
-    b"starred static status storage stream string stripe subject submit subscription subscriptions "
-    b"success support system target template terminal testing ticket tickets tokens tracker trigger "
-    b"update updated upload upstream username version webhook webhooks website widget window worker "
-    b"workflow workflows workspace".split()
+    b"description detail details development device direct domain donotreply download edited engine "
+    b"english enterprise environment errors events example external failed feature filter follow "
+    b"follower followers following footer format function gateway github githubusercontent gitlab global "
+    b"gmail google gravatar groups handler header health history hotmail icloud images import "
+    b"integration internal invoice issues latest library license limited linear localdomain localhost "
+    b"location logout machine manage manager master member members message messages method metrics "
+    b"mobile module monitor network nobody noreply notice notification notifications number object "
+    b"office option options orders organization organizations outlook output package packages parent "
+    b"password payload payment payments people person personal photos picture please policy preview "
+    b"primary private process product production products profile profiles project projects protected "
+    b"protonmail provider public publish random readme received record release releases remote report "
+    b"reports repository request requests resource response result results review reviews router sandbox "
+    b"schedule script search secret secrets secure security server service services session sessions "
+    b"setting settings shared signature simple single source staging standard starred static status "
+    b"storage stream string stripe subject submit subscription subscriptions success support system "
+    b"target template terminal testing ticket tickets tokens tracker trigger unknown update updated "
+    b"upload upstream username users version webhook webhooks website widget window worker workflow "
+    b"workflows workspace".split()
 )
-"""Words of the trade. A *part* of an original that is one of them is not searched alone; a whole one is."""
+"""
+Words of the trade. An original that is one of them is counted and not searched: a user called
+`github` was replaced, and that `api.github.com` is still there says nothing of that user.
+"""
 
 
 class Part(Enum):
@@ -76,6 +80,7 @@ class Part(Enum):
     VALUE = "value"  # what differs; searched in every encoding
     WHOLE = "whole"  # the field around it; searched hashed, since a hash covers a whole field
     SHORT = "short"  # what differs, too short to be searched
+    COMMON = "common"  # what differs is one of COMMON_WORDS, and not searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +238,7 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
         yield Span(part=Part.WHOLE, value=before.strip())
     nothing_left = not words or ranges == [(0, len(words))]
     if nothing_left and len(words) <= _WORDS_MAX and worth_searching(before.strip()):
-        yield Span(part=Part.VALUE, value=before.strip())
+        yield _searchable(before.strip())
     entities = [match.span() for match in _SALIENT.finditer(before)] if ranges else []
     for first, last in ranges:
         start, stop = words[first][0], words[last - 1][1]
@@ -291,7 +296,7 @@ def _run(text: bytes, start: int, stop: int, *, inside: tuple[int, int] | None) 
         run = match[0].strip()
         atom = _atom(text, match.start(), match.end())
         if worth_searching(run):
-            yield Span(part=Part.VALUE, value=run)
+            yield _searchable(run)
             yield Span(part=Part.WHOLE, value=atom)
         elif inside is not None:
             continue
@@ -316,8 +321,17 @@ def _parts(run: bytes) -> Iterator[Span]:
     words = [word for piece in pieces for word in _WORD.findall(piece)]
     for part in dict.fromkeys((*pieces, *words)):
         size_bytes = sum(len(word) for word in _WORD.findall(part))
-        if part != run and size_bytes >= MIN_BYTES + part.isdigit() and part.lower() not in COMMON_WORDS:
+        if part != run and size_bytes >= MIN_BYTES + part.isdigit() and not _common(part):
             yield Span(part=Part.VALUE, value=part)
+
+
+def _searchable(value: bytes) -> Span:
+    return Span(part=Part.COMMON if value.lower() in COMMON_WORDS else Part.VALUE, value=value)
+
+
+def _common(part: bytes) -> bool:
+    """Whether ``part`` is made of words of the trade and of words too short to matter."""
+    return all(len(word) < 4 or word.lower() in COMMON_WORDS for word in _WORD.findall(part))
 
 
 def _decoded(before: bytes, after: bytes, depth: int) -> Iterator[Span]:

@@ -336,7 +336,7 @@ def test_short_originals_are_counted_and_not_searched(run):
     before = (make_exchange(b'{"login":"bob","city":"Rome"}'), BEFORE[1])
     after = (make_exchange(b'{"login":"kim","city":"Oslo"}'), make_exchange(b'{"x":"bob"}', seq=1))
     report = json.loads(run(before, (after[0], BEFORE[1]), "--json").stdout)
-    assert (report["unsearched"], report["originals"]) == (2, 0)
+    assert (report["unsearched"], report["common"], report["originals"]) == (2, 0, 0)
 
 
 def test_blanked_signatures_must_not_survive(run):

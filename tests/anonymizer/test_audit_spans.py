@@ -159,6 +159,13 @@ def test_a_part_that_is_a_common_word_is_not_searched_alone():
     assert found == {b"payment-service-quentin", b"quentin"}
 
 
+def test_a_value_that_is_a_common_word_is_counted_as_one():
+    """A user called `github` cannot be told from the word."""
+    spans = list(place_spans(place(b'{"login":"github"}'), place(b'{"login":"kxwzrt"}')))
+    assert (Part.COMMON, b"github") in {(span.part, span.value) for span in spans}
+    assert originals(b'{"login":"github"}', b'{"login":"kxwzrt"}') == set()
+
+
 def test_short_values_are_reported_as_short():
     """What is below 6 bytes with nothing around it is counted."""
     assert shorts(b"bob", b"kim") == {b"bob"}
