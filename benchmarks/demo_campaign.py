@@ -43,6 +43,7 @@ from hookreel.demo.target import Release
 from hookreel.demo.tenants import new_tenants, write_tenants
 
 DIFFS = 20
+ATTEMPTS = 10  # a campaign is long, so somebody else's work will get in its way
 
 
 def main() -> int:
@@ -80,7 +81,7 @@ def replay_all(scene: Scene, runs: Path, identical: int, slower: int) -> tuple[l
         order.insert(min(len(order), (number + 1) * (every + 1) - 1), Release.B)
     reports: dict[Release, list[ReplayReport]] = {Release.A: [], Release.B: []}
     for number, release in enumerate(order, 1):
-        report = replay_once(scene, replayed, release, runs / f"{number:03d}-{release}.run")
+        report = replay_once(scene, replayed, release, runs / f"{number:03d}-{release}.run", ATTEMPTS)
         reports[release].append(report)
         repeated = f", {report.attempts} attempts" if report.attempts > 1 else ""
         print(

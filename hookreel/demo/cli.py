@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hookreel.demo.folder import MARKER, DemoFolder, prepare_folder
 from hookreel.demo.narrator import Narrator
-from hookreel.demo.processes import Children, hookreel_command, shown_command
+from hookreel.demo.processes import Children, hookreel_command, module_command, shown_command
 from hookreel.demo.story import STEPS, Judgement, Scene, tell
 from hookreel.demo.target import SLOWER_ENDPOINT
 
@@ -69,16 +69,22 @@ def _missed(judgement: Judgement) -> str:
 
 
 def _closing(folder: DemoFolder, took_s: float) -> str:
-    def shown(*arguments: str) -> str:
-        return shown_command(hookreel_command(*arguments))
-
+    target = module_command("hookreel.demo.target", "--tenants", str(folder.replay_tenants))
+    url = "http://127.0.0.1:3000"
+    replay = hookreel_command(
+        *("replay", str(folder.safe), "--target", url, "--speed", "10x"),
+        *("--credentials", str(folder.credentials), "-o", "another.run"),
+    )
     return "\n".join(
         [
             "",
             f"That took {took_s:.0f} s. Everything is in {folder.path} ({MARKER} tells more). Open next:",
             f"  {folder.diff('md')}: the comparison as a comment for a pull request",
-            f"  {shown('info', str(folder.safe))}",
-            f"  {shown('cat', str(folder.safe))}",
+            f"  {shown_command(hookreel_command('info', str(folder.safe)))}",
+            f"  {shown_command(hookreel_command('cat', str(folder.safe)))}",
+            "Or replay once more by hand:",
+            f"  {shown_command((*target, '--port', '3000', '--release', 'B'))} &",
+            f"  {shown_command(replay)}",
         ]
     )
 

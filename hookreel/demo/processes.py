@@ -60,7 +60,8 @@ class Children:
     """
     Starts processes and, as a context manager, ends every one of them with its whole group.
 
-    What a child prints as errors goes to a file in ``scratch``, so no pipe can fill up.
+    What a child prints as errors goes to a file in ``scratch``, so no pipe can fill up; its own
+    temporary files go there too, so that they are gone even when it had to be killed.
     """
 
     def __init__(self, scratch: Path) -> None:
@@ -86,7 +87,7 @@ class Children:
                 stdout=subprocess.PIPE,
                 stderr=sink,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": _python_path()},
+                env={**os.environ, "PYTHONPATH": _python_path(), "TMPDIR": str(self._scratch)},
             )
         child = Child(command, process, errors)
         self._started.append(child)

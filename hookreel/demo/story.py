@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ SEED = 20260101
 RECORDED_S = 25.0
 SPEED = "10x"
 REPLAY_ATTEMPTS = 3
+SETTLE_S = 3.0
 STEPS = 8
 EXIT_INVALID_RUN = 4
 EXIT_SLOWER = 3
@@ -40,12 +42,13 @@ _URL = r"(https?://[\w.:\[\]-]+)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Where the story plays: the folder of its files, a scratch folder, its processes, its voice."""
+    """Where the story plays: its folder of files, a scratch folder, its processes and its voice."""
 
     folder: DemoFolder
     scratch: Path
     children: Children
     narrator: Narrator
+    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +113,7 @@ def tell(scene: Scene) -> Judgement:
 
 def start_target(scene: Scene, tenants_file: Path, release: Release) -> tuple[Child, str]:
     """A fresh target with an empty database, in a process of its own, and its URL."""
-    database = scene.scratch / f"{release}-{secrets.token_hex(4)}.db"
-    arguments = ["--tenants", str(tenants_file), "--database", str(database), "--release", release]
-    command = module_command("hookreel.demo.target", *arguments)
+    command = module_command("hookreel.demo.target", "--tenants", str(tenants_file), "--release", release)
     scene.narrator.command(shown_command(command))
     child = scene.children.start(command)
     return child, child.wait_for(_URL)
@@ -188,7 +189,9 @@ def write_credentials(scene: Scene, staging: tuple[Tenant, ...], replayed: tuple
     )
 
 
-def replay_once(scene: Scene, tenants: tuple[Tenant, ...], release: Release, run: Path) -> ReplayReport:
+def replay_once(
+    scene: Scene, tenants: tuple[Tenant, ...], release: Release, run: Path, attempts: int = REPLAY_ATTEMPTS
+) -> ReplayReport:
     """
     Replay against a fresh, warmed target of ``release``; an invalid run is repeated and said so.
 
@@ -196,18 +199,19 @@ def replay_once(scene: Scene, tenants: tuple[Tenant, ...], release: Release, run
         HookreelError: no attempt gave a valid run, or many answers are not those recorded.
 
     """
-    reasons: list[str] = []
-    for attempt in range(1, REPLAY_ATTEMPTS + 1):
+    reasons = ""
+    for attempt in range(1, attempts + 1):
         finished = _replay_fresh(scene, tenants, release, run)
         if finished.exit_code != EXIT_INVALID_RUN:
             _demand("replay", finished)
             return _replay_report(scene, json.loads(finished.stdout), run, attempt)
-        reasons = json.loads(finished.stdout)["invalid_reasons"]
-        scene.narrator.note(f"Attempt {attempt} gave an INVALID run: {' '.join(reasons)}")
         run.unlink(missing_ok=True)
+        reasons = " ".join(json.loads(finished.stdout)["invalid_reasons"])
+        scene.narrator.note(f"Attempt {attempt} of {attempts} gave an INVALID run: {reasons}")
+        if attempt < attempts:
+            scene.sleep(SETTLE_S)  # what disturbed it may be over soon
     raise HookreelError(
-        f"{REPLAY_ATTEMPTS} replays in a row were INVALID ({' '.join(reasons)}); "
-        "run the demo again on a quieter machine."
+        f"{attempts} replays in a row were INVALID ({reasons}); run the demo again on a quieter machine."
     )
 
 

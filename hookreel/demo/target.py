@@ -1,7 +1,7 @@
 """
 The demo target: a small webhook engine after MeshHook, in a process of its own.
 
-``python -m hookreel.demo.target --tenants tenants.json --database runs.db --release A``
+``python -m hookreel.demo.target --tenants tenants.json --release A``
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gc
 import hmac
 import json
 import signal
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -275,24 +276,29 @@ async def serve(api: Api, host: str, port: int, announce: Callable[[str], None])
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one."
 )
 @click.option("--tenants", type=click.Path(path_type=Path), required=True, help="Tenant file (mode 0600).")
-@click.option("--database", type=click.Path(path_type=Path), required=True, help="SQLite file.")
+@click.option(
+    "--database",
+    type=click.Path(path_type=Path),
+    help="SQLite file; without one the runs are forgotten at the end.",
+)
 @click.option("--release", type=click.Choice(["A", "B"]), default="A", help="Which build to be.")
-def main(host: str, port: int, tenants: Path, database: Path, release: str) -> None:
+def main(host: str, port: int, tenants: Path, database: Path | None, release: str) -> None:
     """Run the demo's webhook engine until it is interrupted."""
     try:
         known = read_tenants(tenants)
     except HookreelError as error:
         raise click.ClickException(str(error)) from error
-    store = Store(database)
-    try:
-        api = Api(known, store, Release(release))
-        asyncio.run(
-            serve(
-                api, host, port, lambda url: click.echo(f"Demo target, release {release}, listens on {url}")
-            )
-        )
-    finally:
-        store.close()
+    with tempfile.TemporaryDirectory(prefix="hookreel-target-") as scratch:
+        store = Store(database or Path(scratch) / "runs.db")
+        try:
+            api = Api(known, store, Release(release))
+            asyncio.run(serve(api, host, port, lambda url: _announce(release, url)))
+        finally:
+            store.close()
+
+
+def _announce(release: str, url: str) -> None:
+    click.echo(f"Demo target, release {release}, listens on {url}")
 
 
 if __name__ == "__main__":

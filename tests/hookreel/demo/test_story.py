@@ -73,7 +73,13 @@ def scene(tmp_path):
     out = io.StringIO()
     narrator = Narrator(Console(file=out, width=200), steps=1)
     with Children(tmp_path) as children:
-        scene = Scene(folder=DemoFolder(tmp_path), scratch=tmp_path, children=children, narrator=narrator)
+        scene = Scene(
+            folder=DemoFolder(tmp_path),
+            scratch=tmp_path,
+            children=children,
+            narrator=narrator,
+            sleep=lambda _seconds: None,
+        )
         yield scene, out
 
 
