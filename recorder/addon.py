@@ -48,9 +48,10 @@ class RecorderAddon:
         """Client connections that carried a request."""
         return self._tracker.connections
 
-    def busy_clients(self) -> set[str]:
-        """Ids of the client connections on which an exchange waits for its outcome."""
-        return {exchange.client_id for exchange in self._tracker.waiting()}
+    def busy_clients(self) -> tuple[set[str], set[str]]:
+        """Ids of the client connections that wait for an outcome, and of those that carry a stream."""
+        waiting = {exchange.client_id for exchange in self._tracker.waiting()}
+        return waiting, {exchange.client_id for exchange in self._tracker.streaming()} - waiting
 
     def end(self) -> int:
         """Ends the recording: nothing that happens later counts. How many exchanges are in flight."""

@@ -194,18 +194,20 @@ async def _drain(master: LeanMaster, addon: RecorderAddon, limit_s: float) -> No
     Lets requests in flight be answered, and leaves none that is answered later.
 
     A keep-alive connection is closed when it has been idle for two looks, so that the answer
-    that was just recorded is out; open streams never become idle and are cut at the end.
+    that was just recorded is out; open streams are not waited for and are cut at the end.
     """
     await master.proxyserver.servers.update([])
     deadline_s = time.monotonic() + limit_s
     idle_before: set[object] = set()
-    while (busy := addon.busy_clients()) or idle_before != set(master.proxyserver.connections):
-        idle = {key for key in master.proxyserver.connections if key not in busy}
+    while time.monotonic() < deadline_s:
+        busy, streaming = addon.busy_clients()
+        waited_for = set(master.proxyserver.connections) - streaming
+        if not waited_for:
+            break
+        idle = waited_for - busy
         for key in idle & idle_before:
             _close_client(master.proxyserver.connections[key], abort=False)
         idle_before = idle
-        if time.monotonic() > deadline_s or not master.proxyserver.connections:
-            break
         await asyncio.sleep(_DRAIN_STEP_S)
     # Cut first, then end the account: in this order and without a pause between them,
     # no client can get an answer that is not counted.

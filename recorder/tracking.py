@@ -99,6 +99,10 @@ class Tracker:
         """Exchanges that were seen and have no outcome; an open stream has one."""
         return [item for item in self._open.values() if item.stream_taken is None]
 
+    def streaming(self) -> list[OpenExchange]:
+        """Exchanges that are counted and whose WebSocket or SSE stream is open."""
+        return [item for item in self._open.values() if item.stream_taken is not None]
+
     def open_of(self, client_id: str) -> list[str]:
         """Flow ids of what is open on one client connection."""
         return [flow_id for flow_id, item in self._open.items() if item.client_id == client_id]
