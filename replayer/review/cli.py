@@ -67,7 +67,9 @@ def _share(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.command(
     cls=_ManyValues,
     name="diff",
-    help="""Say whether a release got slower or answers differently, on which endpoint, and how sure that is.
+    help="""Say what got slower between runs, and how sure that is.
+
+Or whether a release answers differently, and on which endpoint.
 
 BASELINE and CANDIDATE are .run files of the same capture replayed at the same speed. With 3 or more runs
 on each side the runs are tested against each other; with fewer the answer rests on weaker evidence and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +31,7 @@ from replayer.review.sides import (
     summarise,
 )
 from replayer.review.verdict import (
+    QUANTILES,
     Comparison,
     EndpointResult,
     Evidence,
@@ -126,18 +127,18 @@ def _effects(
     endpoints: Sequence[_Endpoint], options: Options
 ) -> tuple[dict[tuple[str, float], tuple[Measured, Effect]], float | None]:
     """Every effect that can be computed, by endpoint and quantile, and what the middle endpoint did."""
-    by_quantile: dict[float, list[tuple[str, Measured]]] = defaultdict(list)
-    for endpoint in endpoints:
-        for measured in endpoint.times.measured:
-            by_quantile[measured.quantile].append((endpoint.label, measured))
+    seen = [endpoint for endpoint in endpoints if endpoint.times.shifts]
+    shared = {
+        quantile: shared_sds([endpoint.times.shifts[quantile] for endpoint in seen]) for quantile in QUANTILES
+    }
     effects = {}
-    for quantile, entries in by_quantile.items():
-        shared = shared_sds([measured.log_ratio for _, measured in entries])
-        for (label, measured), sd in zip(entries, shared, strict=True):
-            effect = effect_of(measured, sd, options, f"{label}\0{quantile}")
+    for at, endpoint in enumerate(seen):
+        for measured in endpoint.times.measured:
+            quantile = measured.quantile
+            effect = effect_of(measured, shared[quantile][at], options, f"{endpoint.label}\0{quantile}")
             if effect is not None:
-                effects[label, quantile] = measured, effect
-    medians = [measured.log_ratio for _, measured in by_quantile[0.5]]
+                effects[endpoint.label, quantile] = measured, effect
+    medians = [endpoint.times.shifts[0.5] for endpoint in seen]
     return effects, math.exp(float(np.median(medians))) if len(medians) > 3 else None
 
 

@@ -19,7 +19,8 @@ _RESAMPLES = 400  # the sd of 400 resamples is itself known to +-3.5 %
 _MAX_BLOCKS = 256
 _MIN_BLOCKS = 10  # fewer say nothing about the spread between blocks
 _MAX_LAG = 10_000
-_REACH_SD = 9.0  # weights further out than 9 sd of the beta density are below 1e-17
+_REACH_SD = 9.0  # weights further out than 9 sd of the beta density do not show in the sum
+_SKEWED = 4096  # with fewer values the density has a longer tail than its sd tells, so all are weighed
 
 
 def seed_of(*parts: str) -> int:
@@ -36,7 +37,7 @@ def harrell_davis(ordered: Floats, quantile: float) -> float:
     """
     count = len(ordered)
     a, b = (count + 1) * quantile, (count + 1) * (1 - quantile)
-    reach = _REACH_SD * math.sqrt(quantile * (1 - quantile) / (count + 2))
+    reach = _reach(count, quantile)
     low = max(0, math.floor((quantile - reach) * count))
     high = min(count, math.ceil((quantile + reach) * count))
     weights = np.diff(betainc(a, b, np.arange(low, high + 1) / count))
@@ -111,6 +112,11 @@ def autocorrelation_time(values: Floats) -> float:
     return 1.0 + 2.0 * float(correlation[:stop].sum())
 
 
+def _reach(count: int, quantile: float) -> float:
+    """How far from ``quantile`` a share of the values can lie and still have weight."""
+    return 1.0 if count < _SKEWED else _REACH_SD * math.sqrt(quantile * (1 - quantile) / (count + 2))
+
+
 def _rank_edges(count: int, quantiles: Sequence[float]) -> Ints:
     """Bin edges in ranks from 0 to ``count``: every rank when few, else dense around each quantile."""
     if count <= 256:
@@ -127,8 +133,8 @@ def _rank_edges(count: int, quantiles: Sequence[float]) -> Ints:
 def _binned_harrell_davis(share: Floats, means: Floats, count: int, quantile: float) -> Floats:
     """Harrell-Davis of each resample (rows) from cumulative shares per bin; beta cdf from a table."""
     a, b = (count + 1) * quantile, (count + 1) * (1 - quantile)
-    reach = _REACH_SD * math.sqrt(quantile * (1 - quantile) / (count + 2))
-    grid = np.linspace(max(0.0, quantile - reach), min(1.0, quantile + reach), 1025)
+    reach = _reach(count, quantile)
+    grid = np.linspace(max(0.0, quantile - reach), min(1.0, quantile + reach), 4097)
     cdf = np.interp(share, grid, betainc(a, b, grid), left=0.0, right=1.0)
     weights = np.diff(cdf, axis=1, prepend=0.0)
     return np.asarray(weights @ means / weights.sum(axis=1), dtype=np.float64)

@@ -1,0 +1,140 @@
+"""Three reports of one comparison: complete, escaped, bounded and the same every time."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from replayer.review.compare import compare
+from replayer.review.report import json as json_report
+from replayer.review.report import markdown, text, wording
+from replayer.review.sides import NamedRun
+
+ENDPOINT_KEYS = (
+    "endpoint verdict quantile ratio ci mde delta_ns p_adjusted fragile evidence outcome n statuses"
+    " status_p status_p_adjusted status_changed quantiles warnings advice"
+)
+QUANTILE_KEYS = "quantile verdict baseline_ns candidate_ns delta_ns ratio ci mde noise p p_adjusted fragile"
+
+
+@pytest.fixture(scope="module")
+def changed(campaign):
+    """Three runs a side, one endpoint slower and one that answers 503."""
+    quiet = campaign.world(6, requests=250)
+    slow, failing = list(quiet.medians_ms)[3], list(quiet.medians_ms)[1]
+    after = replace(quiet, factor={slow: 3.0}, statuses={failing: (503, 0.2, 1.0)})
+    return campaign.review(quiet, after, (4, 4), 7)
+
+
+@pytest.fixture(scope="module")
+def hostile(campaign):
+    """An endpoint label that tries to break out of every format."""
+    label = "GET /a|b`c<script>@all*_[x](y)\n\x1b[31m/é"
+    rng = np.random.default_rng(1)
+
+    def run(name, factor):
+        due = np.arange(60) * 10_000_000
+        times = rng.lognormal(16.5, 0.2, 60) * factor
+        return NamedRun(
+            name=f"{name}|`.run",
+            run=campaign.make_run((label,), np.zeros(60), due, times, np.full(60, 200), run_id=name),
+        )
+
+    return compare([run("a", 1), run("b", 1)], [run("c", 30)])
+
+
+def test_json_has_every_promised_key_in_order(changed):
+    """Programs find verdict, endpoints and their figures; the order of keys is fixed."""
+    report = json.loads(json_report.render(changed))
+    assert report["verdict"] == "BEHAVES DIFFERENTLY"
+    assert list(report)[:4] == ["format", "verdict", "headline", "evidence"]
+    for endpoint in report["endpoints"]:
+        assert " ".join(endpoint) == ENDPOINT_KEYS
+        assert endpoint["evidence"] == "runs"
+        assert len(endpoint["ci"]) == 2
+        assert {type(endpoint[key]) for key in ("ratio", "mde", "delta_ns", "p_adjusted")} == {float}
+        assert " ".join(endpoint["quantiles"][0]) == QUANTILE_KEYS
+    assert report["endpoints"][0]["statuses"]["candidate"]["503"] > 100
+
+
+def test_json_has_null_where_there_is_no_figure(campaign):
+    """An endpoint that could not be judged has null, never NaN or text."""
+    tiny = campaign.world(1, requests=5)
+    endpoint = json.loads(json_report.render(campaign.review(tiny, tiny, (1, 1), 3)))["endpoints"][0]
+    assert [endpoint[key] for key in ("quantile", "ratio", "ci", "mde", "delta_ns", "p_adjusted")] == [
+        None
+    ] * 6
+    assert "20 are needed" in endpoint["advice"]
+
+
+def test_text_says_verdict_validity_table_and_what_next(changed):
+    """The verdict stands first, and each section has its place."""
+    report = text.render(changed)
+    assert report.startswith("BEHAVES DIFFERENTLY: GET /api/e01/{id} answers 200 ")
+    places = [report.index(title) for title in ("Validity", "verdict", "Notes", "How sure", "What next")]
+    assert places == sorted(places)
+    assert report.index("answers 503") < report.index("Validity")
+
+
+def test_text_escapes_control_characters(hostile):
+    """A recorded path cannot move the cursor of a terminal."""
+    report = text.render(hostile)
+    assert "\x1b" not in report
+    assert r"\x1b[31m" in report
+
+
+def test_markdown_shows_changes_and_folds_the_rest(changed):
+    """Changed endpoints are in sight, the others in details that are closed again."""
+    report = markdown.render(changed)
+    assert report.startswith(markdown.MARKER + "\n\n### **BEHAVES DIFFERENTLY**: ")
+    folded = report.index("<details>")
+    assert report.index("e01") < report.index("| SLOWER |") < folded < report.index("e04")
+    assert report.count("<details>") == report.count("</details>")
+
+
+def test_markdown_escapes_what_labels_bring(hostile):
+    """Pipes, backticks, HTML, mentions and line breaks of a label are entities in the comment."""
+    report = markdown.render(hostile)
+    for raw in ("<script", "`c", "@all", "*_", "[x]", "\x1b", "|`.run"):
+        assert raw not in report
+    row = next(line for line in report.splitlines() if line.startswith("| SLOWER |"))
+    assert row.count("|") == 10
+    assert "<code>GET /a&#124;b&#96;c&#60;script" in row
+
+
+def test_markdown_stays_below_the_limit_of_a_comment(campaign):
+    """Two thousand endpoints with long names fit into 60 kB, with what was left out said."""
+    quiet = campaign.World(medians_ms={f"GET /{at}/{'é' * 300}": 10.0 for at in range(500)}, requests=25)
+    slow = replace(quiet, factor=dict.fromkeys(list(quiet.medians_ms)[:100], 30.0))
+    report = markdown.render(campaign.review(quiet, slow, (1, 1), 3))
+    assert len(report.encode()) < 60_000
+    assert re.search(r"and \d+ more; the JSON report has them all", report)
+    assert report.count("<details>") == report.count("</details>")
+
+
+@pytest.mark.parametrize("render", [text.render, json_report.render, markdown.render])
+def test_reports_repeat_byte_for_byte(campaign, render):
+    """The same runs give the same bytes, also where resampling is involved."""
+    quiet = campaign.world(3, requests=120)
+    assert render(campaign.review(quiet, quiet, (2, 1), 4)) == render(
+        campaign.review(quiet, quiet, (2, 1), 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1.034, "1.03x"), (5.94, "5.9x"), (31.2, "31x"), (0.5, "0.50x"), (1e9, ">1e6x")],
+)
+def test_ratios_have_the_digits_that_matter(value, said):
+    """Small changes keep two decimals, large ones none."""
+    assert wording.times(value) == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.0, "0 %"), (0.0013, "0.13 %"), (0.5, "50 %"), (1.0, "100 %")])
+def test_shares_are_percent(value, said):
+    """Small shares keep two digits."""
+    assert wording.share(value) == said
