@@ -33,7 +33,7 @@ def render(comparison: Comparison) -> str:
     top = [MARKER, f"### {_headline(comparison)}"]
     bottom = [
         *_folded("How sure, and which runs", _evidence(comparison)),
-        *(f"- {escape(line, code=True)}" for line in wording.what_next(comparison, markdown=True)),
+        "\n".join(f"- {escape(line, code=True)}" for line in wording.what_next(comparison, markdown=True)),
     ]
     left = (
         MAX_BYTES - _size([*top, *bottom]) - 1_000

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from tabulate import tabulate
 
 from replayer.review.report import wording
 from replayer.review.verdict import Comparison, EndpointResult
 
+_WIDTH = 110
 _HEADERS = (
     "verdict",
     "endpoint",
@@ -70,4 +73,8 @@ def _notes(endpoints: tuple[EndpointResult, ...]) -> list[str]:
 
 
 def _section(title: str, lines: list[str]) -> list[str]:
-    return ["\n".join((title, *(f"  {line}" for line in lines)))] if lines else []
+    wrapped = [
+        fill(line, width=_WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+        for line in lines
+    ]
+    return ["\n".join((title, *wrapped))] if lines else []

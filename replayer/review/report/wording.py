@@ -36,7 +36,7 @@ def headline(comparison: Comparison) -> str:
 def what_changed(endpoint: EndpointResult) -> str:
     """What stands for the endpoint's verdict: a changed status, or a quantile before and after."""
     if endpoint.statuses.different:
-        return "; ".join(_status_change(endpoint.statuses, name) for name in endpoint.statuses.changed[:3])
+        return "; ".join(_status_changes(endpoint.statuses)[:2])
     if endpoint.deciding is None:
         return endpoint.advice
     result = endpoint.deciding
@@ -46,10 +46,20 @@ def what_changed(endpoint: EndpointResult) -> str:
     )
 
 
-def _status_change(mix: StatusMix, name: str) -> str:
-    shares = [side.get(name, 0) / max(1, sum(side.values())) for side in (mix.baseline, mix.candidate)]
-    verb = f"answers {name}" if name.isdigit() else f"ends as {name}"
-    return f"{verb} {share(shares[1])} of the time (baseline {share(shares[0])})"
+def _status_changes(mix: StatusMix) -> list[str]:
+    """What came more often, the most first; what came less often only when nothing came more."""
+    totals = [max(1, sum(side.values())) for side in (mix.baseline, mix.candidate)]
+    shares = {
+        name: (mix.baseline.get(name, 0) / totals[0], mix.candidate.get(name, 0) / totals[1])
+        for name in mix.changed
+    }
+    ordered = sorted(shares, key=lambda name: (shares[name][0] - shares[name][1], name))
+    more = [name for name in ordered if shares[name][1] > shares[name][0]]
+    return [
+        f"{'answers' if name.isdigit() else 'ends as'} {name} {share(shares[name][1])} of the time"
+        f" (baseline {share(shares[name][0])})"
+        for name in more or ordered
+    ]
 
 
 def refusals(comparison: Comparison) -> list[str]:
@@ -77,19 +87,19 @@ def how_sure(comparison: Comparison) -> list[str]:
     """What the verdicts rest on, in sentences; empty for INVALID."""
     if comparison.verdict is Verdict.INVALID:
         return []
-    runs = f"{len(comparison.baseline)} baseline and {len(comparison.candidate)} candidate"
+    runs = f"{len(comparison.baseline)} against {len(comparison.candidate)} runs"
     lines = []
     if comparison.evidence is Evidence.BOOTSTRAP:
         spread = ", ".join(f"{quantile_name(q)} {sd:.0%}" for q, sd in comparison.assumed_run_sd.items())
         lines.append(
-            f"Weaker evidence: {runs} run(s). What happens inside a run comes from a block bootstrap; how"
+            f"Weaker evidence: {runs}. What happens inside a run comes from a block bootstrap; how"
             f" runs differ cannot be seen from so few and is assumed (sd between runs: {spread}, or more"
             " where the runs show more)."
         )
     else:
         kind = "paired" if comparison.options.paired else "unpaired"
         lines.append(
-            f"Tests between runs ({kind}, {runs} runs); requests of one run are never counted as repeats."
+            f"Tests between runs ({kind}, {runs}); requests of one run are never counted as repeats."
         )
     margin = percent_exact(comparison.options.margin)
     floor = format_duration(comparison.options.floor_ns)
@@ -146,7 +156,7 @@ def notes_of(endpoint: EndpointResult) -> list[str]:
     """What a reader of this endpoint's row must know."""
     fragile = endpoint.deciding is not None and endpoint.deciding.fragile
     advice = [endpoint.advice] if endpoint.advice else []
-    changed = [what_changed(endpoint).capitalize() + "."] if endpoint.statuses.different else []
+    changed = [_sentence(what_changed(endpoint))] if endpoint.statuses.different else []
     return [*changed, *advice, *endpoint.warnings, *(["Fragile."] if fragile else [])]
 
 
@@ -210,6 +220,10 @@ def share(value: float) -> str:
 def clean(text: str) -> str:
     """The text with control characters escaped, since labels come from recorded traffic."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _tally(counts: Counter[Verdict]) -> str:

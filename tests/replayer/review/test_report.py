@@ -74,7 +74,7 @@ def test_json_has_null_where_there_is_no_figure(campaign):
 def test_text_says_verdict_validity_table_and_what_next(changed):
     """The verdict stands first, and each section has its place."""
     report = text.render(changed)
-    assert report.startswith("BEHAVES DIFFERENTLY: GET /api/e01/{id} answers 200 ")
+    assert report.startswith("BEHAVES DIFFERENTLY: GET /api/e01/{id} answers 503 2")
     places = [report.index(title) for title in ("Validity", "verdict", "Notes", "How sure", "What next")]
     assert places == sorted(places)
     assert report.index("answers 503") < report.index("Validity")
