@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from typing import Any
 
@@ -20,15 +18,23 @@ COMMANDS = {
     "info": ("hookreel.captures_cli:info", "Show what a capture holds and what is missing."),
     "cat": ("hookreel.captures_cli:cat", "Print the exchanges of a capture in send order."),
     "verify": ("hookreel.captures_cli:verify", "Check every block and row of a capture."),
-    "anonymize": ("anonymizer.cli:anonymize", "Replace what is sensitive with consistent synthetic data."),
-    "audit": ("anonymizer.audit_cli:audit", "Search an anonymized capture for surviving originals."),
-    "replay": ("replayer.cli:replay", "Send a capture again with exact timing."),
-    "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
+    "anonymize": (
+        "anonymizer.cli:anonymize",
+        "Replace what is sensitive in the capture IN by consistent stand-ins.",
+    ),
+    "audit": (
+        "anonymizer.audit_cli:audit",
+        "Search an anonymized capture for everything that was replaced in it.",
+    ),
+    "replay": ("replayer.cli:replay", "Send the exchanges of the capture IN to a target, when they are due."),
+    "diff": (
+        "replayer.review.cli:diff",
+        "Say whether a release got slower or answers differently, on which endpoint,",
+    ),
     "demo": ("hookreel.demo.cli:demo", "Show the whole story in about a minute."),
 }
 
 EXIT_FAILURE = 1
-EXIT_INTERRUPTED = 130  # what shells give for SIGINT
 
 
 class FrontDoor(click.Group):
@@ -62,8 +68,8 @@ class FrontDoor(click.Group):
         """Run the command; a failure ends with its own exit code and without a traceback."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends these by itself, a closed pipe without a word
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
@@ -87,8 +93,7 @@ def _sentence(error: Exception) -> str:
 )
 @click.version_option(__version__, prog_name="hookreel")
 @click.option("--debug", is_flag=True, help="Show tracebacks; they may contain traffic.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:  # FrontDoor.invoke reads it
     """
     Record real webhook and API traffic, make it safe, replay it exactly, compare.
 
@@ -98,18 +103,3 @@ def cli(ctx: click.Context, debug: bool) -> None:
     hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
     hookreel diff baseline.run candidate.run
     """
-    ctx.ensure_object(dict)
-    if not debug:
-        _quiet_broken_pipe()
-
-
-def _quiet_broken_pipe() -> None:
-    """``hookreel cat x.reel | head`` ends quietly: no traceback when the pipe closes."""
-    if not sys.stdout.isatty():
-
-        def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-            if issubclass(kind, BrokenPipeError):
-                os._exit(0)
-            sys.__excepthook__(kind, error, trace)
-
-        sys.excepthook = hook

@@ -1,0 +1,134 @@
+"""info, cat and verify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from captures.credentials import find_credentials
+from captures.reader import CaptureReader
+from hookreel.cli import cli
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+def test_info_json_has_what_the_contract_says(capture: Path) -> None:
+    """Exchanges, duration, endpoints, counters and completeness, all numeric; no salt."""
+    said = json.loads(run("info", capture, "--json").stdout)
+    assert said["exchanges"] == 4
+    assert said["duration_ns"] == 3_000_000_010
+    assert said["complete"] is True
+    assert said["counters"] == {
+        "seen": 4, "written": 4, "sampled_out": 0, "truncated": 0, "dropped": 0, "in_flight": 0,
+    }  # fmt: skip
+    by_label = {entry["endpoint"]: entry for entry in said["endpoints"]}
+    assert by_label["GET /api/runs/{id}"]["exchanges"] == 2
+    assert by_label["GET /api/runs/{id}"]["request_bytes"] == 7
+    assert by_label["GET /health"]["statuses"] == {"0": 1}
+    assert "salt" not in json.dumps(said)
+
+
+def test_info_names_credentials_by_fingerprint(capture: Path) -> None:
+    """A credentials file can use the names that info shows; no value is shown."""
+    text, said = run("info", capture).stdout, json.loads(run("info", capture, "--json").stdout)
+    with CaptureReader.open(capture) as reader:
+        first = next(reader.exchanges())
+        names = {
+            item.fingerprint(reader.header.fingerprint_salt)
+            for item in find_credentials(first.request.headers)
+        }
+    assert set(said["credentials"]) == names
+    assert all(name in text for name in names)
+    assert said["signing"] == {"GET /api/runs/{id} github": 1}
+    assert "s3cr3t" not in text + json.dumps(said)
+    assert "h1dden" not in text + json.dumps(said)
+
+
+def test_info_says_what_is_missing(torn_capture: Callable[[int], Path]) -> None:
+    """A file that was not closed is never called complete."""
+    text = run("info", torn_capture(30)).stdout
+    assert "NOT COMPLETE" in text
+    assert "was not closed" in text
+
+
+def test_cat_shows_a_line_an_exchange_and_hides_secrets(capture: Path) -> None:
+    """Send order, outcome and messages; credentials only when asked for."""
+    lines = run("cat", capture).stdout.splitlines()
+    assert [line.split()[1] for line in lines if "#" in line] == ["#0", "#1", "#2", "#3"]
+    assert "failed: timeout" in lines[2]
+    assert "-> 200 in open" in lines[3]
+    assert lines[4].split()[1:3] == ["<", "event"]
+    hidden = run("cat", capture, "--bodies").stdout
+    assert "s3cr3t" not in hidden
+    assert "h1dden" not in hidden
+    assert "Authorization: Bearer (hidden)" in hidden
+    assert "Cookie: a=(hidden); sid=(hidden)" in hidden
+    assert "data: 1" in hidden
+    assert "s3cr3t" in run("cat", capture, "--bodies", "--show-secrets").stdout
+
+
+def test_cat_json_is_one_object_a_line(capture: Path) -> None:
+    """Bodies that are no text come as base64; streams carry their messages."""
+    records = [json.loads(line) for line in run("cat", capture, "--json", "--bodies").stdout.splitlines()]
+    assert [record["seq"] for record in records] == [0, 1, 2, 3]
+    assert records[0]["request"]["body"] == "plain"
+    assert records[1]["request"]["body_base64"] == "/wA="
+    assert records[2]["failure"]["reason"] == "timeout"
+    assert [message["body"] for message in records[3]["messages"]] == ["data: 0\n\n", "data: 1\n\n"]
+    assert "s3cr3t" not in json.dumps(records)
+
+
+def test_cat_chooses_by_time_endpoint_and_number(capture: Path) -> None:
+    """Windows are half open, labels are those of info."""
+    assert run("cat", capture, "--from", "1s", "--to", "2s").stdout.count("#") == 1
+    assert run("cat", capture, "--endpoint", "GET /api/runs/{id}").stdout.count("#") == 2
+    assert run("cat", capture, "--limit", "3").stdout.count("#") == 3
+    wrong = run("cat", capture, "--endpoint", "GET /nope")
+    assert wrong.exit_code == 2
+    assert "hookreel info" in wrong.stderr
+
+
+def test_verify_tells_whole_from_damaged(capture: Path, torn_capture: Callable[[int], Path]) -> None:
+    """Exit 0 for a whole file, 3 for a torn or damaged one, 1 for something else."""
+    assert run("verify", capture).exit_code == 0
+    torn = run("verify", torn_capture(30))
+    assert torn.exit_code == 3
+    assert "NOT WHOLE" in torn.stdout
+    said = json.loads(run("verify", capture, "--json").stdout)
+    assert (said["whole"], said["exchanges"], said["messages"]) == (True, 4, 2)
+    foreign = capture.with_name("foreign")
+    foreign.write_bytes(b"something else entirely")
+    assert run("verify", foreign).exit_code == 1
+
+
+@pytest.mark.parametrize("position", [100, 300, 500])
+def test_verify_finds_a_flipped_byte_behind_a_sound_footer(capture: Path, position: int) -> None:
+    """Damage that opening does not notice is found, wherever it is."""
+    content = bytearray(capture.read_bytes())
+    content[position] ^= 0x20
+    capture.write_bytes(content)
+    result = run("verify", capture)
+    assert result.exit_code in {1, 3}
+    assert "damaged" in result.output or "nothing of it can be read" in result.output
+
+
+def test_salvage_writes_what_is_whole(torn_capture: Callable[[int], Path], tmp_path: Path) -> None:
+    """The new capture is whole, keeps salt and start, and names its origin."""
+    torn, out = torn_capture(30), tmp_path / "whole.reel"
+    assert run("verify", torn, "--salvage", out).exit_code == 3
+    assert run("verify", out).exit_code == 0
+    with CaptureReader.open(torn) as old, CaptureReader.open(out) as new:
+        assert list(new.exchanges()) == list(old.exchanges())
+        assert list(new.messages()) == list(old.messages())
+        assert new.header.lineage == (old.header.capture_id,)
+        assert new.header.fingerprint_salt == old.header.fingerprint_salt
+        assert new.header.started_wall_ns == old.header.started_wall_ns
+    again = run("verify", torn, "--salvage", out)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
