@@ -19,6 +19,7 @@ HTTP2 = b"HTTP/2.0"
 _CONNECTION_HEADERS = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
+_H2C_HEADERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _ERRNO = re.compile(r"\[Errno -?\d+\]")
 
@@ -186,13 +187,17 @@ def _pairs(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def _sent_headers(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
-    # The proxy answers "Expect: 100-continue" itself and does not pass it on; a replay that
-    # sent it would wait for an answer the recorded exchange never had.
-    return tuple(
-        (name, value)
-        for name, value in fields
-        if not (name.lower() == b"expect" and value.lower() == b"100-continue")
-    )
+    # The proxy answers "Expect: 100-continue" itself and takes an offer of h2c out; the server
+    # sees neither, and a replay that sent them would wait for what the recorded one never got.
+    headers = _pairs(fields)
+    removed: frozenset[bytes] = frozenset()
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"expect" and value.lower() == b"100-continue":
+            removed |= {b"expect"}
+        elif lowered == b"upgrade" and value == b"h2c":
+            removed |= _H2C_HEADERS
+    return tuple(pair for pair in headers if pair[0].lower() not in removed) if removed else headers
 
 
 def _authority(data: http.RequestData, headers: Headers, scheme: bytes) -> bytes:

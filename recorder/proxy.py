@@ -18,6 +18,7 @@ from mitmproxy.addons import core, disable_h2c, next_layer, proxyserver, tlsconf
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.master import Master
 from mitmproxy.options import Options
+from mitmproxy.proxy import server
 
 from captures.errors import HookreelError, UsageError
 from captures.units import MIB, NS_PER_S
@@ -29,6 +30,7 @@ from recorder.sink import Account, Sink
 
 MAX_BODY_BYTES = 16 * MIB
 DRAIN_S = 5.0
+IDLE_S = 24 * 3600
 _DRAIN_STEP_S = 0.02
 _SECOND_SIGNAL_EXIT = 130  # as a shell reports a process that SIGINT ended
 
@@ -82,9 +84,9 @@ class LeanMaster(Master):
         await super().running()
         if self.listening.done():
             return
-        for server in self.proxyserver.servers:
-            if server.last_exception is not None:
-                self.listening.set_exception(server.last_exception)
+        for instance in self.proxyserver.servers:
+            if instance.last_exception is not None:
+                self.listening.set_exception(instance.last_exception)
                 return
         self.listening.set_result(self.proxyserver.listen_addrs()[0][1])
 
@@ -141,7 +143,7 @@ async def _record(
         raise _listen_error(settings.listen, error) from error
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    log = ProxyLog(note)
+    log = ProxyLog(note, on_crash=lambda address: _close_later(master, address))
     logging.getLogger().addHandler(log)
     try:
         on_listening(settings.listen.url(port))
@@ -174,9 +176,19 @@ def _make_master(settings: RecorderSettings, addon: RecorderAddon) -> LeanMaster
             connection_strategy="lazy",  # as above: a request is read before the upstream is called
             keep_host_header=True,  # the server sees the header the client sent
         )
+        _allow_idle(options)
     except OptionsError as error:
         raise UsageError(f"The proxy cannot start with these options: {error}.") from error
     return master
+
+
+def _allow_idle(options: Any) -> None:
+    # mitmproxy cuts connections that were idle for ten minutes, a quiet WebSocket among them.
+    if "tcp_timeout" in options.keys():  # noqa: SIM118 - an option manager is no mapping
+        options.update(tcp_timeout=IDLE_S)
+    else:
+        constants: Any = server
+        constants.TCP_TIMEOUT = IDLE_S  # what it was before 12.2.1
 
 
 async def _until_stopped(stop: asyncio.Event, running: asyncio.Task[None], duration_ns: int | None) -> None:
@@ -227,6 +239,21 @@ def _close_client(handler: Any, *, abort: bool) -> None:
         link.handler.cancel("the recording ends")
 
 
+def _close_later(master: LeanMaster, address: object) -> None:
+    """
+    Closes the connection from ``address`` once the proxy is done with the current event.
+
+    After an error in its protocol code mitmproxy leaves a connection open and never answers.
+    """
+
+    def close() -> None:
+        for handler in list(master.proxyserver.connections.values()):
+            if handler.client.peername == address:
+                _close_client(handler, abort=False)
+
+    master.event_loop.call_soon_threadsafe(close)
+
+
 def _stop_on_signals(stop: asyncio.Event) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
@@ -256,15 +283,18 @@ def _listen_error(listen: ListenAddress, error: OSError) -> UsageError:
 class ProxyLog(logging.Handler):
     """Tells the user once per kind of error that mitmproxy logs, without its text: that may quote traffic."""
 
-    def __init__(self, note: Note) -> None:
+    def __init__(self, note: Note, *, on_crash: Callable[[object], None]) -> None:
         super().__init__(logging.ERROR)
         self._note = note
+        self._on_crash = on_crash
         self._told: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes one log record."""
+        """Takes one log record; ``on_crash`` gets the client's address when its connection broke."""
         error = record.exc_info[0] if record.exc_info else None
         kind = error.__name__ if error is not None else record.name
+        if record.exc_info and (address := getattr(record, "client", None)):
+            self._on_crash(address)
         if kind not in self._told:
             self._told.add(kind)
             self._note(

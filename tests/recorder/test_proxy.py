@@ -216,6 +216,7 @@ def send_all(port: int, aborted: threading.Event) -> dict[str, Answer]:
             b"POST /trailers HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"
         )
+        assert client.source.read() == b""  # it is told at once, not left to wait
     return got
 
 
