@@ -97,15 +97,15 @@ class BodyScrubber:
     def json(self, data: bytes, path: str) -> list[Edit]:
         """The edits of JSON text at ``path``."""
 
-        def approve(leaf: JsonLeaf, edits: list[Edit]) -> bool:
-            keys = (self._path_name(key) for key in (*leaf.path, leaf.key))
-            leaf_path = ".".join((path, *filter(None, keys)))
-            if self._policy.keeps(leaf_path):
-                return False
-            self._tally.replaced(leaf_path, edits)
-            return True
+        def kept(leaf: JsonLeaf) -> bool:
+            names = (key.decode("utf-8", "replace") for key in (*leaf.path, leaf.key))
+            return self._policy.keeps(".".join((path, *filter(None, names))))
 
-        return self._scrubber.json(data, approve=approve)
+        def told(leaf: JsonLeaf, edits: list[Edit]) -> None:
+            names = (self._path_name(key) for key in (*leaf.path, leaf.key))
+            self._tally.replaced(".".join((path, *filter(None, names))), edits)
+
+        return self._scrubber.json(data, told=told, kept=kept if self._policy.keep_paths else None)
 
     def _path_name(self, key: bytes) -> str:
         """``key`` as part of a field path; a key that is a value itself shows as ``{key}``."""
@@ -121,13 +121,14 @@ class BodyScrubber:
         person = any(PERSON_MARKS.search(normal_key(name)) for name in names)
         edits: list[Edit] = []
         for pair, name in zip(pairs, names, strict=True):
-            name_edits = self._escaped(data, pair.name_start, pair.name_stop, Context(), form_escapes)
+            if self._policy.keeps(f"{path}.{name.decode('utf-8', 'replace')}"):
+                continue
             context = Context(key=normal_key(name), person=person)
-            value_edits = self._escaped(data, pair.value_start, pair.value_stop, context, form_escapes)
-            pair_path = f"{path}.{self._path_name(name)}"
-            if (name_edits or value_edits) and not self._policy.keeps(pair_path):
-                self._tally.replaced(pair_path, name_edits + value_edits)
-                edits += name_edits + value_edits
+            found = self._escaped(data, pair.name_start, pair.name_stop, Context(), form_escapes)
+            found += self._escaped(data, pair.value_start, pair.value_stop, context, form_escapes)
+            if found:
+                self._tally.replaced(f"{path}.{self._path_name(name)}", found)
+                edits += found
         return edits
 
     def _escaped(

@@ -139,8 +139,8 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
                 return _Where.SEGMENT
             return _Where.ANYWHERE if size >= 6 else _Where.WORD
         case Family.SECRET:
-            if size < 6 or is_common(raw) or (raw.isdigit() and size < 8):
-                return None
+            if size < 6 or is_common(raw) or (raw.isdigit() and size < 8) or (raw.isalpha() and size < 12):
+                return None  # a cookie may hold "disabled", a password "monkey"
             return _Where.ANYWHERE if size >= 8 else _Where.WORD
         case Family.EMAIL | Family.JWT:
             return _Where.ANYWHERE

@@ -26,8 +26,11 @@ _CACHE_TEXT_BYTES = 2_048
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
-LeafCall = Callable[[JsonLeaf, list[Edit]], bool]
-"""Told of a leaf that changes; False leaves it as it is."""
+LeafTold = Callable[[JsonLeaf, list[Edit]], None]
+"""Told of a leaf that changes."""
+
+LeafKept = Callable[[JsonLeaf], bool]
+"""Whether a leaf is left as it is."""
 
 
 class Scrubber:
@@ -119,11 +122,13 @@ class Scrubber:
         if len(words) > 1 and all(b.start - a.stop <= 2 for a, b in pairwise(words)):
             self._table.add_phrase(tuple(text[word.start : word.stop] for word in words))
 
-    def json(self, data: bytes, depth: int = 0, approve: LeafCall | None = None) -> list[Edit]:
+    def json(
+        self, data: bytes, depth: int = 0, told: LeafTold | None = None, kept: LeafKept | None = None
+    ) -> list[Edit]:
         """
         The edits of the JSON text ``data``: strings, keys, and numbers under telling keys.
 
-        ``approve`` is asked for each leaf that would change.
+        ``kept`` is asked before a leaf is looked at, ``told`` hears of those that change.
         """
         leaves = list(json.scan(data))
         people = {
@@ -133,11 +138,13 @@ class Scrubber:
         }
         edits: list[Edit] = []
         for leaf in leaves:
-            if leaf.stop == leaf.start:
+            if leaf.stop == leaf.start or (kept is not None and kept(leaf)):
                 continue
             found = self._leaf(data[leaf.start : leaf.stop], leaf, leaf.holder in people, depth)
-            if found and (approve is None or approve(leaf, found)):
+            if found:
                 edits += [edit.moved(leaf.start) for edit in found]
+                if told is not None:
+                    told(leaf, found)
         return edits
 
     def _leaf(self, raw: bytes, leaf: JsonLeaf, person: bool, depth: int) -> list[Edit]:

@@ -9,22 +9,24 @@ from anonymizer.detectors.base import Context, Finding, Kind
 from anonymizer.reserved import is_reserved
 
 USERNAME_KEYS = re.compile(
-    r"(?:^|_)(?:login|username|user_name|user_login|screen_name|nick|nickname|handle|preferred_username|"
+    r"(?:^|_)(?:login|username|user_name|user_login|screen_name|nick|nickname|preferred_username|"
     r"display_login|sponsor_login|account_name|remote_user|actor_names?|usernames|logins)$"
 )
 PERSON_KEYS = re.compile(
     r"(?:^|_)(?:first_?name|given_?name|forename|last_?name|surname|family_?name|middle_?name|maiden_name|"
-    r"real_name|real_name_normalized|display_name|display_name_normalized|cardholder_name|cardholder|name_on_card|"
+    r"real_name|real_name_normalized|cardholder_name|cardholder|name_on_card|"
     r"account_holder_name|account_holder|contact_name|customer_name|author_name|sender_name|recipient_name|"
     r"patient_name|employee_name|user_full_name|legal_name|person_name|owner_name|committer_name|"
     r"billing_name|shipping_name|attention)$"
 )
 _FULL_NAME = re.compile(r"(?:^|_)full_?name$")
-_PLAIN_NAME = frozenset({"name", "title_name", "names"})
+# Names of people inside objects about people, and of anything else elsewhere.
+_PLAIN_NAME = frozenset({"name", "display_name", "display_name_normalized", "handle", "nick_name"})
 _PEOPLE_WORDS = """
-author committer owner user users customer sender pusher contact contacts billing_details billing shipping
+author committer owner user users customer sender pusher contact contacts billing_details billing_address shipping
+shipping_address
 recipient assignee member employee person people patient holder cardholder creator actor profile
-passenger guest buyer seller driver student teacher subscriber lead attendee organizer invitee
+passenger guest buyer seller student teacher subscriber lead attendee organizer invitee
 """
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
 PERSON_MARKS = re.compile(
@@ -87,9 +89,18 @@ def _person_or_username(text: bytes) -> Iterator[Finding]:
 def _person(text: bytes) -> Iterator[Finding]:
     if b"@" in text or _OPAQUE.fullmatch(text.strip()) or is_reserved(text.strip()):
         return
-    decoded = text.decode("utf-8", "replace")
+    charset = _charset(text)
+    decoded = text.decode(charset)
     for match in _WORD.finditer(decoded):
-        start = len(decoded[: match.start()].encode())
-        stop = start + len(match[0].encode())
+        start = len(decoded[: match.start()].encode(charset))
+        stop = start + len(match[0].encode(charset))
         if not is_reserved(text[start:stop]):
             yield Finding(Kind.NAME, start, stop)
+
+
+def _charset(text: bytes) -> str:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"  # header values of old; every byte is a character
+    return "utf-8"

@@ -1,0 +1,132 @@
+"""Captures made in memory's terms and anonymized for real, through files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from anonymizer.policy import Policy
+from anonymizer.report import Report
+from anonymizer.stage import anonymize_capture
+from captures.model import CaptureHeader, Counters, Exchange, Headers, Message, Request, Response
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+
+KEY = b"a key for tests, 32 bytes long.."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anonymized:
+    """What came out, and where the files are."""
+
+    before: Path
+    after: Path
+    header: CaptureHeader
+    counters: Counters
+    exchanges: list[Exchange]
+    messages: list[Message]
+    report: Report
+
+    def everything(self) -> bytes:
+        """Every byte of every exchange and message, as one text to search in."""
+        return repr([self.exchanges, self.messages, self.header.source]).encode()
+
+
+def exchange(
+    seq: int = 0,
+    *,
+    method: bytes = b"POST",
+    target: bytes = b"/hooks",
+    authority: bytes = b"api.test:8080",
+    headers: Headers = (),
+    body: bytes = b"",
+    response_headers: Headers = (),
+    response_body: bytes = b"",
+    reason: bytes = b"OK",
+    truncated_bytes: int = 0,
+    stream: bool = False,
+) -> Exchange:
+    """An exchange with everything that a test does not care about filled in."""
+    offset_ns = seq * 1_000_000
+    return Exchange(
+        seq=seq,
+        offset_ns=offset_ns,
+        request_end_ns=offset_ns + 10,
+        connection=0,
+        request=Request(
+            method=method,
+            scheme=b"http",
+            authority=authority,
+            target=target,
+            http_version=b"HTTP/1.1",
+            headers=headers,
+            body=body,
+            truncated_bytes=truncated_bytes,
+        ),
+        outcome=Response(
+            status=200,
+            reason=reason,
+            http_version=b"HTTP/1.1",
+            headers=response_headers,
+            offset_ns=offset_ns + 20,
+            end_ns=offset_ns + 30,
+            body=response_body,
+            stream=stream,
+        ),
+    )
+
+
+@pytest.fixture
+def make_exchange() -> Callable[..., Exchange]:
+    """Builds one exchange."""
+    return exchange
+
+
+@pytest.fixture
+def anonymized(tmp_path: Path) -> Callable[..., Anonymized]:
+    """Writes a capture, anonymizes it and reads both."""
+    count = 0
+
+    def run(
+        *exchanges: Exchange,
+        messages: Iterable[Message] = (),
+        policy: Policy | None = None,
+        key: bytes = KEY,
+        source: str = "record reverse:http://127.0.0.1:9",
+    ) -> Anonymized:
+        nonlocal count
+        count += 1
+        before, after = tmp_path / f"in{count}.reel", tmp_path / f"out{count}.reel"
+        counters = Counters(seen=len(exchanges), written=len(exchanges))
+        with CaptureWriter.create(before, new_header(source=source, started_wall_ns=1)) as writer:
+            for one in exchanges:
+                writer.write(one)
+            for message in messages:
+                writer.write_message(message)
+            writer.close(counters)
+        outcome = anonymize_capture(before, after, policy=policy or Policy(), key=key)
+        with CaptureReader.open(after) as reader:
+            return Anonymized(
+                before=before,
+                after=after,
+                header=reader.header,
+                counters=reader.counters,
+                exchanges=list(reader.exchanges()),
+                messages=list(reader.messages()),
+                report=outcome.report,
+            )
+
+    return run
+
+
+@pytest.fixture
+def through(anonymized: Callable[..., Anonymized]) -> Callable[..., Exchange]:
+    """Anonymizes one exchange built from keywords."""
+
+    def run(*, policy: Policy | None = None, **fields: object) -> Exchange:
+        return anonymized(exchange(**fields), policy=policy).exchanges[0]
+
+    return run
