@@ -40,9 +40,10 @@ def what_changed(endpoint: EndpointResult) -> str:
     if endpoint.deciding is None:
         return endpoint.advice
     result = endpoint.deciding
+    sure = f"95 % CI {interval(result)}{', fragile' if result.fragile else ''}"
     return (
         f"{quantile_name(result.quantile)} {format_duration(result.baseline_ns)} ->"
-        f" {format_duration(result.candidate_ns)} ({times(result.ratio)}, 95 % CI {interval(result)})"
+        f" {format_duration(result.candidate_ns)} ({times(result.ratio)}, {sure})"
     )
 
 

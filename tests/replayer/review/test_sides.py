@@ -1,0 +1,63 @@
+"""Runs taken apart: who answered what, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from replayer.results import NEVER_NS, Outcome
+from replayer.review.sides import NamedRun, by_start, split_by_endpoint, summarise
+
+
+@pytest.fixture
+def mixed(campaign):
+    """Seven exchanges of two endpoints with every kind of end, in no order."""
+    status = np.array([200, 200, 404, 0, 0, 200, 200])
+    outcome = np.array([0, 0, 0, Outcome.DROPPED, Outcome.TIMEOUT, 0, 99], dtype=np.uint8)
+    return campaign.make_run(
+        ("GET /a", "GET /b", "GET /never"),
+        np.array([0, 1, 0, 0, 0, 0, 1]),
+        np.array([30, 20, 10, 40, 50, 5, 60]),
+        np.array([3, 2, 1, 9, 9, 7, 9]),
+        status,
+        run_id="a" * 32,
+        outcome=outcome,
+    )
+
+
+def test_outcomes_are_counted_by_status_or_by_what_went_wrong(mixed):
+    """Statuses of whole answers, names of failures, and failures of a newer hookreel by number."""
+    samples = split_by_endpoint(mixed)
+    assert samples["GET /a"].outcomes == {"200": 2, "404": 1, "dropped": 1, "timeout": 1}
+    assert samples["GET /b"].outcomes == {"200": 1, "outcome-99": 1}
+    assert samples["GET /a"].requests == 5
+    assert "GET /never" not in samples
+
+
+def test_times_are_from_the_due_time_by_status_class_in_due_order(mixed):
+    """Response time is done - due; dropped and failed exchanges have none."""
+    times = split_by_endpoint(mixed)["GET /a"].times_ns
+    assert {key: value.tolist() for key, value in times.items()} == {2: [7.0, 3.0], 4: [1.0]}
+
+
+def test_answers_without_a_usable_time_are_counted_apart(mixed):
+    """A completed row whose clock readings make no sense is neither used nor forgotten."""
+    done = mixed.rows.done_ns.copy()
+    done[0] = NEVER_NS
+    sample = split_by_endpoint(replace(mixed, rows=replace(mixed.rows, done_ns=done)))["GET /a"]
+    assert sample.unusable == 1
+    assert sample.times_ns[2].tolist() == [7.0]
+
+
+def test_a_summary_counts_what_did_not_complete(mixed):
+    """Failed and dropped exchanges stand in the summary of their run."""
+    summary = summarise(NamedRun(name="a.run", run=mixed))
+    assert (summary.requests, summary.failed, summary.dropped) == (7, 2, 1)
+
+
+def test_runs_are_ordered_by_when_they_were_made(campaign):
+    """The order of arguments does not decide which runs make a pair."""
+    side = campaign.side(campaign.world(1, requests=5), 3, 1)
+    assert by_start(side[::-1]) == side
