@@ -238,7 +238,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Count body bytes, transfer coding removed."""
-        self._body_bytes += len(body)
+        if not self._complete:
+            self._body_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """Note that the response is whole, unless it is an interim one."""

@@ -202,7 +202,11 @@ class Engine:
         while window is None or row >= window.stop:
             if window is not None:
                 self._windows.popleft()
-            window = self._window_of(row, wait=True)
+            try:
+                window = self._window_of(row, wait=True)
+            except HookreelError as error:
+                self.stop(str(error).rstrip("."))
+                return
             if window is None:
                 self.stop("the capture ended before its schedule")
                 return
@@ -284,9 +288,6 @@ class Engine:
     def _on_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Errors of a transport are rows already; anything else ends the run, as it must not hang."""
         error = context.get("exception")
-        if isinstance(error, HookreelError):
-            self.stop(str(error).rstrip("."))
-            return
         if error is None or isinstance(error, (OSError, asyncio.CancelledError)):
             return
         if not self._finished.done():

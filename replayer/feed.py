@@ -28,6 +28,7 @@ class WindowFeed:
         self._primed = threading.Event()
         self._stopped = threading.Event()
         self._ended = False
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._compile, name="compile", daemon=True)
         self._normal_interval_s = sys.getswitchinterval()
 
@@ -43,9 +44,13 @@ class WindowFeed:
         The next window; None after the last one, or when it is not there yet and may not be waited for.
 
         Raises:
-            HookreelError: the capture could not be compiled further.
+            HookreelError: the capture could not be compiled further. Only whoever waits is told:
+                what was compiled before can still be sent.
 
         """
+        if self._error is not None and wait:
+            error, self._error = self._error, None
+            raise error
         if self._ended:
             return None
         try:
@@ -57,7 +62,8 @@ class WindowFeed:
             return None
         if isinstance(item, BaseException):
             self._ended = True
-            raise item
+            self._error = item
+            return self.next(wait=wait)
         return item
 
     def close(self) -> None:

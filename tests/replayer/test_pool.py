@@ -1,0 +1,128 @@
+"""The connections of a run: recorded ones kept apart, spares when busy, opened anew when closed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from captures.model import Exchange
+from replayer.replay import Replayed
+from replayer.results import NEVER_NS, Outcome
+
+Make = Callable[..., Exchange]
+Send = Callable[..., Replayed]
+Serve = Callable[..., Any]
+MS = 1_000_000
+
+
+def test_each_recorded_connection_is_one_connection(exchange: Make, send: Send, serve: Serve) -> None:
+    """Requests of one client connection arrive in order on one, and those of two never share one."""
+    server = serve()
+    exchanges = [
+        exchange(number, offset_ns=number * 4 * MS, connection=number % 5, target=b"/%d" % number)
+        for number in range(100)
+    ]
+    replayed = send(exchanges, server.url)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 100
+    if replayed.spare_connections:  # a stall of the machine made one busy: order is all that is left to see
+        assert len(server.seen) == 100
+        return
+    by_connection = [
+        [int(one.request.target[1:]) for one in seen] for seen in server.by_connection().values()
+    ]
+    assert sorted(by_connection) == [list(range(start, 100, 5)) for start in range(5)]
+
+
+def test_a_busy_connection_makes_the_exchange_go_on_a_spare_one(
+    exchange: Make, send: Send, serve: Serve, answer: Any
+) -> None:
+    """What is due is sent while the first response is outstanding, and it is counted and said."""
+    second_seen = threading.Event()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/second":
+            second_seen.set()
+            return answer()
+        return answer(hold=second_seen)
+
+    server = serve(respond)
+    exchanges = [exchange(0), exchange(1, offset_ns=20 * MS, target=b"/second")]
+    replayed = send(exchanges, server.url)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 2
+    assert replayed.spare_connections == 1
+    assert "1 spare connections" in " ".join(replayed.run.header.notes)
+    assert len({one.connection for one in server.seen}) == 2
+
+
+def test_spares_are_used_again(exchange: Make, send: Send, serve: Serve, answer: Any) -> None:
+    """While one connection is held up, the others' worth of exchanges shares few spares."""
+    last_seen = threading.Event()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/0":
+            return answer(hold=last_seen)
+        if seen.request.target == b"/20":
+            last_seen.set()
+        return answer()
+
+    server = serve(respond)
+    exchanges = [exchange(number, offset_ns=number * 25 * MS, target=b"/%d" % number) for number in range(21)]
+    replayed = send(exchanges, server.url)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 21
+    assert 1 <= replayed.spare_connections < 10
+
+
+def test_a_target_that_closes_after_each_response_is_connected_to_again(
+    exchange: Make, send: Send, serve: Serve, answer: Any
+) -> None:
+    """Connection: close and a silent close are both followed by a new connection ahead of the next send."""
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+    for parts in ([closing], [closing.replace(b"Connection: close\r\n", b"")]):
+        server = serve(lambda _seen, parts=parts: answer(parts, close=True))
+        exchanges = [exchange(number, offset_ns=number * 40 * MS) for number in range(6)]
+        replayed = send(exchanges, server.url)
+        assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 6
+        assert len({one.connection for one in server.seen}) == 6
+        assert "opened again" in " ".join(replayed.run.header.notes)
+
+
+def test_a_connection_closed_while_the_request_was_under_way_is_a_reset(
+    exchange: Make, send: Send, serve: Serve, answer: Any
+) -> None:
+    """It is reported and not sent a second time, and the next exchange gets a new connection."""
+    server = serve(lambda seen: answer([], close=True) if seen.request.target == b"/1" else answer())
+    exchanges = [exchange(number, offset_ns=number * 40 * MS, target=b"/%d" % number) for number in range(3)]
+    rows = send(exchanges, server.url).run.rows
+    assert rows.outcome.tolist() == [Outcome.COMPLETED, Outcome.RESET, Outcome.COMPLETED]
+    assert [one.request.target for one in server.seen] == [b"/0", b"/1", b"/2"]
+
+
+def test_a_target_that_goes_away_is_rows_with_a_reason(
+    exchange: Make, send: Send, serve: Serve, answer: Any
+) -> None:
+    """After it stopped listening each exchange is a failed connection, unsent, and the run ends by itself."""
+    servers: list[Any] = []
+
+    def respond(_seen: Any) -> Any:
+        servers[0]._listener.close()
+        return answer(close=True)
+
+    servers.append(serve(respond))
+    exchanges = [exchange(number, offset_ns=number * 300 * MS) for number in range(3)]
+    replayed = send(exchanges, servers[0].url)
+    rows = replayed.run.rows
+    # A spare that was open before may still be in the listener's queue, so only the last is sure.
+    assert rows.outcome[0] == Outcome.COMPLETED
+    assert rows.outcome[2] == Outcome.CONNECT_FAILED
+    assert rows.sent_ns[2] == NEVER_NS
+    assert replayed.run.valid or "rate" not in " ".join(replayed.run.header.invalid_reasons)
+
+
+def test_many_short_connections_are_opened_and_closed(exchange: Make, send: Send, serve: Serve) -> None:
+    """A capture with a connection for each exchange is replayed as one."""
+    server = serve()
+    exchanges = [exchange(number, offset_ns=number * 3 * MS, connection=number) for number in range(120)]
+    replayed = send(exchanges, server.url)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 120
+    assert len({one.connection for one in server.seen}) == 120
