@@ -29,6 +29,7 @@ from recorder.modes import ListenAddress, Mode
 from recorder.sink import Account, Sink
 
 MAX_BODY_BYTES = 16 * MIB
+LARGEST_MAX_BODY_BYTES = 60 * MIB  # two bodies of this and their heads fit the format's largest block
 DRAIN_S = 5.0
 IDLE_S = 24 * 3600
 _DRAIN_STEP_S = 0.02
@@ -105,6 +106,8 @@ def run_recorder(settings: RecorderSettings, *, on_listening: Callable[[str], No
     """
     if settings.upstream_ca is not None and not settings.upstream_ca.is_file():
         raise UsageError(f"The CA file {settings.upstream_ca} is absent; name an existing one.")
+    if settings.max_body_bytes > LARGEST_MAX_BODY_BYTES:
+        raise UsageError("A capture holds bodies of up to 60MiB; give --max-body that or less.")
     ensure_authority(settings.confdir)
     started_ns = time.monotonic_ns()
     header = new_header(source=f"record {settings.mode.spec}", started_wall_ns=time.time_ns())

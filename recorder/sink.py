@@ -189,7 +189,7 @@ class Sink:
         try:
             self._writer.count(self._counters(None))
             self._writer.flush_if_due()
-        except (WriteError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread must live to count what it loses
             self._fail(error)
 
     def _lose(self, row: _Row) -> None:
@@ -250,4 +250,4 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return f"The capture cannot be written ({error.strerror}); free space or choose another place."
-    return f"{type(error).__name__} while packing it."
+    return f"The capture could not be packed ({type(error).__name__}); report this."

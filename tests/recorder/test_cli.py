@@ -60,6 +60,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path, arguments: tuple[str, ...]):
         (("--mode", "socks5"), ("socks5", "reverse:http://HOST:PORT", "regular")),
         ((*MODE, "--listen", "8080"), ("8080", "127.0.0.1:8080")),
         ((*MODE, "--max-body", "lots"), ("lots", "64KiB")),
+        ((*MODE, "--max-body", "61MiB"), ("60MiB", "--max-body")),
         ((*MODE, "--duration", "5"), ("5", "10m")),
         ((*MODE, "--upstream-ca", "/absent/ca.pem"), ("/absent/ca.pem", "absent")),
     ],

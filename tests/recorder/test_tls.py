@@ -227,11 +227,12 @@ def test_an_upstream_whose_certificate_is_not_trusted(
     assert "--upstream-ca" in recorder.stderr
 
 
+@pytest.mark.parametrize("upstream", ["localhost", "127.0.0.1"])
 def test_a_plain_client_of_a_tls_server(
-    start_recorder: Callable[..., Recorder], tls_server: TlsServer, upstream_ca_file: Path
+    start_recorder: Callable[..., Recorder], tls_server: TlsServer, upstream_ca_file: Path, upstream: str
 ):
-    """The server's certificate is checked by the upstream's name although Host is the client's."""
-    mode = f"reverse:https://localhost:{tls_server.port}"
+    """The server's certificate is checked by the upstream's name or address although Host is the client's."""
+    mode = f"reverse:https://{upstream}:{tls_server.port}"
     recorder = start_recorder(mode, "--upstream-ca", str(upstream_ca_file))
     with RawClient(recorder.port) as client:
         assert client.call(b"GET /x HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n").status == 200
