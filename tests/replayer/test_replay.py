@@ -1,0 +1,223 @@
+"""A replay from end to end: signatures and credentials that the target accepts, and the run it gives."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import slack_sdk.signature
+import standardwebhooks
+import stripe
+
+from captures.credentials import find_credentials
+from captures.errors import CaptureError, UsageError
+from captures.model import Exchange, Failure, FailureReason, Headers, SignatureScheme, SigningRecipe
+from captures.signatures import verify
+from replayer.credentials import Keyring
+from replayer.replay import Replayed
+from replayer.results import NEVER_NS, Outcome, read_run, write_run
+
+Make = Callable[..., Exchange]
+Send = Callable[..., Replayed]
+Serve = Callable[..., Any]
+MS = 1_000_000
+SALT = b"0123456789abcdef"
+SECRETS = {
+    SignatureScheme.GITHUB: b"github secret",
+    SignatureScheme.STRIPE: b"whsec_stripe",
+    SignatureScheme.SLACK: b"slack secret",
+    SignatureScheme.STANDARD_WEBHOOKS: b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+STAND_INS: dict[SignatureScheme, Headers] = {
+    SignatureScheme.GITHUB: (
+        (b"X-Hub-Signature-256", b"sha256=" + b"0" * 64),
+        (b"X-Hub-Signature", b"sha1=" + b"0" * 40),
+    ),
+    SignatureScheme.STRIPE: ((b"Stripe-Signature", b"t=1,v1=" + b"0" * 64 + b",v0=" + b"0" * 64),),
+    SignatureScheme.SLACK: (
+        (b"X-Slack-Request-Timestamp", b"1"),
+        (b"X-Slack-Signature", b"v0=" + b"0" * 64),
+    ),
+    SignatureScheme.STANDARD_WEBHOOKS: (
+        (b"webhook-id", b"msg_1"),
+        (b"webhook-timestamp", b"1"),
+        (b"webhook-signature", b"v1," + b"A" * 43 + b"="),
+    ),
+}
+BODY = json.dumps({"id": "evt_1", "object": "event", "type": "ping"}).encode()
+
+
+def recipe(scheme: SignatureScheme) -> SigningRecipe:
+    name = next(name for name, _ in reversed(STAND_INS[scheme]) if b"ignature" in name)
+    if scheme is SignatureScheme.GITHUB:
+        name = b"X-Hub-Signature-256"
+    return SigningRecipe(scheme=scheme, header=name)
+
+
+def official_check(scheme: SignatureScheme, headers: dict[str, str], body: bytes) -> bool:
+    """What the sender's own library says."""
+    secret = SECRETS[scheme].decode()
+    if scheme is SignatureScheme.STRIPE:
+        stripe.Webhook.construct_event(body, headers["Stripe-Signature"], secret)
+    elif scheme is SignatureScheme.SLACK:
+        return slack_sdk.signature.SignatureVerifier(secret).is_valid_request(body, headers)
+    elif scheme is SignatureScheme.STANDARD_WEBHOOKS:
+        standardwebhooks.Webhook(secret).verify(body.decode(), headers)
+    return True
+
+
+def test_signatures_are_fresh_and_accepted(exchange: Make, send: Send, serve: Serve) -> None:
+    """All four schemes pass our own check and their makers' libraries, whatever else the request holds."""
+    exchanges = [
+        exchange(
+            number,
+            offset_ns=number * 5 * MS,
+            connection=number % 3,
+            method=b"POST",
+            target=b"/" + scheme.value.encode(),
+            headers=((b"Host", b"h"), *STAND_INS[scheme], (b"Content-Length", b"%d" % len(BODY))),
+            body=BODY,
+            signing=recipe(scheme),
+        )
+        for number, scheme in enumerate(list(SignatureScheme) * 5)
+    ]
+    server = serve()
+    replayed = send(exchanges, server.url, keyring=Keyring(by_scheme=SECRETS))
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 20
+    assert not any("signature" in note for note in replayed.run.header.notes)
+    now_s = int(time.time())
+    for one in server.seen:
+        scheme = SignatureScheme(one.request.target[1:].decode())
+        headers, body = one.request.headers, one.request.body
+        assert verify(recipe(scheme), secret=SECRETS[scheme], headers=headers, body=body, now_s=now_s)
+        text = {name.decode(): value.decode() for name, value in headers}
+        assert official_check(scheme, text, body)
+        assert not verify(recipe(scheme), secret=b"d3Jvbmc=", headers=headers, body=body, now_s=now_s)
+
+
+def test_signatures_carry_the_due_time(exchange: Make, send: Send, serve: Serve) -> None:
+    """The signed second is that of the exchange's own due time on the wall clock."""
+    scheme = SignatureScheme.SLACK
+    exchanges = [
+        exchange(
+            number,
+            offset_ns=number * 1_300 * MS,
+            headers=((b"Host", b"h"), *STAND_INS[scheme]),
+            signing=recipe(scheme),
+        )
+        for number in range(2)
+    ]
+    server = serve()
+    run = send(exchanges, server.url, keyring=Keyring(by_scheme=SECRETS)).run
+    stamps = [int(dict(one.request.headers)[b"X-Slack-Request-Timestamp"]) for one in server.seen]
+    assert stamps == [(run.header.started_wall_ns + due) // 10**9 for due in run.rows.due_ns.tolist()]
+    assert abs(run.header.started_wall_ns / 1e9 - time.time()) < 30
+
+
+def test_unsigned_exchanges_are_counted(exchange: Make, send: Send, serve: Serve) -> None:
+    """Without the secret the stand-in goes out and a note says how many did."""
+    scheme = SignatureScheme.STRIPE
+    signed = exchange(0, headers=((b"Host", b"h"), *STAND_INS[scheme]), signing=recipe(scheme))
+    server = serve()
+    replayed = send([signed], server.url)
+    assert "stand-in signature: stripe x 1." in " ".join(replayed.run.header.notes)
+    assert STAND_INS[scheme][0] in server.seen[0].request.headers
+
+
+def test_mapped_credentials_open_the_target(
+    exchange: Make, send: Send, serve: Serve, answer: Any, capture: Callable[..., Path]
+) -> None:
+    """The recorded token is refused with 401 and its mapped value answered with 200."""
+
+    def respond(seen: Any) -> Any:
+        good = (b"Authorization", b"Bearer target-token") in seen.request.headers
+        return answer([b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % (b"200 OK" if good else b"401 No")])
+
+    headers = ((b"Host", b"h"), (b"Authorization", b"Bearer recorded-token"))
+    path = capture([exchange(number, headers=headers) for number in range(3)], fingerprint_salt=SALT)
+    (found,) = find_credentials(headers)
+    server = serve(respond)
+    refused = send(path, server.url)
+    assert refused.run.rows.status.tolist() == [401] * 3
+    assert "1 recorded credentials without a mapping" in " ".join(refused.run.header.notes)
+    keyring = Keyring(credentials={found.fingerprint(SALT): b"target-token", "bearer:000000000000": b"x"})
+    accepted = send(path, server.url, keyring=keyring)
+    assert accepted.run.rows.status.tolist() == [200] * 3
+    notes = " ".join(accepted.run.header.notes)
+    assert "maps what no request carries: bearer:000000000000" in notes
+    assert "without a mapping" not in notes
+    assert "target-token" not in notes + repr(accepted.run.header)
+
+
+def test_notes_say_what_was_not_as_recorded(exchange: Make, send: Send, serve: Serve) -> None:
+    """HTTP/2, WebSocket sessions and cut bodies are counted in the run."""
+    exchanges = [
+        exchange(0, http_version=b"HTTP/2.0", headers=((b"accept", b"*/*"),)),
+        exchange(1, status=101),
+        exchange(2, method=b"POST", body=b"abc", truncated_bytes=5),
+    ]
+    server = serve()
+    replayed = send(exchanges, server.url)
+    notes = " ".join(replayed.run.header.notes)
+    assert "1 exchanges captured over HTTP/2 were sent over HTTP/1.1." in notes
+    assert "1 WebSocket sessions are not replayed" in notes
+    assert "1 requests had their bodies cut" in notes
+    assert len(replayed.run.rows) == 2
+    assert server.seen[0].request.http_version == b"HTTP/1.1"
+
+
+def test_the_run_holds_a_row_per_exchange(exchange: Make, send: Send, serve: Serve, tmp_path: Path) -> None:
+    """Rows say what was recorded and what came, and survive the file."""
+    failure = Failure(reason=FailureReason.TIMEOUT, offset_ns=1)
+    exchanges = [
+        exchange(0, target=b"/runs/17"),
+        exchange(1, target=b"/runs/18", status=404),
+        exchange(2, method=b"POST", failure=failure, connection=4),
+    ]
+    run = send(exchanges, serve().url, "1/2").run
+    rows = run.rows
+    assert [run.header.endpoints[number] for number in rows.endpoint] == ["GET /runs/{id}"] * 2 + ["POST /"]
+    assert rows.recorded_status.tolist() == [200, 404, 0]
+    assert rows.status.tolist() == [200] * 3
+    assert rows.response_bytes.tolist() == [2] * 3
+    assert rows.connection.tolist() == [0, 0, 4]
+    assert rows.due_ns.tolist() == [0, 2 * MS, 4 * MS]
+    assert not (rows.sent_ns == NEVER_NS).any()
+    assert run.header.speed == "1/2x"
+    write_run(tmp_path / "a.run", run)
+    again = read_run(tmp_path / "a.run")
+    assert again.header == run.header
+    assert again.rows.done_ns.tolist() == rows.done_ns.tolist()
+
+
+def test_equal_replays_offer_equal_schedules(
+    exchange: Make, send: Send, serve: Serve, capture: Callable[..., Path]
+) -> None:
+    """Two runs of a capture at one speed share the schedule hash, and differ in run id."""
+    path = capture([exchange(number) for number in range(3)])
+    server = serve()
+    first, second, other = (send(path, server.url, speed).run.header for speed in ("2", "2", "3"))
+    assert first.schedule_hash == second.schedule_hash != other.schedule_hash
+    assert first.run_id != second.run_id
+
+
+def test_a_capture_with_nothing_to_send_is_told(exchange: Make, send: Send, serve: Serve) -> None:
+    """An empty capture, or one of WebSocket sessions alone, is wrong usage."""
+    server = serve()
+    with pytest.raises(UsageError, match="no exchanges"):
+        send([], server.url)
+    with pytest.raises(UsageError, match="only WebSocket sessions"):
+        send([exchange(0, status=101)], server.url)
+    assert server.connections == 0
+
+
+def test_a_damaged_capture_is_told(send: Send, serve: Serve, tmp_path: Path) -> None:
+    """Random bytes are no capture."""
+    path = tmp_path / "random.reel"
+    path.write_bytes(b"\x00random" * 100)
+    with pytest.raises(CaptureError):
+        send(path, serve().url)
