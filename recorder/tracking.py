@@ -39,6 +39,7 @@ class OpenExchange:
     __slots__ = (
         "client_id",
         "connection",
+        "declared_bytes",
         "head",
         "offset_ns",
         "request_end_ns",
@@ -57,6 +58,8 @@ class OpenExchange:
         self.connection = connection
         self.client_id = client_id
         self.head = head
+        self.declared_bytes = 0
+        """What Content-Length says of the request's body, 0 without one."""
         self.request_end_ns: int | None = None
         self.request_tee: convert.BodyTee | None = None
         self.response_offset_ns: int | None = None
@@ -123,6 +126,7 @@ class Tracker:
             self._sink.drop()
             raise
         self._open[flow.id] = exchange
+        exchange.declared_bytes = convert.declared_length(flow.request) or 0
         if self._passes_unbuffered(flow.request):
             exchange.request_tee = convert.BodyTee(self._max_body_bytes)
             flow.request.stream = self._tee(exchange.request_tee.feed)
@@ -134,7 +138,7 @@ class Tracker:
             return
         exchange.request_end_ns = self._now_ns()
         if exchange.response is not None:  # the response was whole before the request was
-            self._offer(flow.id, exchange, self._whole_request(flow, exchange), exchange.response)
+            self._offer(flow.id, exchange, self._request_of(flow, exchange), exchange.response)
 
     def response_begins(self, flow: http.HTTPFlow) -> None:
         """A response's head was read."""
@@ -170,7 +174,7 @@ class Tracker:
             flow, offset_ns=offset_ns, end_ns=end_ns, body=body, truncated_bytes=truncated_bytes
         )
         if exchange.request_end_ns is not None:
-            self._offer(flow.id, exchange, self._whole_request(flow, exchange), exchange.response)
+            self._offer(flow.id, exchange, self._request_of(flow, exchange), exchange.response)
 
     def failed(self, flow: http.HTTPFlow, *, connect_error: str | None) -> None:
         """No whole response will come; ``connect_error`` is why the upstream was not reached, if so."""
@@ -187,7 +191,7 @@ class Tracker:
             connect_error=connect_error,
         )
         failure = Failure(reason=reason, offset_ns=self._now_ns(), detail=detail)
-        self._offer(flow.id, exchange, self._whole_request(flow, exchange), failure)
+        self._offer(flow.id, exchange, self._request_of(flow, exchange), failure)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """One WebSocket message passes."""
@@ -222,14 +226,14 @@ class Tracker:
         if exchange.stream_taken is not None:
             self.stream_done(flow_id)
             return
-        now_ns = self._now_ns()
-        request = exchange.head
-        if exchange.request_tee is not None:
-            body, truncated_bytes = exchange.request_tee.stored()
-            request = convert.with_body(request, body=body, truncated_bytes=truncated_bytes)
+        tee = exchange.request_tee
+        body, truncated_bytes = (b"", 0) if tee is None else tee.stored()
+        request = convert.with_body(
+            exchange.head, body=body, truncated_bytes=_left_out(exchange, body, truncated_bytes)
+        )
         outcome = exchange.response or Failure(
             reason=FailureReason.CLIENT_DISCONNECTED,
-            offset_ns=now_ns,
+            offset_ns=self._now_ns(),
             detail="the connection ended without an outcome",
         )
         self._offer(flow_id, exchange, request, outcome)
@@ -258,10 +262,13 @@ class Tracker:
         # A request without a length has no body; a response may go on until the connection ends.
         return isinstance(message, http.Response) or convert.may_have_body(message)
 
-    def _whole_request(self, flow: http.HTTPFlow, exchange: OpenExchange) -> Request:
+    def _request_of(self, flow: http.HTTPFlow, exchange: OpenExchange) -> Request:
         body, truncated_bytes = self._stored(exchange.request_tee, flow.request)
         return convert.with_body(
-            exchange.head, body=body, truncated_bytes=truncated_bytes, trailers=flow.request.trailers
+            exchange.head,
+            body=body,
+            truncated_bytes=_left_out(exchange, body, truncated_bytes),
+            trailers=flow.request.trailers,
         )
 
     def _stored(self, tee: convert.BodyTee | None, message: http.Message) -> tuple[bytes, int]:
@@ -288,7 +295,7 @@ class Tracker:
 
     def _offer_stream(self, flow: http.HTTPFlow, exchange: OpenExchange, offset_ns: int) -> None:
         response = convert.response_from(flow, offset_ns=offset_ns, end_ns=None, stream=True)
-        request = self._whole_request(flow, exchange)
+        request = self._request_of(flow, exchange)
         exchange.stream_taken = self._offer(flow.id, exchange, request, response)
         self._open[flow.id] = exchange
 
@@ -332,3 +339,15 @@ class Tracker:
                 truncated_bytes=truncated_bytes,
             )
         )
+
+
+def _left_out(exchange: OpenExchange, body: bytes, truncated_bytes: int) -> int:
+    """
+    Bytes of the request's body that are not stored.
+
+    A request that never became whole is marked as cut by what its Content-Length still promises,
+    so that nobody takes the stored part for all of it.
+    """
+    if exchange.request_end_ns is not None:
+        return truncated_bytes
+    return max(truncated_bytes, exchange.declared_bytes - len(body))

@@ -150,6 +150,8 @@ def test_a_response_may_be_whole_before_its_request():
         getattr(proxy.addon, ending)(flow if ending == "request" else flow.client_conn)
         (exchange,) = proxy.sink.exchanges
         assert isinstance(exchange.outcome, Response)
+        # Only the request that became whole may be taken for all of it.
+        assert (exchange.request.truncated_bytes == 0) is (ending == "request")
         proxy.assert_settled()
 
 
