@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep everything here (default: a temporary folder)")
     parser.add_argument("--identical", type=int, default=21, help="replays of release A (at least 4)")
     parser.add_argument("--slower", type=int, default=10, help="replays of release B")
+    parser.add_argument("--lag-p99", help="another limit for the send lag's p99, for a busy machine (5ms)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, Children(Path(scratch)) as children:
         root = options.folder or Path(scratch) / "campaign"
@@ -60,6 +61,7 @@ def main() -> int:
             scratch=Path(scratch),
             children=children,
             narrator=Narrator(Console(stderr=True, quiet=True), steps=0),
+            replay_options=("--lag-p99", options.lag_p99) if options.lag_p99 else (),
         )
         same, slower = replay_all(scene, root / "runs", options.identical, options.slower)
         return judge_all(scene, same, slower)

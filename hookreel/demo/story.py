@@ -42,12 +42,17 @@ _URL = r"(https?://[\w.:\[\]-]+)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Where the story plays: its folder of files, a scratch folder, its processes and its voice."""
+    """
+    Where the story plays: its folder of files, a scratch folder, its processes and its voice.
+
+    ``replay_options`` are passed on to each ``hookreel replay``, such as other fidelity limits.
+    """
 
     folder: DemoFolder
     scratch: Path
     children: Children
     narrator: Narrator
+    replay_options: tuple[str, ...] = ()
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -264,6 +269,7 @@ def _replay_fresh(scene: Scene, tenants: tuple[Tenant, ...], release: Release, r
     command = hookreel_command(
         *("replay", str(scene.folder.safe), "--target", url, "--speed", SPEED),
         *("--credentials", str(scene.folder.credentials), "-o", str(run), "--json"),
+        *scene.replay_options,
     )
     finished = _run(scene, command, "replaying")
     target.interrupt()
