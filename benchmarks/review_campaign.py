@@ -11,6 +11,7 @@ differ from run to run by a normal term on the log scale.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass, field, replace
 
@@ -174,6 +175,7 @@ def false_alarms(
     name: str, quiet: World, runs: tuple[int, int], reports: int, seed: int, **options: object
 ) -> list:
     """Identical builds: how many reports claim anything."""
+    print(f"identical builds: {name} ...", file=sys.stderr)
     alarms = endpoints = same = 0
     for at in range(reports):
         comparison = review(quiet, quiet, runs, seed * 100_000 + at, Options(**options))
@@ -194,6 +196,7 @@ def false_alarms(
 
 def power(name: str, quiet: World, factor: float, runs: tuple[int, int], reports: int, seed: int) -> list:
     """One endpoint of many changed: how often it is named, and how often another is."""
+    print(f"one endpoint changed: {name} ...", file=sys.stderr)
     label = list(quiet.medians_ms)[len(quiet.medians_ms) // 2]
     changed = replace(quiet, factor={label: factor})
     hits = others = 0

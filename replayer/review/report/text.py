@@ -74,7 +74,14 @@ def _notes(endpoints: tuple[EndpointResult, ...]) -> list[str]:
 
 def _section(title: str, lines: list[str]) -> list[str]:
     wrapped = [
-        fill(line, width=_WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+        fill(
+            line,
+            width=_WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         for line in lines
     ]
     return ["\n".join((title, *wrapped))] if lines else []
