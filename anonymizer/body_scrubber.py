@@ -161,7 +161,7 @@ class BodyScrubber:
         return edits
 
     def _multipart(self, data: bytes, mark: bytes, path: str, *, cut: bool) -> bytes:
-        edits: list[Edit] = []
+        edits = self._outside(data, mark, path)
         for part in multipart.parts(data, mark):
             head = data[part.head_start : part.head_stop]
             content = data[part.start : part.stop]
@@ -182,6 +182,18 @@ class BodyScrubber:
             if new != content:
                 edits.append(Edit(part.start, part.stop, new))
         return self._apply(data, edits)
+
+    def _outside(self, data: bytes, mark: bytes, path: str) -> list[Edit]:
+        """The edits of what stands before the first and after the last boundary."""
+        edits: list[Edit] = []
+        closing = data.rfind(b"--" + mark + b"--")
+        after = len(data) if closing < 0 else closing + len(mark) + 4
+        for start, stop in ((0, data.find(b"--" + mark)), (after, len(data))):
+            text = data[start:stop]
+            new = self.plain(text, content_type=b"", path=path) if text.strip() else text
+            if new != text:
+                edits.append(Edit(start, stop, new))
+        return edits
 
 
 def _is_utf8(data: bytes, *, cut: bool = False) -> bool:

@@ -9,15 +9,12 @@ larger one, so that a table of any size can be filled.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 
 from anonymizer.detectors.cards import luhn_sum
 from anonymizer.detectors.tokens import PREFIXES
-from anonymizer.reserved import is_platform_domain
+from anonymizer.reserved import is_platform_domain, names
 from captures.keys import Prf
 
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
@@ -27,6 +24,7 @@ _NON_ZERO = b"123456789"
 _BASE32_DIGITS = b"234567"
 _HEX = b"0123456789abcdef"
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_LONG_HEX = re.compile(rb"(?=(?:-?[0-9a-fA-F]){16})(?:[0-9a-f-]+|[0-9A-F-]+)")
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ONSETS = (
     "b",
@@ -106,21 +104,14 @@ def name(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
         return username(prf, value, attempt)
     numbers = random_bytes(prf, "name", value, attempt)
     if attempt < 2:
-        names = _names()
-        return names[(next(numbers) << 16 | next(numbers)) % len(names)]
+        known = names()
+        return known[(next(numbers) << 16 | next(numbers)) % len(known)]
     parts = [
         _ONSETS[next(numbers) % len(_ONSETS)] + _VOWELS[next(numbers) % len(_VOWELS)]
         for _ in range(2 + attempt // 4)
     ]
     parts.append(_CODAS[next(numbers) % len(_CODAS)])
     return "".join(parts).encode()
-
-
-@cache
-def _names() -> tuple[bytes, ...]:
-    data = json.loads((files("mimesis") / "datasets" / "en" / "person.json").read_text("utf-8"))
-    words = {*data["surnames"], *data["names"]["female"], *data["names"]["male"]}
-    return tuple(sorted(word.lower().encode() for word in words if word.isascii() and word.isalpha()))
 
 
 def email(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
@@ -164,7 +155,7 @@ def secret(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     if _UUID.fullmatch(rest):
         kept |= {14, 19}  # version and variant
     digits = _BASE32_DIGITS if prefix in {b"AKIA", b"ASIA"} else _DIGITS
-    is_hex = len(rest) >= 16 and all(byte in _HEX for byte in rest)
+    is_hex = _LONG_HEX.fullmatch(rest) is not None
     new = bytearray(prefix)
     for at, byte in enumerate(rest):
         new.append(byte if at in kept else _other_byte(byte, next(numbers), digits, is_hex=is_hex))
@@ -176,8 +167,8 @@ def secret(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
 
 
 def _other_byte(byte: int, number: int, digits: bytes, *, is_hex: bool) -> int:
-    if is_hex:
-        return _HEX[number % 16]
+    if is_hex and byte != ord("-"):
+        return (_HEX if byte in _DIGITS + _LOWER else _HEX.upper())[number % 16]
     if byte in _LOWER:
         return _LOWER[number % 26]
     if byte in _UPPER:

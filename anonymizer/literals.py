@@ -12,7 +12,7 @@ from anonymizer import generators
 from anonymizer.detectors.base import Kind
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import FAMILIES, Family, PseudonymTable, fold, identify
-from anonymizer.reserved import is_common, is_reserved
+from anonymizer.reserved import is_common, is_no_name, is_reserved
 from captures.bodies.edits import Edit
 
 _SEPARATORS = (b" ", b"-", b".", b"_", b"", b"+", b"%20")
@@ -135,7 +135,7 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
         case Family.WORD:
             if is_reserved(raw):
                 return None
-            if is_common(raw):
+            if is_no_name(raw):
                 return _Where.SEGMENT
             return _Where.ANYWHERE if size >= 6 else _Where.WORD
         case Family.SECRET:

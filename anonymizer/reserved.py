@@ -8,6 +8,10 @@ from importlib.resources import files
 
 _PLATFORMS = frozenset({"github", "gitlab", "bitbucket", "stripe", "slack", "google", "amazonaws", "shopify"})
 _ROBOTS = frozenset({"noreply", "no-reply", "donotreply", "do-not-reply", "mailer-daemon", "git", "bounce"})
+# Names that the table of stand-ins lacks and the list of English words has.
+_MORE_NAMES = frozenset(
+    b"anna anne maria mary john james peter paul david daniel michael sarah laura julia lisa emma".split()
+)
 _WORDS = """
 github gitlab bitbucket stripe slack google amazon microsoft twilio shopify supabase discord
 web-flow ghost dependabot renovate greenkeeper github-actions actions-user
@@ -50,6 +54,24 @@ def is_platform_domain(name: bytes) -> bool:
 def is_common(word: bytes) -> bool:
     """Whether ``word`` is an English word, which may mean something else elsewhere."""
     return word.lower().decode("utf-8", "replace") in _english() or is_reserved(word)
+
+
+def is_no_name(word: bytes) -> bool:
+    """Whether ``word`` is an English word and no usual name of people, as mountain is and anna is not."""
+    return is_common(word) and word.lower() not in _name_set()
+
+
+@cache
+def names() -> tuple[bytes, ...]:
+    """Usual first and last names in lower case, sorted."""
+    data = json.loads((files("mimesis") / "datasets" / "en" / "person.json").read_text("utf-8"))
+    words = {*data["surnames"], *data["names"]["female"], *data["names"]["male"]}
+    return tuple(sorted(word.lower().encode() for word in words if word.isascii() and word.isalpha()))
+
+
+@cache
+def _name_set() -> frozenset[bytes]:
+    return frozenset(names()) | _MORE_NAMES
 
 
 @cache

@@ -23,9 +23,9 @@ _FULL_NAME = re.compile(r"(?:^|_)full_?name$")
 # Names of people inside objects about people, and of anything else elsewhere.
 _PLAIN_NAME = frozenset({"name", "display_name", "display_name_normalized", "handle", "nick_name"})
 _PEOPLE_WORDS = """
-author committer owner user users customer sender pusher contact contacts billing_details billing_address shipping
-shipping_address
-recipient assignee member employee person people patient holder cardholder creator actor profile
+author committer owner user users customer sender pusher contact contacts billing_details billing_address
+shipping shipping_address recipient assignee member employee person people patient holder cardholder
+creator actor profile
 passenger guest buyer seller student teacher subscriber lead attendee organizer invitee
 """
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,41 +86,53 @@ def make_exchange() -> Callable[..., Exchange]:
     return exchange
 
 
+def anonymize_exchanges(
+    folder: Path,
+    *exchanges: Exchange,
+    messages: Iterable[Message] = (),
+    policy: Policy | None = None,
+    key: bytes = KEY,
+    source: str = "record reverse:http://127.0.0.1:9",
+) -> Anonymized:
+    """Write a capture into ``folder``, anonymize it and read what came out."""
+    count = len(list(folder.iterdir()))
+    before, after = folder / f"in{count}.reel", folder / f"out{count}.reel"
+    counters = Counters(seen=len(exchanges), written=len(exchanges))
+    with CaptureWriter.create(before, new_header(source=source, started_wall_ns=1)) as writer:
+        for one in exchanges:
+            writer.write(one)
+        for message in messages:
+            writer.write_message(message)
+        writer.close(counters)
+    outcome = anonymize_capture(before, after, policy=policy or Policy(), key=key)
+    with CaptureReader.open(after) as reader:
+        return Anonymized(
+            before=before,
+            after=after,
+            header=reader.header,
+            counters=reader.counters,
+            exchanges=list(reader.exchanges()),
+            messages=list(reader.messages()),
+            report=outcome.report,
+        )
+
+
 @pytest.fixture
 def anonymized(tmp_path: Path) -> Callable[..., Anonymized]:
     """Writes a capture, anonymizes it and reads both."""
-    count = 0
+    return partial(anonymize_exchanges, tmp_path)
 
-    def run(
-        *exchanges: Exchange,
-        messages: Iterable[Message] = (),
-        policy: Policy | None = None,
-        key: bytes = KEY,
-        source: str = "record reverse:http://127.0.0.1:9",
-    ) -> Anonymized:
-        nonlocal count
-        count += 1
-        before, after = tmp_path / f"in{count}.reel", tmp_path / f"out{count}.reel"
-        counters = Counters(seen=len(exchanges), written=len(exchanges))
-        with CaptureWriter.create(before, new_header(source=source, started_wall_ns=1)) as writer:
-            for one in exchanges:
-                writer.write(one)
-            for message in messages:
-                writer.write_message(message)
-            writer.close(counters)
-        outcome = anonymize_capture(before, after, policy=policy or Policy(), key=key)
-        with CaptureReader.open(after) as reader:
-            return Anonymized(
-                before=before,
-                after=after,
-                header=reader.header,
-                counters=reader.counters,
-                exchanges=list(reader.exchanges()),
-                messages=list(reader.messages()),
-                report=outcome.report,
-            )
 
-    return run
+@pytest.fixture(scope="module")
+def anonymized_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Anonymized]:
+    """The same for a result that all tests of a file share."""
+    return partial(anonymize_exchanges, tmp_path_factory.mktemp("anonymized"))
+
+
+@pytest.fixture(scope="module")
+def make_exchange_once() -> Callable[..., Exchange]:
+    """Builds one exchange for a result that all tests of a file share."""
+    return exchange
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ BY_NAME = {encoding.name: encoding for encoding in ENCODINGS}
         ("hex, upper case", VALUE.hex().upper().encode()),
         ("reversed", "9/zeñúN ésoJ".encode()),
         ("other separators", "josé.núñez.9".encode()),
+        ("other accents", b"Jose Nunez/9"),
+        ("other accents", b"Jose\xcc\x81 Nu\xcc\x81n\xcc\x83ez/9"),
         ("UTF-16", "José Núñez/9".encode("utf-16-le")),
         ("MD5", hashlib.md5(VALUE).hexdigest()[:16].encode()),
         ("SHA-1", hashlib.sha1(VALUE.decode().lower().encode()).hexdigest()[:16].upper().encode()),

@@ -1,0 +1,107 @@
+"""The command: files it makes, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from anonymizer.cli import anonymize
+from captures.errors import UsageError
+from captures.keys import new_key, write_key_file
+from captures.model import Counters
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+
+SECRET = b"alice.anderson@corp.com"
+
+
+@pytest.fixture
+def source(tmp_path: Path, make_exchange: Any) -> Path:
+    path = tmp_path / "in.reel"
+    with CaptureWriter.create(path, new_header(source="x", started_wall_ns=1)) as writer:
+        writer.write(make_exchange(0, body=b'{"email": "%b"}' % SECRET))
+        writer.close(Counters(seen=1, written=1))
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(anonymize, [str(argument) for argument in arguments])
+
+
+def body_of(path: Path) -> bytes:
+    with CaptureReader.open(path) as reader:
+        return next(reader.exchanges()).request.body
+
+
+def test_a_key_is_made_and_can_be_used_again(source: Path, tmp_path: Path) -> None:
+    """Without --key-file a private key is written beside the output; with it the stand-ins repeat."""
+    first = run(source, "-o", tmp_path / "a.reel")
+    assert first.exit_code == 0, first.exception
+    key = tmp_path / "a.reel.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    again = run(source, "-o", tmp_path / "b.reel", "--key-file", key)
+    assert again.exit_code == 0, again.exception
+    assert not (tmp_path / "b.reel.key").exists()
+    assert body_of(tmp_path / "a.reel") == body_of(tmp_path / "b.reel") != body_of(source)
+
+
+def test_summary_json_and_report(source: Path, tmp_path: Path) -> None:
+    """The table and the JSON count by kind; the report file says the same; no value is printed."""
+    table = run(source, "-o", tmp_path / "a.reel")
+    assert "email" in table.stdout
+    report = tmp_path / "report.json"
+    as_json = run(source, "-o", tmp_path / "b.reel", "--json", "--report", report)
+    data = json.loads(as_json.stdout)
+    assert data["kinds"] == {"email": 1}
+    assert data["exchanges"] == 1
+    assert json.loads(report.read_text())["fields"] == data["fields"]
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert "alice" not in table.output + as_json.output + report.read_text()
+
+
+def test_nothing_is_overwritten_and_nothing_is_left(source: Path, tmp_path: Path) -> None:
+    """An output, key or report that exists is refused, and files made before that are removed."""
+    for name in ("out.reel", "out.reel.key", "report.json"):
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        (folder / name).write_text("precious")
+        result = run(source, "-o", folder / "out.reel", "--report", folder / "report.json")
+        assert isinstance(result.exception, UsageError)
+        assert [path.name for path in folder.iterdir()] == [name]
+        assert (folder / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("option", ["--key-file", "--policy"])
+def test_a_named_file_that_is_absent_is_wrong_usage(source: Path, tmp_path: Path, option: str) -> None:
+    """A key file or policy that does not exist ends with a usage error and no output."""
+    result = run(source, "-o", tmp_path / "out.reel", option, tmp_path / "absent")
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.exit_code == 2
+    assert not (tmp_path / "out.reel").exists()
+
+
+def test_a_policy_file_is_used(source: Path, tmp_path: Path) -> None:
+    """What the policy keeps stays, and the output names the policy."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[kinds]\nemail = "keep"\n')
+    key = tmp_path / "k"
+    write_key_file(key, new_key())
+    assert run(source, "-o", tmp_path / "o.reel", "--policy", policy, "--key-file", key).exit_code == 0
+    assert SECRET in body_of(tmp_path / "o.reel")
+    with CaptureReader.open(tmp_path / "o.reel") as reader:
+        assert reader.header.anonymized is not None
+        assert reader.header.anonymized.policy.startswith("sha256:")
+
+
+def test_problems_of_the_input_are_passed_on(source: Path, tmp_path: Path) -> None:
+    """A capture that was cut off is anonymized as far as it goes, with a note on stderr."""
+    cut = tmp_path / "cut.reel"
+    cut.write_bytes(source.read_bytes()[:-20])
+    result = run(cut, "-o", tmp_path / "o.reel")
+    assert result.exit_code == 0, result.exception
+    assert "Note: " in result.stderr
+    assert len(result.stdout) > 0

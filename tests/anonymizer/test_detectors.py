@@ -1,0 +1,265 @@
+"""Each detector's table of what it must find, and of what it must leave alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anonymizer.detectors import cards, credentials, emails, ips, jwts, phones, tokens
+from anonymizer.detectors.base import Context, normal_key
+from anonymizer.detectors.names import NameDetector
+from anonymizer.detectors.registry import Detectors
+
+
+def values(find: Any, text: str, **context: Any) -> list[str]:
+    data = text.encode()
+    return [data[found.start : found.stop].decode() for found in find(data, Context(**context))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("alice@corp.com", ["alice@corp.com"]),
+        ("mail Alice.B+tag@mail.corp.co.uk now", ["Alice.B+tag@mail.corp.co.uk"]),
+        ("<o'brien@corp.ie>, 'x@y.org'", ["o'brien@corp.ie", "x@y.org"]),
+        ("mailto:bob@corp.com?subject=x", ["bob@corp.com"]),
+        ("41898282+github-actions[bot]@users.corp.com", ["41898282+github-actions[bot]@users.corp.com"]),
+        ("jürgen@müller.de", ["jürgen@müller.de"]),
+        ("a@b.com,c@d.com;e@f.com", ["a@b.com", "c@d.com", "e@f.com"]),
+        ("end of sentence bob@corp.com.", ["bob@corp.com"]),
+        ("https://x.test/?u=bob@corp.com&n=1", ["bob@corp.com"]),
+        ("git@github.com:owner/repo.git", []),
+        ("ssh://git@localhost:3035/github/hello-world.git", []),
+        ("npm install @scope/package@1.0.0", []),
+        ("actions/checkout@v2", []),
+        ("icon@2x.png", []),
+        ("noreply@github.com", []),
+        ("@handle and a @ b", []),
+        ("user@localhost", []),
+    ],
+)
+def test_emails(text: str, expected: list[str]) -> None:
+    """Addresses are found whole; remotes, package versions and file names are none."""
+    assert values(emails.find, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("+14155552671", {}, ["+14155552671"]),
+        ("call +49 30 901820 today", {}, ["+49 30 901820"]),
+        ("(415) 555-2671", {}, ["(415) 555-2671"]),
+        ("415-555-2671 or 415.555.2672", {}, ["415-555-2671", "415.555.2672"]),
+        ("0301234567", {"key": "phone"}, ["0301234567"]),
+        ("4155552671", {"key": "mobile_number", "number": True}, ["4155552671"]),
+        ("+14155552671", {"key": "from"}, ["+14155552671"]),
+        ("1557933565", {"key": "created"}, []),
+        ("21031067", {"key": "id", "number": True}, []),
+        ("2019-05-15T15:19:25Z", {}, []),
+        ("1234567", {"key": "from"}, []),
+        ("1.10.200.4", {}, []),
+        ("ec26c3e57ca3a959ca5aad62de7213c562f8c821", {}, []),
+        ("0000000000", {}, []),
+        ("true", {"key": "phone"}, []),
+    ],
+)
+def test_phones(text: str, context: dict[str, Any], expected: list[str]) -> None:
+    """International and North American shapes anywhere, national numbers under telling keys."""
+    assert values(phones.find, text, **context) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("4111111111111111", {}, ["4111111111111111"]),
+        ("card 4242 4242 4242 4242 ok", {}, ["4242 4242 4242 4242"]),
+        ("5555-5555-5555-4444", {}, ["5555-5555-5555-4444"]),
+        ("378282246310005", {}, ["378282246310005"]),
+        ("4111111111111111", {"key": "card_number", "number": True}, ["4111111111111111"]),
+        ("4111111111111111", {"key": "id", "number": True}, []),
+        ("4111111111111112", {}, []),
+        ("1557933565123456", {}, []),
+        ("9999999999999995", {}, []),
+        ("4111111111111111.5", {}, []),
+    ],
+)
+def test_cards(text: str, context: dict[str, Any], expected: list[str]) -> None:
+    """Issuer range and check digit decide; identifiers and timestamps are none."""
+    assert values(cards.find, text, **context) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("81.2.69.160", {}, ["81.2.69.160"]),
+        ("81.2.69.160, 10.1.2.3", {}, ["81.2.69.160", "10.1.2.3"]),
+        ("http://192.168.1.20:8080/x", {}, ["192.168.1.20"]),
+        ("from 10.0.0.0/8", {}, ["10.0.0.0"]),
+        ("2001:4860:4860::8888", {}, ["2001:4860:4860::8888"]),
+        ("[2a02:26f7::1]:443", {}, ["2a02:26f7::1"]),
+        ("127.0.0.1:8080", {}, []),
+        ("::1", {}, []),
+        ("0.0.0.0", {}, []),
+        ("255.255.255.255", {}, []),
+        ("Chrome/100.0.0.0 Safari/537.36", {}, []),
+        ("9.4.27.8", {"key": "version"}, []),
+        ("v1.2.3.4", {}, []),
+        ("1.2.3", {}, []),
+        ("1.2.3.4.5", {}, []),
+        ("2019-05-15T15:19:25", {}, []),
+        ("12:34:56", {}, []),
+        ("std::string", {}, []),
+        ("256.1.1.1", {}, []),
+    ],
+)
+def test_ips(text: str, context: dict[str, Any], expected: list[str]) -> None:
+    """Addresses of both versions; loopback, versions and times are none."""
+    assert values(ips.find, text, **context) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("token ghp_" + "a1B2" * 9, {}, ["ghp_" + "a1B2" * 9]),
+        ("sk_live_4eC39HqLyjWDarjtT1zdp7dc", {}, ["sk_live_4eC39HqLyjWDarjtT1zdp7dc"]),
+        ("xoxb-123456789012-abcdefGHIJKL", {}, ["xoxb-123456789012-abcdefGHIJKL"]),
+        ("AKIAIOSFODNN7EXAMPLE", {}, ["AKIAIOSFODNN7EXAMPLE"]),
+        ("key=AIzaSyA-1234567890abcdefghijklmnopqrst4", {}, ["AIzaSyA-1234567890abcdefghijklmnopqrst4"]),
+        ("glpat-abcdefghij0123456789", {}, ["glpat-abcdefghij0123456789"]),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", {}, ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]),
+        ("Authorization: Bearer abcdef0123456789", {}, ["abcdef0123456789"]),
+        (
+            "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+            {},
+            ["T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"],
+        ),
+        ("hunter2", {"key": "password"}, ["hunter2"]),
+        ("correct horse battery", {"key": "password"}, ["correct horse battery"]),
+        ("abc123def456", {"key": "client_secret"}, ["abc123def456"]),
+        ("f81d4fae7dec", {"key": "api_key"}, ["f81d4fae7dec"]),
+        ("1234", {"key": "pin", "number": True}, ["1234"]),
+        ("anything at all", {"credential": True}, ["anything at all"]),
+        ("********", {"key": "secret"}, []),
+        ("read", {"key": "secret"}, []),
+        ("Bearer", {"key": "token"}, []),
+        ("bearer", {"key": "token_type"}, []),
+        ("https://api.test/access_tokens", {"key": "access_tokens_url"}, []),
+        ("3600", {"key": "token_expires_in"}, []),
+        ("12", {"key": "total_tokens", "number": True}, []),
+        ("secret", {"key": "privacy"}, []),
+        ("ec26c3e57ca3a959ca5aad62de7213c562f8c821", {"key": "sha"}, []),
+        ("sk-ip the queue", {}, []),
+        ("refs/heads/key-rotation", {}, []),
+        ("MDQ6VXNlcjIxMDMxMDY3", {"key": "node_id"}, []),
+        ("workflow_dispatch", {"key": "event"}, []),
+    ],
+)
+def test_tokens(text: str, context: dict[str, Any], expected: list[str]) -> None:
+    """Published prefixes anywhere, whole values under keys that say secret; enums and hashes are none."""
+    assert values(tokens.find, text, **context) == expected
+
+
+def test_private_keys() -> None:
+    """The body of a PEM private key is found and its frame is not; a public key is none."""
+    pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEabc+/=\n-----END RSA PRIVATE KEY-----"
+    assert values(tokens.find, pem) == ["\nMIIEabc+/=\n"]
+    assert values(tokens.find, pem.replace("PRIVATE", "PUBLIC")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", 1),
+        ("x=eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.&y", 1),
+        ("two eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIyIn0.c2ln", 2),
+        ("eyJhbGciOiJIUzI1NiJ9", 0),
+        ("example.test.com", 0),
+        ("everything.eyeball.x", 0),
+    ],
+)
+def test_jwts(text: str, count: int) -> None:
+    """Three parts, of which two are base64url of JSON objects."""
+    assert len(values(jwts.find, text)) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("aliceanders", {"key": "login"}, ["aliceanders"]),
+        ("aliceanders", {"key": "preferred_username"}, ["aliceanders"]),
+        ("aliceanders", {"key": "sub"}, ["aliceanders"]),
+        ("Alice", {"key": "first_name"}, ["Alice"]),
+        ("Mary-Jane O'Neil", {"key": "full_name"}, ["Mary", "Jane", "O'Neil"]),
+        ("José Álvarez", {"key": "cardholder_name"}, ["José", "Álvarez"]),
+        ("Mona Lisa", {"key": "name", "parent": "author"}, ["Mona", "Lisa"]),
+        ("Mona Lisa", {"key": "name", "person": True}, ["Mona", "Lisa"]),
+        ("Mona Lisa", {"key": "display_name", "parent": "profile"}, ["Mona", "Lisa"]),
+        ("codertocat", {"key": "name", "parent": "pusher"}, ["codertocat"]),
+        ("oldlogin", {"key": "from", "parent": "login"}, ["oldlogin"]),
+        ("Hello-World", {"key": "name", "parent": "repository"}, []),
+        ("bug", {"key": "name", "parent": "labels"}, []),
+        ("CodeQL", {"key": "name", "parent": "workflow"}, []),
+        ("octo-org/octo-repo", {"key": "full_name", "parent": "repository"}, []),
+        ("Premium plan", {"key": "display_name", "parent": "product"}, []),
+        ("renovate[bot]", {"key": "login"}, []),
+        ("web-flow", {"key": "login"}, []),
+        ("f81d4fae-7dec-11d0-a765-00a0c91e6bf6", {"key": "sub"}, []),
+        ("12345", {"key": "login"}, []),
+        ("push", {"key": "event"}, []),
+        ("master", {"key": "ref", "person": True}, []),
+    ],
+)
+def test_names(text: str, context: dict[str, Any], expected: list[str]) -> None:
+    """Keys and what they belong to decide: a repository, a label or a plan is no person."""
+    assert values(NameDetector().find, text, **context) == expected
+
+
+def test_names_in_old_charsets() -> None:
+    """A name in Latin-1 bytes is found at its bytes."""
+    text = "José García".encode("latin-1")
+    found = NameDetector().find(text, Context(key="full_name"))
+    assert [text[f.start : f.stop] for f in found] == [b"Jos\xe9", b"Garc\xeda"]
+
+
+def test_overlaps_are_settled() -> None:
+    """Findings never overlap, and an address under a user name's key is an address."""
+    found = Detectors().find(b"alice@corp.com", Context(key="username"))
+    assert [finding.kind for finding in found] == ["email"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"firstName", "first_name"),
+        (b"First-Name", "first_name"),
+        (b"user[email]", "user_email"),
+        (b"HTTPServer", "http_server"),
+        (b"X-API-Key", "x_api_key"),
+        (b"", ""),
+    ],
+)
+def test_keys_are_compared_in_snake_case(raw: bytes, expected: str) -> None:
+    """Camel case, dashes and brackets make no difference."""
+    assert normal_key(raw) == expected
+
+
+def spans(*headers: tuple[bytes, bytes]) -> list[bytes]:
+    return [headers[s.header][1][s.start : s.stop] for s in credentials.find(headers)]
+
+
+def test_credentials_in_headers() -> None:
+    """Authorization, cookies, Set-Cookie and secret-named headers; preferences and attributes are none."""
+    assert spans(
+        (b"Authorization", b"Bearer abc"),
+        (b"Cookie", b"sid=s1; theme=dark; od+d=x"),
+        (b"Set-Cookie", b"sid=s2; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
+        (b"Set-Cookie", b"lang=en-US; Path=/"),
+        (b"X-Api-Key", b"k"),
+        (b"X-Custom-Token", b"t"),
+        (b"X-Shopify-Hmac-Sha256", b"h="),
+        (b"X-Hub-Signature-256", b"sha256=00"),
+        (b"X-GitHub-Event", b"push"),
+        (b"X-Request-Id", b"abc"),
+        (b"WWW-Authenticate", b"Bearer realm=x"),
+    ) == [b"abc", b"s1", b"x", b"k", b"s2", b"t", b"h="]

@@ -1,0 +1,245 @@
+"""Values inside encodings: found at the right layer, replaced, and encoded again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import html
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anonymizer.jwt_tokens import TEST_KEY
+
+EMAIL = "alice.anderson@corp.com"
+LOGIN = "aliceanders"
+JSON = (b"Content-Type", b"application/json")
+
+
+def segment(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def unescape_all(text: str) -> str:
+    return "".join(chr(int(text[at + 2 : at + 6], 16)) for at in range(0, len(text), 6))
+
+
+ENCODINGS: dict[str, tuple[Any, Any]] = {
+    "plain": (lambda v: v, lambda v: v),
+    "sentence": (lambda v: f"write to {v}, please.", lambda v: v[9:-9]),
+    "upper case": (str.upper, str.lower),
+    "percent": (lambda v: quote(v, safe=""), lambda v: v.replace("%40", "@")),
+    "all percent": (
+        lambda v: "".join(f"%{byte:02X}" for byte in v.encode()),
+        lambda v: v.replace("%40", "@"),
+    ),
+    "double percent": (lambda v: quote(quote(v, safe=""), safe=""), lambda v: v.replace("%2540", "@")),
+    "base64": (lambda v: base64.b64encode(v.encode()).decode(), lambda v: base64.b64decode(v).decode()),
+    "base64 of JSON": (
+        lambda v: base64.b64encode(json.dumps({"e": v}).encode()).decode(),
+        lambda v: json.loads(base64.b64decode(v))["e"],
+    ),
+    "base64url": (segment, lambda v: json.loads(base64.urlsafe_b64decode(v + "=" * (-len(v) % 4)))),
+    "hex": (lambda v: v.encode().hex(), lambda v: bytes.fromhex(v).decode()),
+    "JSON in a string": (lambda v: json.dumps({"e": [v]}), lambda v: json.loads(v)["e"][0]),
+    "JSON in JSON in a string": (
+        lambda v: json.dumps({"e": json.dumps({"f": v})}),
+        lambda v: json.loads(json.loads(v)["e"])["f"],
+    ),
+    "URL query": (lambda v: f"https://x.test/p?u={quote(v)}&n=1", lambda v: v[19:-4].replace("%40", "@")),
+    "URL path": (lambda v: f"https://x.test/p/{quote(v)}/q", lambda v: v[17:-2].replace("%40", "@")),
+    "entities": (lambda v: v.replace("@", "&#64;"), html.unescape),
+    "hex entities": (lambda v: v.replace("@", "&#x40;"), html.unescape),
+    "unicode escapes": (lambda v: v.replace("@", "\\u0040"), lambda v: v.replace("\\u0040", "@")),
+    "angle brackets": (lambda v: f"Alice <{v}>", lambda v: v[7:-1]),
+}
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_an_address_in_an_encoding(name: str, make_exchange: Any, anonymized: Any) -> None:
+    """The stand-in inside an encoding is the one that stands in plain text elsewhere."""
+    encode, decode = ENCODINGS[name]
+    body = json.dumps({"plain": EMAIL, "encoded": encode(EMAIL)}).encode()
+    new = json.loads(anonymized(make_exchange(headers=(JSON,), body=body)).exchanges[0].request.body)
+    assert decode(new["encoded"]) == new["plain"] != EMAIL
+
+
+@pytest.mark.parametrize("digest", ["md5", "sha1", "sha256"])
+def test_hashes_of_addresses(digest: str, make_exchange: Any, anonymized: Any) -> None:
+    """The hash of an address, as avatar services use it, becomes the hash of its stand-in."""
+    old = hashlib.new(digest, EMAIL.encode()).hexdigest()
+    body = json.dumps({"email": EMAIL, "avatar": f"https://gravatar.test/avatar/{old}?s=80"}).encode()
+    new = json.loads(anonymized(make_exchange(headers=(JSON,), body=body)).exchanges[0].request.body)
+    assert (
+        new["avatar"]
+        == f"https://gravatar.test/avatar/{hashlib.new(digest, new['email'].encode()).hexdigest()}?s=80"
+    )
+
+
+def test_json_escapes_of_untouched_characters_stay(through: Any) -> None:
+    """Only what changes is spelled anew: escapes, big numbers and spaces stand as they were."""
+    body = b'{"a": "\\u00e9\\/ alice.anderson\\u0040corp.com \\n", "n": 1.10, "big": 12345678901234567890123}'
+    new = through(headers=(JSON,), body=body).request.body
+    start, stop = new.index(b"\\u00e9\\/ "), new.index(b" \\n")
+    assert new[:start] == b'{"a": "'
+    assert new[stop:] == b' \\n", "n": 1.10, "big": 12345678901234567890123}'
+    assert json.loads(new)["a"].split()[1].endswith("example.com")
+
+
+def test_basic_credentials_keep_their_form(make_exchange: Any, anonymized: Any) -> None:
+    """User name and password are replaced one by one, the user name as everywhere else."""
+    basic = base64.b64encode(b"aliceanders:s3cr3t:Pa55!")
+    result = anonymized(
+        make_exchange(0, headers=((b"Authorization", b"Basic " + basic),), body=b'{"login": "aliceanders"}')
+    )
+    value = result.exchanges[0].request.headers[0][1]
+    user, _, password = base64.b64decode(value.removeprefix(b"Basic ")).partition(b":")
+    assert json.loads(result.exchanges[0].request.body)["login"].encode() == user != b"aliceanders"
+    assert len(password) == len(b"s3cr3t:Pa55!")
+    assert password != b"s3cr3t:Pa55!"
+    assert result.report.kinds()["credential"] == 1
+
+
+def test_a_jwt_keeps_header_and_claims(make_exchange: Any, anonymized: Any) -> None:
+    """Claims get the stand-ins of everywhere else, times stay, and HS256 is signed by the test key."""
+    token = ".".join(
+        (
+            segment({"alg": "HS256", "typ": "JWT"}),
+            segment({"sub": LOGIN, "email": EMAIL, "exp": 1700000000}),
+            "c2ln",
+        )
+    ).encode()
+    result = anonymized(
+        make_exchange(0, headers=((b"Authorization", b"Bearer " + token), (b"Cookie", b"jwt=" + token))),
+        make_exchange(1, response_body=b'{"login": "%b", "id_token": "%b"}' % (LOGIN.encode(), token)),
+    )
+    value = result.exchanges[0].request.headers[0][1].removeprefix(b"Bearer ")
+    head, claims, signature = value.split(b".")
+    data = json.loads(base64.urlsafe_b64decode(claims + b"=="))
+    answer = json.loads(result.exchanges[1].outcome.body)
+    assert head == token.split(b".")[0]
+    assert data["exp"] == 1700000000
+    assert data["sub"] == answer["login"] != LOGIN
+    assert data["email"].endswith("example.com")
+    assert result.exchanges[0].request.headers[1][1] == b"jwt=" + value
+    assert answer["id_token"].encode() == value
+    expected = hmac.new(TEST_KEY, head + b"." + claims, "sha256").digest()
+    assert base64.urlsafe_b64decode(signature + b"=") == expected
+
+
+def test_a_name_in_several_spellings(make_exchange: Any, anonymized: Any) -> None:
+    """A full name is found with other separators, and its parts where they stand as names."""
+    body = {
+        "customer": {
+            "first_name": "Wilhelmina",
+            "last_name": "Oakenshield",
+            "full_name": "Wilhelmina Oakenshield",
+        },
+        "slug": "wilhelmina-oakenshield",
+        "file": "Wilhelmina_Oakenshield.pdf",
+        "note": "Dear Wilhelmina Oakenshield,",
+    }
+    one = anonymized(make_exchange(headers=(JSON,), body=json.dumps(body).encode())).exchanges[0]
+    new = json.loads(one.request.body)
+    first, last = new["customer"]["first_name"], new["customer"]["last_name"]
+    assert new["customer"]["full_name"] == f"{first} {last}"
+    assert new["slug"] == f"{first}-{last}".lower()
+    assert new["file"] == f"{first}_{last}.pdf"
+    assert new["note"] == f"Dear {first} {last},"
+    assert b"oakenshield" not in one.request.body.lower()
+
+
+@pytest.mark.parametrize(
+    ("login", "text", "stays"),
+    [
+        ("anna", "banana annals annabel", True),  # four letters count as a word of their own only
+        ("anna", "by anna.", False),
+        ("al", "al and also", True),  # two letters count in their own field only
+        ("mountain", "a mountain bike", True),  # an English word may mean something else
+        ("mountain", "see /mountain", False),
+        ("aliceanders", "xaliceandersx", False),  # a long one counts inside of words
+        ("github", "https://github.com", True),  # a platform is nobody
+    ],
+)
+def test_short_and_common_values_eat_no_structure(login: str, text: str, stays: bool, through: Any) -> None:
+    """How long and how ordinary a user name is decides where it counts."""
+    body = json.dumps({"login": login, "text": text}).encode()
+    new = json.loads(through(headers=(JSON,), body=body).request.body)
+    assert (new["text"] == text) is stays
+    assert (new["login"] == login) is (login == "github")
+
+
+def test_structure_is_left_alone(through: Any) -> None:
+    """Events, enums, versions, hashes, UUIDs, dates and impersonal URLs come through as they are."""
+    body = json.dumps(
+        {
+            "event": "pull_request.opened",
+            "state": "open",
+            "version": "1.2.3.4",
+            "sha": "ec26c3e57ca3a959ca5aad62de7213c562f8c821",
+            "id": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            "created_at": "2019-05-15T15:19:25Z",
+            "updated": 1557933565,
+            "amount": 10.50,
+            "currency": "usd",
+            "livemode": False,
+            "url": "https://api.test/v1/charges?limit=10&page=2",
+            "repository": {"name": "Hello-World", "full_name": "acme/hello-world"},
+            "label": {"name": "bug", "color": "d73a4a"},
+            "object": "charge",
+            "token_type": "bearer",
+            "message": "Merge branch 'main' into feature/x (100% done) &amp; more",
+        }
+    ).encode()
+    headers = (
+        (b"Host", b"api.test"),
+        JSON,
+        (b"User-Agent", b"GitHub-Hookshot/abc1234"),
+        (b"X-GitHub-Event", b"pull_request"),
+        (b"X-GitHub-Delivery", b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
+        (b"ETag", b'W/"abc"'),
+        (b"Via", b"1.1 varnish"),
+    )
+    one = through(headers=headers, body=body, target=b"/v1/charges/ch_123?limit=10&expand[]=customer#top")
+    assert one.request.body == body
+    assert one.request.headers == headers
+    assert one.request.target == b"/v1/charges/ch_123?limit=10&expand[]=customer#top"
+
+
+def test_multipart_bodies(through: Any) -> None:
+    """Fields count by their names, file names are searched, files that are no text are blanked."""
+    kind = (b"Content-Type", b"multipart/form-data; boundary=B")
+    body = (
+        b'--B\r\nContent-Disposition: form-data; name="login"\r\n\r\naliceanders\r\n'
+        b'--B\r\nContent-Disposition: form-data; name="f"; filename="aliceanders.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n\x89P\x00\r\n--B--\r\nepilogue of aliceanders"
+    )
+    new = through(headers=(kind,), body=body).request.body
+    login = new.split(b"\r\n")[3]
+    assert b"alice" not in new
+    assert new == body.replace(b"aliceanders", login).replace(b"\x89P\x00", bytes(3))
+
+
+def test_other_charsets(through: Any) -> None:
+    """A body in a charset that its header names is read and written in it."""
+    kind = (b"Content-Type", b"text/plain; charset=iso-8859-1")
+    new = through(headers=(kind,), body="Grüße an alice@corp.com".encode("latin-1")).request.body
+    assert new.startswith("Grüße an ".encode("latin-1"))
+    assert new.endswith(b".example.com")
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    before=st.binary(max_size=60),
+    after=st.binary(max_size=60),
+    kind=st.sampled_from([b"", b"application/json", b"text/html"]),
+)
+def test_an_address_among_arbitrary_bytes(before: bytes, after: bytes, kind: bytes, through: Any) -> None:
+    """Whatever stands around an address, it does not come through and nothing fails."""
+    body = before + b" " + EMAIL.encode() + b" " + after
+    assert EMAIL.encode() not in through(headers=((b"Content-Type", kind),), body=body).request.body

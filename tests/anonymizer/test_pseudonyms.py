@@ -1,0 +1,118 @@
+"""The table: consistent, injective, and the same in every order."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+
+import pytest
+
+from anonymizer.detectors.base import Kind
+from anonymizer.policy import Policy
+from anonymizer.pseudonyms import PseudonymTable, with_case_of, with_digits
+from captures.keys import Prf
+
+PRF = Prf(b"a key for tests, 32 bytes long..")
+COUNT = 100_000
+FEWER = 20_000
+VALUES = {
+    Kind.EMAIL: [b"user%d@corp%d.com" % (at, at % 50) for at in range(COUNT)],
+    Kind.USERNAME: [b"u%d" % at for at in range(COUNT)],
+    Kind.NAME: [bytes([97 + (at // 26**place) % 26 for place in range(5)]) for at in range(FEWER)],
+    Kind.PHONE: [b"+1415%07d" % (2_000_000 + at) for at in range(FEWER)],
+    Kind.CARD: [b"4111111111%06d" % at for at in range(FEWER)],
+    Kind.TOKEN: [b"ghp_%036d" % at for at in range(COUNT)],
+    Kind.IP: [str(ipaddress.ip_address(0x08080000 + at)).encode() for at in range(FEWER)],
+}
+
+
+def table_of(kind: Kind, values: list[bytes]) -> PseudonymTable:
+    table = PseudonymTable(PRF, Policy())
+    for value in values:
+        table.add(kind, value)
+    table.freeze()
+    return table
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_no_two_values_share_a_stand_in(kind: Kind) -> None:
+    """Twenty or a hundred thousand values get as many stand-ins, none of which is an original."""
+    values = VALUES[kind]
+    table = table_of(kind, values)
+    stand_ins = {table.replacement(kind, value) for value in values}
+    assert len(stand_ins) == len(values)
+    assert stand_ins.isdisjoint(values)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_the_order_does_not_matter(kind: Kind) -> None:
+    """The same set of values in another order gives the same stand-ins."""
+    values = VALUES[kind][:2_000]
+    mixed = values.copy()
+    random.Random(1).shuffle(mixed)
+    one, other = table_of(kind, values), table_of(kind, mixed)
+    assert all(one.replacement(kind, value) == other.replacement(kind, value) for value in values)
+
+
+def test_spellings_of_one_value_agree() -> None:
+    """Case, separators and country prefix are kept while the value behind them is one."""
+    table = PseudonymTable(PRF, Policy())
+    for kind, value in [
+        (Kind.USERNAME, b"OctoCat"),
+        (Kind.USERNAME, b"octocat"),
+        (Kind.PHONE, b"+1 (415) 555-2671"),
+        (Kind.PHONE, b"415.555.2671"),
+        (Kind.CARD, b"4111 1111 1111 1111"),
+        (Kind.CARD, b"4111111111111111"),
+        (Kind.IP, b"2001:DB9::1"),
+        (Kind.IP, b"2001:db9:0::1"),
+    ]:
+        table.add(kind, value)
+    table.freeze()
+    login = table.replacement(Kind.USERNAME, b"octocat")
+    assert table.replacement(Kind.USERNAME, b"OctoCat").lower() == login
+    assert table.replacement(Kind.USERNAME, b"OCTOCAT") == login.upper()
+    phone = table.replacement(Kind.PHONE, b"415.555.2671").replace(b".", b"")
+    assert table.replacement(Kind.PHONE, b"+1 (415) 555-2671") == b"+1 (%b) %b-%b" % (
+        phone[:3],
+        phone[3:6],
+        phone[6:],
+    )
+    card = table.replacement(Kind.CARD, b"4111111111111111")
+    assert table.replacement(Kind.CARD, b"4111 1111 1111 1111").replace(b" ", b"") == card
+    assert table.replacement(Kind.IP, b"2001:DB9::1") == table.replacement(Kind.IP, b"2001:db9:0::1")
+
+
+def test_a_value_of_two_kinds_has_one_stand_in() -> None:
+    """A login that is also used as a token is one value with one stand-in."""
+    table = PseudonymTable(PRF, Policy())
+    table.add(Kind.TOKEN, b"octocat99")
+    table.add(Kind.USERNAME, b"octocat99")
+    table.freeze()
+    assert table.replacement(Kind.TOKEN, b"octocat99") == table.replacement(Kind.USERNAME, b"octocat99")
+
+
+def test_no_value_is_shown() -> None:
+    """The table's repr holds a count alone."""
+    assert repr(table_of(Kind.TOKEN, [b"tok-1"])) == "PseudonymTable(1 values)"
+
+
+@pytest.mark.parametrize(
+    ("raw", "new", "expected"),
+    [
+        (b"Abc", b"xyz", b"Xyz"),
+        (b"ABC", b"wxyz", b"WXYZ"),
+        (b"aBc", b"xyz", b"xYz"),
+        (b"Alice", b"bo", b"Bo"),
+        (b"a-1", b"b-2", b"b-2"),
+        ("Ünal".encode(), b"abcd", b"Abcd"),
+    ],
+)
+def test_letter_case_is_copied(raw: bytes, new: bytes, expected: bytes) -> None:
+    """Upper case, title case and mixed case of the original come back in the stand-in."""
+    assert with_case_of(raw, new) == expected
+
+
+def test_digits_are_put_in_from_the_right() -> None:
+    """Separators stay, and what a stand-in has no digits for stays too."""
+    assert with_digits(b"+1 (415) 555-2671", b"2025550123") == b"+1 (202) 555-0123"

@@ -1,0 +1,66 @@
+"""Content codings there and back, and bodies that are not what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import zlib
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captures.bodies import coding
+from captures.bodies.coding import CodingError, decode, encode
+
+CODINGS = [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"gzip, br", b"identity", b""]
+
+
+@given(st.binary(max_size=20_000), st.sampled_from(CODINGS))
+def test_codings_round_trip(body: bytes, name: bytes) -> None:
+    """What is encoded decodes to the same bytes, the same way each time."""
+    encoded = encode(body, name)
+    assert decode(encoded, name) == body
+    assert encode(body, name) == encoded
+
+
+@pytest.mark.parametrize("name", [b"gzip", b"deflate", b"br", b"zstd"])
+def test_damaged_bodies_are_told(name: bytes) -> None:
+    """Bytes cut off at the end and bytes of another kind are coding errors."""
+    whole = encode(b"some text of some length " * 9, name)
+    for body in (whole[:-3], b"\xff\xfe\xfd plain text"):
+        with pytest.raises(CodingError):
+            decode(body, name)
+
+
+def test_an_unknown_coding_is_told() -> None:
+    """A coding that is not known is an error in both directions."""
+    with pytest.raises(CodingError, match="unknown"):
+        decode(b"x", b"snappy")
+    with pytest.raises(CodingError, match="unknown"):
+        encode(b"x", b"snappy")
+
+
+def test_variants_that_occur() -> None:
+    """Raw deflate, several gzip members and upper-case names decode."""
+    raw = zlib.compressobj(wbits=-15)
+    assert decode(raw.compress(b"text") + raw.flush(), b"deflate") == b"text"
+    assert decode(gzip.compress(b"a") + gzip.compress(b"b"), b"GZIP") == b"ab"
+    assert decode(zstandard.compress(b"a") + zstandard.compress(b"b"), b"zstd") == b"ab"
+
+
+@pytest.mark.parametrize("name", [b"gzip", b"deflate", b"br", b"zstd"])
+def test_a_bomb_is_refused(name: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that decodes to more than the limit is an error and is not unpacked whole."""
+    bomb = encode(bytes(3_000_000), name)
+    monkeypatch.setattr(coding, "MAX_DECODED_BYTES", 1_000_000)
+    with pytest.raises(CodingError):
+        decode(bomb, name)
+
+
+@given(st.binary(max_size=2_000), st.sampled_from(CODINGS))
+def test_arbitrary_bytes_decode_or_are_told(body: bytes, name: bytes) -> None:
+    """Nothing but CodingError comes out."""
+    with contextlib.suppress(CodingError):
+        decode(body, name)

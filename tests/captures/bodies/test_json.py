@@ -1,0 +1,100 @@
+"""The JSON scanner: spans of every leaf, and nothing passes by it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captures.bodies.edits import Edit, splice
+from captures.bodies.json import LeafRole, escape, looks_like_json, scan, unescape
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def leaves_of(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in (key, *leaves_of(inner))]
+    if isinstance(value, list):
+        return [leaf for inner in value for leaf in leaves_of(inner)]
+    return [] if value is None or isinstance(value, bool) else [value]
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 0, 2]))
+def test_every_leaf_is_found(value: Any, ascii_only: bool, indent: int | None) -> None:
+    """Keys, strings and numbers of any document come in order with their exact spans."""
+    data = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+    found = [
+        json.loads(data[leaf.start : leaf.stop])
+        if leaf.role is LeafRole.NUMBER
+        else unescape(data[leaf.start : leaf.stop]).text.decode("utf-8", "surrogatepass")
+        for leaf in scan(data)
+    ]
+    assert found == leaves_of(value)
+
+
+@given(VALUES)
+def test_splicing_nothing_changes_nothing(value: Any) -> None:
+    """Replacing every leaf by itself gives the same bytes."""
+    data = json.dumps(value).encode()
+    edits = [Edit(leaf.start, leaf.stop, data[leaf.start : leaf.stop]) for leaf in scan(data)]
+    assert splice(data, edits) == data
+
+
+def test_keys_paths_and_holders() -> None:
+    """A leaf knows its key, the keys above it and which object it is in."""
+    data = b'{"a": [1, {"b": "x"}], "c": {"d": "y"}, "e": "z"}'
+    found = {data[leaf.start : leaf.stop]: leaf for leaf in scan(data) if leaf.role is not LeafRole.KEY}
+    assert (found[b"1"].key, found[b"1"].path) == (b"a", ())
+    assert (found[b"x"].key, found[b"x"].path) == (b"b", (b"a",))
+    assert (found[b"y"].key, found[b"y"].path) == (b"d", (b"c",))
+    assert found[b"z"].holder == found[b"1"].holder != found[b"y"].holder
+
+
+def test_text_that_is_no_whole_json_is_seen_all_the_same() -> None:
+    """Several values, trailing commas and a string cut short still give their leaves."""
+    data = b'{"a": "x",}\n{"b": "y"} stray text {"c": "cut sho'
+    assert [data[leaf.start : leaf.stop] for leaf in scan(data)] == [
+        b"a",
+        b"x",
+        b"b",
+        b"y",
+        b"stray text",
+        b"c",
+        b"cut sho",
+    ]
+
+
+@given(st.binary())
+def test_arbitrary_bytes_are_scanned(data: bytes) -> None:
+    """No input makes the scanner fail, and spans never overlap."""
+    position = 0
+    for leaf in scan(data):
+        assert position <= leaf.start <= leaf.stop <= len(data)
+        position = leaf.stop
+
+
+@given(st.text(), st.booleans())
+def test_escapes_round_trip(text: str, ascii_only: bool) -> None:
+    """Any text comes back from its escaped form."""
+    data = text.encode("utf-8", "surrogatepass")
+    assert unescape(escape(data, ascii_only=ascii_only)).text == data
+
+
+def test_what_is_no_escape_stays() -> None:
+    """Broken escapes are passed through, and lone surrogates do not fail."""
+    assert unescape(rb"a\q\u12 \ud800 b").text.startswith(rb"a\q\u12 ")
+
+
+def test_json_is_recognised_by_its_start() -> None:
+    """White space may stand before the bracket."""
+    assert looks_like_json(b" \n{")
+    assert looks_like_json(b"[1]")
+    assert not looks_like_json(b"text {")
+    assert not looks_like_json(b"")

@@ -1,0 +1,109 @@
+"""Forms, URLs, percent escapes, server-sent events and multipart bodies as spans."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote_plus, urlencode
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captures.bodies import form, multipart, percent, sse, url
+
+
+def pairs_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    return [(data[p.name_start : p.name_stop], data[p.value_start : p.value_stop]) for p in form.pairs(data)]
+
+
+def test_form_pairs() -> None:
+    """Names without a value, empty pairs and values with equals signs keep their spans."""
+    assert pairs_of(b"a=1&b&=c&d=e=f&&g=") == [
+        (b"a", b"1"),
+        (b"b", b""),
+        (b"", b"c"),
+        (b"d", b"e=f"),
+        (b"", b""),
+        (b"g", b""),
+    ]
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text())))
+def test_forms_read_as_the_standard_library_does(pairs: list[tuple[str, str]]) -> None:
+    """Unescaped pairs are those that urllib finds."""
+    data = urlencode(pairs, errors="surrogatepass").encode()
+    found = [
+        tuple(percent.unescape(part, form=True).text.decode("utf-8", "surrogatepass") for part in pair)
+        for pair in pairs_of(data)
+    ]
+    assert found == parse_qsl(data.decode(), keep_blank_values=True, errors="surrogatepass")
+
+
+@given(st.binary(), st.booleans())
+def test_percent_escapes_round_trip(text: bytes, form_escapes: bool) -> None:
+    """Any bytes come back from their escaped form."""
+    assert percent.unescape(percent.escape(text, form=form_escapes), form=form_escapes).text == text
+
+
+def test_percent_escapes_as_the_original_has_them() -> None:
+    """An at sign stays as it is where the original had one unescaped, and is escaped elsewhere."""
+    assert percent.escape(b"a@b", raw=b"x@y") == b"a@b"
+    assert percent.escape(b"a@b", raw=b"x%40y") == b"a%40b"
+    assert percent.escape(b"a b", form=True) == quote_plus("a b").encode()
+
+
+def test_parts_of_a_target() -> None:
+    """Path, query and fragment are told apart, and each may be absent."""
+    for target, expected in [
+        (b"/a/b", (b"/a/b", b"", b"")),
+        (b"/a?b=c#d", (b"/a", b"b=c", b"d")),
+        (b"/a#b?c", (b"/a", b"", b"b?c")),
+        (b"/?", (b"/", b"", b"")),
+    ]:
+        parts = url.split_target(target)
+        found = (
+            target[: parts.path_stop],
+            target[parts.query_start : parts.query_stop],
+            target[parts.fragment_start :],
+        )
+        assert found == expected
+
+
+def test_queries_and_user_infos_in_text() -> None:
+    """URLs inside a text give their query pairs and their credentials."""
+    text = b'see "https://bob:pa55@h.test/x?tok=1&u=a%40b" and ?z=9'
+    assert [text[p.value_start : p.value_stop] for p in url.query_pairs(text)] == [b"1", b"a%40b", b"9"]
+    assert [(text[slice(*name)], text[slice(*word)]) for name, word in url.user_infos(text)] == [
+        (b"bob", b"pa55")
+    ]
+    assert list(url.user_infos(b"http://host:80/a@b")) == []
+
+
+def test_events() -> None:
+    """Each line of an event gives its field and value; comments have no field."""
+    data = b": ping\nevent: log\r\ndata: {}\ndata:x: y\n\n"
+    assert [(line.field, data[line.start : line.stop]) for line in sse.lines(data)] == [
+        (b"", b"ping"),
+        (b"event", b"log"),
+        (b"data", b"{}"),
+        (b"data", b"x: y"),
+    ]
+
+
+def test_multipart_parts() -> None:
+    """Names, types and contents of all parts are found, and a part cut short runs to the end."""
+    data = (
+        b'preamble\r\n--B\r\nContent-Disposition: form-data; name="a"\r\n\r\none\r\ntwo\r\n'
+        b'--B\r\nContent-Disposition: form-data; name="f"; filename="x.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n\x89PNG\r\n--B--\r\n"
+    )
+    found = [(p.name, p.content_type, data[p.start : p.stop]) for p in multipart.parts(data, b"B")]
+    assert found == [(b"a", b"", b"one\r\ntwo"), (b"f", b"image/png", b"\x89PNG")]
+    cut = [data[p.start : p.stop] for p in multipart.parts(data[:-10], b"B")]
+    assert cut == [b"one\r\ntwo", b"\x89PN"]
+    assert list(multipart.parts(b"nothing", b"B")) == []
+
+
+def test_multipart_boundaries() -> None:
+    """The boundary is read with and without quotes."""
+    assert multipart.boundary(b'multipart/form-data; boundary="a b"; x=y') == b"a b"
+    assert multipart.boundary(b"multipart/form-data; Boundary=abc") == b"abc"
+    assert multipart.boundary(b"text/plain") is None
