@@ -42,6 +42,7 @@ class RecorderAddon:
         self._note = note
         self._noted: set[str] = set()
         self._connect_errors: dict[str, str] = {}
+        self._broken_clients: set[str] = set()
 
     @property
     def connections(self) -> int:
@@ -57,6 +58,10 @@ class RecorderAddon:
         """Ends the recording: nothing that happens later counts. How many exchanges are in flight."""
         self._tracker.ended = True
         return len(self._tracker.waiting())
+
+    def proxy_broke(self, client_id: str) -> None:
+        """The proxy's protocol code failed on this client connection, which will be closed."""
+        self._broken_clients.add(client_id)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A request's head was read: the exchange begins."""
@@ -76,8 +81,12 @@ class RecorderAddon:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A request gets no whole response."""
-        connect_error = self._connect_errors.get(flow.client_conn.id)
-        self._guarded(lambda: self._tracker.failed(flow, connect_error=connect_error), flow)
+        client_id = flow.client_conn.id
+        connect_error = self._connect_errors.get(client_id)
+        if client_id in self._broken_clients:
+            self._guarded(lambda: self._tracker.settle(flow.id, broken=True), flow)
+        else:
+            self._guarded(lambda: self._tracker.failed(flow, connect_error=connect_error), flow)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """A whole WebSocket message passes."""
@@ -98,12 +107,13 @@ class RecorderAddon:
             return
         for flow_id in self._tracker.open_of(client.id):
             try:
-                self._tracker.settle(flow_id)
+                self._tracker.settle(flow_id, broken=client.id in self._broken_clients)
             except Exception as error:  # noqa: BLE001 - recording never breaks traffic
                 self._tracker.abandon(flow_id)
                 self._tell(error)
         self._tracker.forget_connection(client.id)
         self._connect_errors.pop(client.id, None)
+        self._broken_clients.discard(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """

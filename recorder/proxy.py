@@ -146,7 +146,7 @@ async def _record(
         raise _listen_error(settings.listen, error) from error
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    log = ProxyLog(note, on_crash=lambda address: _close_later(master, address))
+    log = ProxyLog(note, on_crash=lambda address: _close_later(master, addon, address))
     logging.getLogger().addHandler(log)
     try:
         on_listening(settings.listen.url(port))
@@ -242,7 +242,7 @@ def _close_client(handler: Any, *, abort: bool) -> None:
         link.handler.cancel("the recording ends")
 
 
-def _close_later(master: LeanMaster, address: object) -> None:
+def _close_later(master: LeanMaster, addon: RecorderAddon, address: object) -> None:
     """
     Closes the connection from ``address`` once the proxy is done with the current event.
 
@@ -252,6 +252,7 @@ def _close_later(master: LeanMaster, address: object) -> None:
     def close() -> None:
         for handler in list(master.proxyserver.connections.values()):
             if handler.client.peername == address:
+                addon.proxy_broke(handler.client.id)
                 _close_client(handler, abort=False)
 
     master.event_loop.call_soon_threadsafe(close)

@@ -220,9 +220,15 @@ class Tracker:
             self._event(exchange, rest)
         self._message(exchange, MessageKind.END, b"")
 
-    def settle(self, flow_id: str) -> None:
-        """The client connection of an exchange ended without a word about its outcome."""
-        exchange = self._open[flow_id]
+    def settle(self, flow_id: str, *, broken: bool = False) -> None:
+        """
+        The client connection of an exchange ended without a word about its outcome.
+
+        ``broken`` says that the proxy could not go on with it, and the client is not to blame.
+        """
+        exchange = self._open.get(flow_id)
+        if exchange is None:
+            return
         if exchange.stream_taken is not None:
             self.stream_done(flow_id)
             return
@@ -232,9 +238,13 @@ class Tracker:
             exchange.head, body=body, truncated_bytes=_left_out(exchange, body, truncated_bytes)
         )
         outcome = exchange.response or Failure(
-            reason=FailureReason.CLIENT_DISCONNECTED,
+            reason=FailureReason.PROTOCOL_ERROR if broken else FailureReason.CLIENT_DISCONNECTED,
             offset_ns=self._now_ns(),
-            detail="the connection ended without an outcome",
+            detail=(
+                "the proxy cannot pass such a message, as with trailers in HTTP/1.1"
+                if broken
+                else "the connection ended without an outcome"
+            ),
         )
         self._offer(flow_id, exchange, request, outcome)
 

@@ -157,6 +157,17 @@ def test_settling_ends_what_is_open_and_abandoning_drops_it(tracker: Tracker, si
     assert (sink.seen, sink.dropped) == (2, 1)
 
 
+def test_an_error_of_the_proxy_is_not_the_clients(tracker: Tracker, sink: ListSink):
+    """When the proxy itself could not go on, the failure says so."""
+    flow = flow_with(0)
+    tracker.begin(flow, reverse=True)
+    tracker.settle(flow.id, broken=True)
+    tracker.settle(flow.id, broken=True)
+    (exchange,) = sink.exchanges
+    assert isinstance(exchange.outcome, Failure)
+    assert exchange.outcome.reason is FailureReason.PROTOCOL_ERROR
+
+
 def test_events_of_unknown_flows_change_nothing(tracker: Tracker, sink: ListSink):
     """A CONNECT, or a flow that was settled, reaches later hooks and counts nowhere."""
     flow = flow_with(0)
