@@ -12,6 +12,7 @@ import binascii
 import json
 import re
 from base64 import b64decode
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -30,7 +31,8 @@ _DEPTH_MAX = 4  # JSON in base64 in a JSON string, and one more
 _WORDS_MAX = 6  # a longer passage is prose: its words alone name nobody
 _WHOLE_MAX_BYTES = 128  # names and addresses get hashed, passages and URLs do not
 _CACHED_MAX_BYTES = 1_024
-_MATCH_WORDS_MAX = 1_500  # SequenceMatcher is quadratic
+_ATOM_REACH_BYTES = 128
+_MATCH_WORDS_MAX = 500  # SequenceMatcher is quadratic
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _PIECE = re.compile(rb"[^\s/?#&=;,@:]+")
 _RUN = re.compile(rb"[^\n\r\t;&<>\"{}|]+")
@@ -38,9 +40,9 @@ _ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _SALIENT = re.compile(
-    rb"[^\s@\"'<>,;]+@[\w-]+(?:\.[\w-]+)+"  # an e-mail address
+    rb"[^\s@\"'<>,;]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"  # an e-mail address
     rb"|\+?\d[\d() .-]{7,20}\d"  # a phone, card or account number
-    rb"|(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[\w-]{12,}"  # a token
+    rb"|(?<![\w-])(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[\w-]{12,}"  # a token
 )
 _LETTERS = re.compile(rb"[A-Za-z]+")
 
@@ -50,23 +52,23 @@ COMMON_WORDS = frozenset(
     b"comment comments commit commits company config connect contact content contents context council "
     b"create created custom customer customers dashboard database default delete deploy deployment "
     b"description detail details development device direct domain donotreply download edited engine "
-    b"english enterprise environment errors events example external failed feature filter follow "
-    b"follower followers following footer format function gateway github githubusercontent gitlab global "
-    b"gmail google gravatar groups handler header health history hotmail icloud images import "
-    b"integration internal invoice issues latest library license limited linear localdomain localhost "
-    b"location logout machine manage manager master member members message messages method metrics "
-    b"mobile module monitor network nobody noreply notice notification notifications number object "
-    b"office option options orders organization organizations outlook output package packages parent "
-    b"password payload payment payments people person personal photos picture please policy preview "
-    b"primary private process product production products profile profiles project projects protected "
-    b"protonmail provider public publish random readme received record release releases remote report "
-    b"reports repository request requests resource response result results review reviews router sandbox "
-    b"schedule script search secret secrets secure security server service services session sessions "
-    b"setting settings shared signature simple single source staging standard starred static status "
-    b"storage stream string stripe subject submit subscription subscriptions success support system "
-    b"target template terminal testing ticket tickets tokens tracker trigger unknown update updated "
-    b"upload upstream username users version webhook webhooks website widget window worker workflow "
-    b"workflows workspace".split()
+    b"english enterprise environment errors events example external failed fastmail feature filter "
+    b"follow follower followers following footer format function gateway github githubusercontent gitlab "
+    b"global gmail google googlemail gravatar groups handler header health history hotmail icloud images "
+    b"import integration internal invoice issues latest library license limited linear live localdomain "
+    b"localhost location logout machine manage manager master member members message messages method "
+    b"metrics mobile module monitor network nobody noreply notice notification notifications number "
+    b"object office option options orders organization organizations outlook output package packages "
+    b"parent password payload payment payments people person personal photos picture please policy "
+    b"preview primary private process product production products profile profiles project projects "
+    b"protected proton protonmail provider public publish random readme received record release releases "
+    b"remote report reports repository request requests resource response result results review reviews "
+    b"router sandbox schedule script search secret secrets secure security server service services "
+    b"session sessions setting settings shared signature simple single source staging standard starred "
+    b"static status storage stream string stripe subject submit subscription subscriptions success "
+    b"support system target template terminal testing ticket tickets tokens tracker trigger unknown "
+    b"update updated upload upstream username users version webhook webhooks website widget window "
+    b"worker workflow workflows workspace yahoo yandex".split()
 )
 """
 Words of the trade. An original that is one of them is counted and not searched: a user called
@@ -242,7 +244,8 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     entities = [match.span() for match in _SALIENT.finditer(before)] if ranges else []
     for first, last in ranges:
         start, stop = words[first][0], words[last - 1][1]
-        entity = next((span for span in entities if span[0] <= start and stop <= span[1]), None)
+        nearest = bisect_right(entities, (start, len(before))) - 1
+        entity = entities[nearest] if nearest >= 0 and entities[nearest][1] >= stop else None
         if entity is not None:  # of two phone numbers the last digits may differ alone
             yield Span(part=Part.VALUE, value=before[slice(*entity)])
         yield from _run(before, start, stop, inside=entity)
@@ -310,10 +313,11 @@ def _run(text: bytes, start: int, stop: int, *, inside: tuple[int, int] | None) 
 
 def _atom(text: bytes, start: int, stop: int) -> bytes:
     """The stretch around ``start:stop`` up to a space, quote, slash or the like: an address, a key."""
-    while start > 0 and not _ATOM_STOP.match(text, start - 1, start):
+    first = max(0, start - _ATOM_REACH_BYTES)
+    while start > first and not _ATOM_STOP.match(text, start - 1, start):
         start -= 1
-    end = _ATOM_STOP.search(text, stop)
-    return text[start : end.start() if end else len(text)]
+    end = _ATOM_STOP.search(text, stop, stop + _ATOM_REACH_BYTES)
+    return text[start : end.start() if end else stop + _ATOM_REACH_BYTES]
 
 
 def _parts(run: bytes) -> Iterator[Span]:
@@ -338,8 +342,9 @@ def _decoded(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     """Spans inside base64 text (Basic credentials, JWT parts, wrapped JSON) that differs."""
     candidates, others = _BASE64.findall(before), _BASE64.findall(after)
     paired = others if len(others) == len(candidates) else [b""] * len(candidates)
+    kept = set(others)
     for text, other in zip(candidates, paired, strict=True):
-        if text == other or text in others or _LETTERS.fullmatch(text):
+        if text in kept or _LETTERS.fullmatch(text):
             continue
         content = decode_base64_text(text)
         if content is not None:

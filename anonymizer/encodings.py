@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import html.entities
 import re
+import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -255,6 +256,16 @@ def _hashed(algorithm: str) -> Callable[[bytes], Iterator[bytes]]:
     return patterns
 
 
+def _accents(value: bytes) -> Iterator[bytes]:
+    text = _text(value)
+    if text is None or text.isascii():
+        return
+    decomposed = unicodedata.normalize("NFKD", text)
+    bare = "".join(character for character in decomposed if not unicodedata.combining(character))
+    for form in (unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text), bare, bare.lower()):
+        yield form.encode("utf-8", "surrogatepass")
+
+
 def _utf16(value: bytes) -> Iterator[bytes]:
     text = _text(value)
     if text is not None:
@@ -284,6 +295,7 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding(name="hex, upper case", patterns=_hex_upper),
     Encoding(name="reversed", patterns=_reversed, plain=True),
     Encoding(name="other separators", patterns=_separators, plain=True),
+    Encoding(name="other accents", patterns=_accents, plain=True),
     Encoding(name="UTF-16", patterns=_utf16),
     Encoding(name="MD5", patterns=_hashed("md5")),
     Encoding(name="SHA-1", patterns=_hashed("sha1")),
