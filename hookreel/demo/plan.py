@@ -60,6 +60,7 @@ _SHARES = {
     Action.STATS: 0.08,
     Action.HEALTH: 0.08,
 }
+_POLLED = {Action.POLL, Action.LOGS, Action.FOREIGN, Action.UNKNOWN}  # what asks for one run
 _RARE = {
     Action.REDELIVERY: 6,
     Action.LOGS: 8,
@@ -187,8 +188,10 @@ class _Planner:
             client = f"{tenant}-{self._deliveries[delivery].scheme}-{self._chance.randrange(2)}"
         elif action is Action.HEALTH:
             client = "monitor"
+        elif action in _POLLED:
+            client = f"{tenant}-poller-{self._chance.randrange(4)}"
         else:
-            client = f"{tenant}-api-{self._chance.randrange(4)}"
+            client = f"{tenant}-console-{self._chance.randrange(2)}"
         limit = self._chance.choice([10, 20])
         self._calls.append(
             Call(at_s=at_s, action=action, tenant=tenant, client=client, delivery=delivery, limit=limit)

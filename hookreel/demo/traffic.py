@@ -148,7 +148,8 @@ class Traffic:
             return response.status
 
     async def _get(self, call: Call, path: str, *, token: bool = True) -> int:
-        headers = CIMultiDict({"Accept": "application/json", "User-Agent": "workflow-console/2.4"})
+        agent = call.client.rsplit("-", 1)[0].removeprefix(f"{call.tenant}-")
+        headers = CIMultiDict({"Accept": "application/json", "User-Agent": f"{agent}/2.4"})
         if token:
             headers["Authorization"] = f"Bearer {self._tenants[call.tenant].token}"
         if call.action is Action.LOGS:
