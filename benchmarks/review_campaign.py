@@ -1,7 +1,7 @@
 """
 How often the review is wrong, and what it finds: simulated runs with everything known.
 
-    python benchmarks/review_campaign.py [--reports 400] [--seed 1]
+    python -m benchmarks.review_campaign [--reports 400] [--seed 1]
 
 A run is a schedule of Poisson sends per endpoint. Response times are lognormal around each
 endpoint's median, drift together within a run (AR(1), shared by all endpoints of the process) and
