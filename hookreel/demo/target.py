@@ -293,6 +293,9 @@ def main(host: str, port: int, tenants: Path, database: Path | None, release: st
         try:
             api = Api(known, store, Release(release))
             asyncio.run(serve(api, host, port, lambda url: _announce(release, url)))
+        except OSError as error:
+            problem = f"{host}:{port} cannot be listened on ({error.strerror}); name another --port."
+            raise click.ClickException(problem) from error
         finally:
             store.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -261,3 +262,20 @@ def test_the_log_of_a_run_that_is_done_ends_at_once(with_target, tenants):
                 assert (await response.text()).count("event: log") == 4
 
     with_target(scenario)
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path, tenants):
+    """When the port is taken the target ends with 1 and says so, without a traceback."""
+    write_tenants(tmp_path / "tenants.json", tenants)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "hookreel.demo.target", "--port", port]
+        ended = subprocess.run(
+            [*command, "--tenants", str(tmp_path / "tenants.json")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: 127.0.0.1:{port} cannot be listened on")
+    assert ended.stderr.count("\n") == 1
