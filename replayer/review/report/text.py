@@ -49,7 +49,7 @@ def _table(endpoints: tuple[EndpointResult, ...]) -> str:
     rows = [
         (
             str(endpoint.verdict),
-            wording.clean(endpoint.endpoint),
+            _short(wording.clean(endpoint.endpoint)),
             wording.requests_cell(endpoint),
             *(wording.quantile_cell(endpoint, quantile) for quantile in (0.5, 0.95, 0.99)),
             *wording.change_cells(endpoint),
@@ -62,6 +62,11 @@ def _table(endpoints: tuple[EndpointResult, ...]) -> str:
         headers=[_HEADERS[at] for at in used],
         disable_numparse=True,
     )
+
+
+def _short(label: str) -> str:
+    """A label of at most 80 characters, cut in its middle, so that the table keeps its shape."""
+    return label if len(label) <= 80 else f"{label[:50]}...{label[-27:]}"
 
 
 def _notes(endpoints: tuple[EndpointResult, ...]) -> list[str]:

@@ -87,6 +87,15 @@ def test_text_escapes_control_characters(hostile):
     assert r"\x1b[31m" in report
 
 
+def test_text_keeps_its_table_in_shape(campaign):
+    """A very long path is cut in its middle in the table."""
+    long = campaign.World(medians_ms={f"GET /start/{'x' * 500}/end": 10.0}, requests=30)
+    table = text.render(campaign.review(long, long, (1, 1), 3)).split("\n\n")[2]
+    assert max(map(len, table.splitlines())) < 200
+    assert "GET /start/xxx" in table
+    assert "x/end" in table
+
+
 def test_markdown_shows_changes_and_folds_the_rest(changed):
     """Changed endpoints are in sight, the others in details that are closed again."""
     report = markdown.render(changed)
