@@ -53,10 +53,11 @@ class Literals:
                     literals[pattern] = known._replace(values=(*known.values, raw))
         if policy.action(Kind.NAME) is not Action.KEEP:
             for words in sorted(table.phrases):
-                for separator in _SEPARATORS:
-                    pattern = separator.join(words).lower()
+                turned = [(words[::-1], separator) for separator in (b", ", b" ") if len(words) == 2]
+                for order, separator in [(words, each) for each in _SEPARATORS] + turned:
+                    pattern = separator.join(order).lower()
                     if len(pattern) >= 6:
-                        phrase = _Literal(Kind.NAME, _Where.WORD, words, phrase=separator)
+                        phrase = _Literal(Kind.NAME, _Where.WORD, order, phrase=separator)
                         literals.setdefault(pattern, phrase)
         patterns = sorted(literals)
         self._literals: Sequence[_Literal] = [literals[pattern] for pattern in patterns]
@@ -132,6 +133,9 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
         case Family.WORD if kind is Kind.NAME:
             # part of a name by itself: only long ones, and none that means something else
             return _Where.WORD if size >= 6 and not is_common(raw) else None
+        case Family.WORD if kind is Kind.ADDRESS:
+            # a postal code is also an order number; a street has letters, a digit and some length
+            return _Where.WORD if size >= 10 and not raw.isdigit() else None
         case Family.WORD:
             if is_reserved(raw):
                 return None

@@ -38,6 +38,7 @@ FAMILIES: Mapping[Kind, Family] = {
     Kind.EMAIL: Family.EMAIL,
     Kind.USERNAME: Family.WORD,
     Kind.NAME: Family.WORD,
+    Kind.ADDRESS: Family.WORD,
     Kind.PHONE: Family.PHONE,
     Kind.CARD: Family.CARD,
     Kind.IP: Family.IP,
@@ -116,7 +117,7 @@ class PseudonymTable:
                     return generators.name(self._prf, value, attempt)
                 return generators.username(self._prf, value, attempt)
             case Family.PHONE:
-                return generators.phone(self._prf, value.lstrip(b"+"), _country_digits(value), attempt)
+                return generators.phone(self._prf, value, _country_digits(value), attempt)
             case Family.CARD:
                 return generators.card(self._prf, value, attempt)
             case Family.IP:
@@ -196,23 +197,22 @@ def identify(kind: Kind, raw: bytes) -> bytes:
 
 def _phone_identity(raw: bytes) -> bytes:
     digits = bytes(byte for byte in raw if byte in _DIGITS)
-    international = raw.lstrip().startswith(b"+")
-    if not international and digits.startswith(b"00"):
-        digits, international = digits[2:], True
+    if digits.startswith(b"00"):
+        digits = digits[2:]  # 0049 ..., +49 ... and 49 ... are one number
     if len(digits) == 11 and digits.startswith(b"1"):
         return digits[1:]  # +1 415 ..., 1 415 ... and 415 ... are one North American number
-    return b"+" + digits if international else digits
+    return digits
 
 
 def _country_digits(identity: bytes) -> int:
-    if not identity.startswith(b"+"):
+    if len(identity) <= 10 or identity.startswith(b"0"):
         return 0
     try:
-        number = phonenumbers.parse(identity.decode("ascii"), None)
+        number = phonenumbers.parse("+" + identity.decode("ascii"), None)
     except phonenumbers.NumberParseException:
         return 0
     count = len(str(number.country_code))
-    return count if len(identity) - 1 - count >= 7 else 0
+    return count if len(identity) - count >= 7 else 0
 
 
 def with_digits(raw: bytes, digits: bytes) -> bytes:

@@ -15,6 +15,7 @@ from anonymizer.layers import layers
 from anonymizer.literals import Literals
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable
+from anonymizer.reserved import is_no_name, is_reserved
 from captures.bodies import json
 from captures.bodies.edits import Edit, without_overlaps
 from captures.bodies.json import JsonLeaf, LeafRole
@@ -24,6 +25,7 @@ MAX_DEPTH = 6  # encodings inside encodings; deeper ones are no text that anybod
 _CACHE_ENTRIES = 65_536
 _CACHE_TEXT_BYTES = 2_048
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
+_NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?@")
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
 LeafTold = Callable[[JsonLeaf, list[Edit]], None]
@@ -117,10 +119,23 @@ class Scrubber:
             if finding.kind is Kind.JWT and depth < MAX_DEPTH:
                 for part in jwt_tokens.parts(value) or ():
                     self.json(part, depth + 1)
+            if finding.kind is Kind.EMAIL:
+                self._collect_email_name(value)
             if finding.kind is Kind.NAME:
                 words.append(finding)
         if len(words) > 1 and all(b.start - a.stop <= 2 for a, b in pairwise(words)):
             self._table.add_phrase(tuple(text[word.start : word.stop] for word in words))
+
+    def _collect_email_name(self, address: bytes) -> None:
+        """Take the name that first.last@host tells, so that it is found where it is written out."""
+        match = _NAME_IN_EMAIL.match(address)
+        if match is None or self._policy.action(Kind.NAME) is Action.KEEP:
+            return
+        pieces = tuple(piece for piece in match.groups() if piece)
+        if not any(is_reserved(piece) or is_no_name(piece) for piece in pieces):
+            for piece in pieces:
+                self._table.add(Kind.NAME, piece)
+            self._table.add_phrase(pieces)
 
     def json(
         self, data: bytes, depth: int = 0, told: LeafTold | None = None, kept: LeafKept | None = None

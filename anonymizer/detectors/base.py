@@ -15,6 +15,7 @@ class Kind(StrEnum):
     EMAIL = "email"
     USERNAME = "username"
     NAME = "name"
+    ADDRESS = "address"
     PHONE = "phone"
     CARD = "card"
     IP = "ip"

@@ -19,6 +19,10 @@ PERSON_KEYS = re.compile(
     r"patient_name|employee_name|user_full_name|legal_name|person_name|owner_name|committer_name|"
     r"billing_name|shipping_name|attention)$"
 )
+_SOMEBODY = re.compile(
+    r"^(?:user|author|committer|assignee|(?:created|updated|modified|deleted|approved|requested|submitted|invited|"
+    r"assigned|opened|closed|merged|uploaded)_(?:by|to))$"
+)
 _FULL_NAME = re.compile(r"(?:^|_)full_?name$")
 # Names of people inside objects about people, and of anything else elsewhere.
 _PLAIN_NAME = frozenset({"name", "display_name", "display_name_normalized", "handle", "nick_name"})
@@ -39,6 +43,7 @@ _SUBJECT = re.compile(rb"[A-Za-z][A-Za-z0-9._-]{2,63}")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _OPAQUE = re.compile(
     rb"\d+|[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Z0-9]{9,12}|\S*://\S*"
+    rb"|[a-z]{2,8}_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}"  # usr_4eC39HqLyjWD and the like are identifiers
 )
 
 
@@ -63,7 +68,7 @@ class NameDetector:
             or (_FULL_NAME.search(key) and b"/" not in text)  # full_name of a repository is owner/name
         ):
             yield from _person(text)
-        elif key in _PLAIN_NAME and (context.person or context.parent in _PEOPLE):
+        elif _SOMEBODY.search(key) or (key in _PLAIN_NAME and (context.person or context.parent in _PEOPLE)):
             yield from _person_or_username(text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anonymizer.detectors import cards, emails, ips, jwts, phones, tokens
+from anonymizer.detectors import cards, emails, ips, jwts, phones, street_addresses, tokens
 from anonymizer.detectors.base import Context, Finding
 from anonymizer.detectors.names import NameDetector
 
@@ -22,6 +22,7 @@ class Detectors:
             phones.find,
             ips.find,
             names.find,
+            street_addresses.find,
         )
 
     def find(self, text: bytes, context: Context) -> list[Finding]:

@@ -40,9 +40,10 @@ _KEY = re.compile(
     r"(?:^|_)(?:access_?token|refresh_?token|id_token|auth_?token|csrf_?token|xsrf_?token|session_?token|token|"
     r"secret|client_?secret|secret_?key|password|passwd|passphrase|pwd|api_?key|apikey|access_?key|"
     r"access_?key_id|private_?key|signing_?key|encryption_?key|credential|credentials|authorization|"
-    r"session_?key|session_?id|sessionid|sid|auth|otp|totp|mfa_code|recovery_code|cvc|cvv|ssn|"
+    r"session_?key|session_?id|sessionid|connect_sid|auth|otp|totp|mfa_code|recovery_code|cvc|cvv|ssn|"
     r"amz_signature|amz_credential|amz_security_token|signature|sig|hmac|hmac_sha256|bearer|jwt|assertion|"
     r"code_verifier|oauth_verifier|nonce_token|webhook_secret|hook_secret|verification_token)(?:_\d)?$"
+    r"|^sid$"  # message_sid and the like are plain identifiers
 )
 _SHORT_KEY = re.compile(r"(?:^|_)(?:otp|totp|cvc|cvv|pin)$")
 _NOT_SECRET = re.compile(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anonymizer.detectors import cards, credentials, emails, ips, jwts, phones, tokens
+from anonymizer.detectors import cards, credentials, emails, ips, jwts, phones, street_addresses, tokens
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import NameDetector
 from anonymizer.detectors.registry import Detectors
@@ -139,6 +139,8 @@ def test_ips(text: str, context: dict[str, Any], expected: list[str]) -> None:
         ("abc123def456", {"key": "client_secret"}, ["abc123def456"]),
         ("f81d4fae7dec", {"key": "api_key"}, ["f81d4fae7dec"]),
         ("1234", {"key": "pin", "number": True}, ["1234"]),
+        ("s1d2f3g4", {"key": "sid"}, ["s1d2f3g4"]),
+        ("SM0123456789abcdef", {"key": "message_sid"}, []),
         ("anything at all", {"credential": True}, ["anything at all"]),
         ("********", {"key": "secret"}, []),
         ("read", {"key": "secret"}, []),
@@ -197,6 +199,10 @@ def test_jwts(text: str, count: int) -> None:
         ("Mona Lisa", {"key": "display_name", "parent": "profile"}, ["Mona", "Lisa"]),
         ("codertocat", {"key": "name", "parent": "pusher"}, ["codertocat"]),
         ("oldlogin", {"key": "from", "parent": "login"}, ["oldlogin"]),
+        ("aliceanders", {"key": "created_by"}, ["aliceanders"]),
+        ("Mona Lisa", {"key": "author"}, ["Mona", "Lisa"]),
+        ("usr_4eC39HqLyjWD", {"key": "user"}, []),
+        ("U2147483697", {"key": "user"}, []),
         ("Hello-World", {"key": "name", "parent": "repository"}, []),
         ("bug", {"key": "name", "parent": "labels"}, []),
         ("CodeQL", {"key": "name", "parent": "workflow"}, []),
@@ -213,6 +219,28 @@ def test_jwts(text: str, count: int) -> None:
 def test_names(text: str, context: dict[str, Any], expected: list[str]) -> None:
     """Keys and what they belong to decide: a repository, a label or a plan is no person."""
     assert values(NameDetector().find, text, **context) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "found"),
+    [
+        ("Hauptstrasse 5", {"key": "line1", "parent": "address"}, True),
+        ("12 Elm Street", {"key": "street_address"}, True),
+        ("12 Elm Street", {"key": "address_line_1"}, True),
+        ("10115", {"key": "postal_code"}, True),
+        ("10115", {"key": "zip", "number": True}, True),
+        ("SW1A 1AA", {"key": "postcode"}, True),
+        ("first line", {"key": "line1", "parent": "diff"}, False),
+        ("archive.tar.zip", {"key": "zip"}, False),
+        ("https://x.test/street", {"key": "street"}, False),
+        ("Berlin", {"key": "city"}, False),
+        ("10.1.2.3", {"key": "address"}, False),
+        ("12", {"key": "line", "number": True}, False),
+    ],
+)
+def test_street_addresses(text: str, context: dict[str, Any], found: bool) -> None:
+    """Streets and postal codes under their keys; lines of anything else are none."""
+    assert values(street_addresses.find, text, **context) == ([text] if found else [])
 
 
 def test_names_in_old_charsets() -> None:

@@ -143,6 +143,7 @@ def test_a_name_in_several_spellings(make_exchange: Any, anonymized: Any) -> Non
         "slug": "wilhelmina-oakenshield",
         "file": "Wilhelmina_Oakenshield.pdf",
         "note": "Dear Wilhelmina Oakenshield,",
+        "turned": "Oakenshield, Wilhelmina",
     }
     one = anonymized(make_exchange(headers=(JSON,), body=json.dumps(body).encode())).exchanges[0]
     new = json.loads(one.request.body)
@@ -151,7 +152,18 @@ def test_a_name_in_several_spellings(make_exchange: Any, anonymized: Any) -> Non
     assert new["slug"] == f"{first}-{last}".lower()
     assert new["file"] == f"{first}_{last}.pdf"
     assert new["note"] == f"Dear {first} {last},"
+    assert new["turned"] == f"{last}, {first}"
     assert b"oakenshield" not in one.request.body.lower()
+
+
+def test_the_name_in_an_address(through: Any) -> None:
+    """The name that first.last@host tells is found where it is written out; a role is no name."""
+    body = b'{"email": "wilma.oakenshield@corp.com", "role": "customer.service@corp.com", "text": "%b"}'
+    text = b"From Wilma Oakenshield (oakenshield) to customer service"
+    new = json.loads(through(headers=(JSON,), body=body % text).request.body)["text"]
+    assert "akenshield" not in new
+    assert "Wilma" not in new
+    assert new.endswith("to customer service")
 
 
 @pytest.mark.parametrize(
