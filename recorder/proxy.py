@@ -19,6 +19,7 @@ from mitmproxy.exceptions import OptionsError
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.proxy import server
+from mitmproxy.proxy.mode_specs import ProxyMode
 
 from captures.errors import HookreelError, UsageError
 from captures.units import MIB, NS_PER_S
@@ -161,6 +162,10 @@ async def _record(
 
 
 def _make_master(settings: RecorderSettings, addon: RecorderAddon) -> LeanMaster:
+    # mitmproxy would listen for HTTP/3 too when the upstream is https. The instance is cached
+    # by its text, so this is the one that the proxy will use.
+    mode: Any = ProxyMode.parse(settings.mode.spec)
+    mode.transport_protocol = "tcp"
     options: Any = Options(
         mode=[settings.mode.spec],
         listen_host=settings.listen.host,

@@ -273,6 +273,14 @@ def test_the_forward_mode(
     assert (secret.request.scheme, secret.request.authority) == (b"https", b"localhost")
 
 
+def test_only_what_was_asked_for_is_listened_on(start_recorder: Callable[..., Recorder]):
+    """A TLS upstream does not open a UDP port for HTTP/3 beside the one that is printed."""
+    recorder = start_recorder("reverse:https://localhost:1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", recorder.port))  # raises when somebody has it
+    assert recorder.stop() == 0
+
+
 def test_a_client_that_does_not_trust_the_recorder_is_pointed_to_the_ca(
     start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
 ):
