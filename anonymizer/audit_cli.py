@@ -30,7 +30,7 @@ def audit(ctx: click.Context, original: Path, anonymized: Path, as_json: bool) -
     Search an anonymized capture for everything that was replaced in it.
 
     Needs no key and no report: every part of ORIGINAL that differs in ANONYMIZED is looked for in
-    every byte of ANONYMIZED, in some 25 encodings (case, escapes, base64, hex, hashes, compressed
+    every byte of ANONYMIZED, in some 30 encodings (case, escapes, base64, hex, hashes, compressed
     bodies and others). Parts shorter than 6 bytes and common words such as `github` are counted
     and not searched. Exits with 3 when one survives and says where, in which encoding and in what
     shape, never the value.

@@ -49,10 +49,10 @@ def decode_body(body: bytes, headers: Headers) -> bytes | None:
     return body
 
 
-def gunzip(data: bytes) -> bytes | None:
-    """The content of a gzip stream, or None when ``data`` is not one."""
+def inflate(data: bytes) -> bytes | None:
+    """The content of a gzip or zlib stream, or None when ``data`` is neither."""
     try:
-        return _gzip(data)
+        return _inflate(data, 32 + zlib.MAX_WBITS)
     except (_UndecodableError, zlib.error):
         return None
 

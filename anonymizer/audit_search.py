@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from anonymizer.audit_decode import gunzip
+from anonymizer.audit_decode import inflate
 from anonymizer.audit_spans import decode_base64_text
 from anonymizer.encodings import Encoding, escape_name, needs_boundary
 from captures.units import KIB
@@ -31,7 +31,7 @@ _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR
 _BACKSLASHED = re.compile(rb"((?:\\u[0-9a-fA-F]{4})+)|\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PERCENT = re.compile(rb"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_BASE64_GZIP = re.compile(rb"H4sI[A-Za-z0-9+/_-]{16,}={0,2}")
+_BASE64_PACKED = re.compile(rb"(?<![A-Za-z0-9+/_-])(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
 _BASE64_TEXT = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}(?![A-Za-z0-9+/_=-])")
 _BASE64_SPAN = re.compile(rb"[A-Za-z0-9+/_-]*")
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
@@ -177,10 +177,10 @@ def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
             yield "form escapes", unquote_to_bytes(data.replace(b"+", b" "))
     if b"&" in data and _ENTITY.search(data):
         yield "HTML entities", _ENTITY.sub(_entity, data)
-    for match in _BASE64_GZIP.finditer(data):
-        content = _gunzip_base64(match[0])
+    for match in _BASE64_PACKED.finditer(data):
+        content = _inflate_base64(match[0])
         if content is not None:
-            yield "base64 of gzip", content
+            yield "base64 of compressed text", content
     runs = dict.fromkeys(_BASE64_TEXT.findall(data))
     undo = _cached_base64_text if len(data) <= _CACHED_MAX_BYTES else _base64_text
     texts = [content for run in runs if (content := undo(run))]
@@ -201,10 +201,10 @@ def _base64_text(text: bytes) -> bytes | None:
     return decode_base64_text(text)
 
 
-def _gunzip_base64(text: bytes) -> bytes | None:
+def _inflate_base64(text: bytes) -> bytes | None:
     core = text.rstrip(b"=").translate(_BACK_TO_BASE64)
     try:
-        return gunzip(b64decode(core + b"=" * (-len(core) % 4)))
+        return inflate(b64decode(core + b"=" * (-len(core) % 4)))
     except binascii.Error:
         return None
 

@@ -13,7 +13,7 @@ import hashlib
 import html.entities
 import re
 import unicodedata
-from base64 import b64encode
+from base64 import b32encode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
@@ -22,7 +22,7 @@ LONG_BYTES = 256
 """Values above this size are searched as they are, escaped and in base64 only."""
 
 HASH_BYTES = 16
-"""So many leading hex digits of a hash are searched (64 bits), which also finds cut hashes."""
+"""So many leading characters of a hash are searched (64 bits in hex), which also finds cut hashes."""
 
 _SEPARATORS = (b"", b" ", b"-", b".", b"_")
 _WORDS = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
@@ -118,10 +118,14 @@ def _form(value: bytes) -> Iterator[bytes]:
 def base64_cores(value: bytes) -> Iterator[bytes]:
     """The base64 characters that ``value`` alone decides, at the three places it can start."""
     for shift in range(3):
-        encoded = b64encode(b"\0" * shift + value)
-        first = -(-8 * shift // 6)
-        last = 8 * (shift + len(value)) // 6
-        yield encoded[first:last]
+        yield b64encode(b"\0" * shift + value)[-(-8 * shift // 6) : 8 * (shift + len(value)) // 6]
+
+
+def _base32(value: bytes) -> Iterator[bytes]:
+    for shift in range(5):
+        core = b32encode(b"\0" * shift + value)[-(-8 * shift // 5) : 8 * (shift + len(value)) // 5]
+        yield core
+        yield core.lower()
 
 
 def _base64(value: bytes) -> Iterator[bytes]:
@@ -242,16 +246,24 @@ def _grouped(digits: bytes) -> Iterator[bytes]:
         yield b"(%s) %s-%s" % tuple(groups)
 
 
+def _utf16_base64(value: bytes) -> Iterator[bytes]:
+    for units in _utf16(value):
+        yield from base64_cores(units)
+
+
 def _hashed(algorithm: str) -> Callable[[bytes], Iterator[bytes]]:
     def patterns(value: bytes) -> Iterator[bytes]:
-        digits = bytes(byte for byte in value if 48 <= byte <= 57)
         spellings = {value, value.strip().lower()}
         if _SPACED_DIGITS.fullmatch(value):
-            spellings |= {digits, b"+" + digits}
+            number = bytes(byte for byte in value if 48 <= byte <= 57)
+            spellings |= {number, b"+" + number}
         for spelling in spellings:
-            digest = hashlib.new(algorithm, spelling, usedforsecurity=False).hexdigest()[:HASH_BYTES].encode()
-            yield digest
-            yield digest.upper()
+            digest = hashlib.new(algorithm, spelling, usedforsecurity=False).digest()
+            digits = digest.hex()[:HASH_BYTES].encode()
+            yield digits
+            yield digits.upper()
+            yield b64encode(digest)[:HASH_BYTES]
+            yield b64encode(digest, b"-_")[:HASH_BYTES]
 
     return patterns
 
@@ -297,15 +309,18 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding(name="other separators", patterns=_separators, plain=True),
     Encoding(name="other accents", patterns=_accents, plain=True),
     Encoding(name="UTF-16", patterns=_utf16),
+    Encoding(name="UTF-16 in base64", patterns=_utf16_base64),
+    Encoding(name="base32", patterns=_base32),
     Encoding(name="MD5", patterns=_hashed("md5")),
     Encoding(name="SHA-1", patterns=_hashed("sha1")),
     Encoding(name="SHA-256", patterns=_hashed("sha256")),
+    Encoding(name="SHA-512", patterns=_hashed("sha512")),
 )
 """Searched in this order: where two encodings spell a value alike, the first one names the leak."""
 
 ESCAPES: tuple[Encoding, ...] = tuple(encoding for encoding in ENCODINGS if encoding.escape)
 
-HASHES: tuple[Encoding, ...] = ENCODINGS[-3:]
+HASHES: tuple[Encoding, ...] = ENCODINGS[-4:]
 """The encodings under which a whole field is searched as well as the part of it that changed."""
 
 MIN_PATTERN_BYTES = 5

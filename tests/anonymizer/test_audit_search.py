@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 
 import pytest
 from hypothesis import given
@@ -39,13 +40,17 @@ def searcher() -> Searcher:
         (json.dumps(json.dumps("quentin\u0040corp-nine.test".replace("q", "\\u0071"))).encode(), None),
         (
             b"H4sI" + base64.b64encode(gzip.compress(b"hi quentin@corp-nine.test"))[4:],
-            "as is inside base64 of gzip",
+            "as is inside base64 of compressed text",
         ),
         (
             base64.b64encode(b'{"mail":"q\\u0075entin@corp-nine.test"}'),
             "as is inside JSON escapes inside base64",
         ),
         (base64.b64encode(base64.b64encode(b"-quentin@corp-nine.test-")), "base64 inside base64"),
+        (
+            base64.b64encode(zlib.compress(b"hi quentin@corp-nine.test")),
+            "as is inside base64 of compressed text",
+        ),
         (b"+14155552671", "as is"),
         (b"yes, please!", "as is"),
     ],
