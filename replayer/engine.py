@@ -34,6 +34,7 @@ _START_DELAY_NS = 50 * NS_PER_MS
 _QUIET_NS = 150 * NS_PER_US  # preparing stops when a send is nearer than this
 _SLICE = 32  # rows prepared before responses get their turn
 _PROGRESS_QUIET_NS = 2 * NS_PER_MS
+_MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
 _NEVER_DUE_NS = 2**63 - 1
 _TIMED = int(Trait.TIMED_SIGNATURE)
 
@@ -92,6 +93,7 @@ class Engine:
         self._connection = memoryview(schedule.connection)
         self._row = 0  # the next to send
         self._ahead = 0  # the next to prepare
+        self._yields = 0  # how often the next row has waited for responses at hand
         self._signed: dict[int, bytes] = {}
         self._windows: deque[Window] = deque()
         self._started_wall_ns = 0
@@ -186,8 +188,7 @@ class Engine:
                 now_ns = monotonic_ns() - zero_ns
                 if due_ns[row] > now_ns:
                     break
-            self._send(row)
-            if self._stopped is not None:
+            if not self._send(row):
                 return
             row += 1
             self._row = row
@@ -197,7 +198,8 @@ class Engine:
         self._pool.next_due_ns = due_ns[row]
         self._timer.arm(zero_ns + self._prepare(due_ns[row]))
 
-    def _send(self, row: int) -> None:
+    def _send(self, row: int) -> bool:
+        """Send a row; False when it has to wait for the responses at hand, or the run was stopped."""
         window = self._windows[0] if self._windows else None
         while window is None or row >= window.stop:
             if window is not None:
@@ -206,10 +208,20 @@ class Engine:
                 window = self._window_of(row, wait=True)
             except HookreelError as error:
                 self.stop(str(error).rstrip("."))
-                return
+                return False
             if window is None:
                 self.stop("the capture ended before its schedule")
-                return
+                return False
+        number, server_name = self._connection[row], self._server_name(window, row)
+        if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name):
+            # A new connection costs more than a look at what came in: perhaps a response that
+            # frees one has only not been read yet. Without this a backlog would open
+            # connections faster than it sends, and grow.
+            self._yields += 1
+            self._pool.next_due_ns = _NEVER_DUE_NS
+            self._loop.call_soon(self._pump)
+            return False
+        self._yields = 0
         place = row - window.first
         trait = window.traits[place]
         wire: memoryview | bytes
@@ -219,8 +231,9 @@ class Engine:
         else:
             bounds = window.bounds
             wire = memoryview(window.buffer)[bounds[place] : bounds[place + 1]]
-        connection = self._pool.take(self._connection[row], self._server_name(window, row))
+        connection = self._pool.take(number, server_name)
         connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
+        return True
 
     def _prepare(self, next_due_ns: int) -> int:
         """Prepare rows until the next send is near; the run time at which to wake again."""

@@ -122,6 +122,13 @@ class Pool:
         self.spares_used.add(spare.number)
         return spare
 
+    def must_open(self, number: int, server_name: str) -> bool:
+        """Whether ``take`` would have to open a spare connection, as all that stand are busy."""
+        own = self._recorded.get(number)
+        if own is None or own.closed or own.row == IDLE:
+            return False
+        return not any(spare.connected for spare in self._spares.get(server_name, ()))
+
     async def dialled(self) -> None:
         """Wait until no connection is being opened."""
         while self._dialling:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from captures.model import Exchange
+from replayer.columns import Columns
+from replayer.connection import IDLE
+from replayer.pool import Dial, Pool
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
+from replayer.schedule import Schedule
+from replayer.targets import parse_target
 
 Make = Callable[..., Exchange]
 Send = Callable[..., Replayed]
@@ -126,3 +135,37 @@ def test_many_short_connections_are_opened_and_closed(exchange: Make, send: Send
     replayed = send(exchanges, server.url)
     assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 120
     assert len({one.connection for one in server.seen}) == 120
+
+
+def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
+    """Only a busy connection without a standing spare makes the sender look at responses first."""
+    server = serve()
+    schedule = Schedule(
+        seq=np.arange(3, dtype=np.int64),
+        due_ns=np.zeros(3, np.int64),
+        endpoint=np.zeros(3, np.uint32),
+        connection=np.zeros(3, np.uint32),
+        recorded_status=np.zeros(3, np.uint16),
+        multiplier=Fraction(1),
+        upgrades=0,
+    )
+
+    async def run() -> list[bool]:
+        columns = Columns(schedule, lambda: None)
+        dial = Dial(target=parse_target(server.url), tls=None, timeout_ns=5_000 * MS)
+        pool = Pool(dial=dial, columns=columns, connection=schedule.connection, pump=lambda: None)
+        found = [pool.must_open(0, "127.0.0.1")]
+        pool.prepare(0, "127.0.0.1")
+        await pool.dialled()
+        found.append(pool.must_open(0, "127.0.0.1"))
+        own = pool.take(0, "127.0.0.1")
+        own.row = 0  # as if it waited for a response
+        found.append(pool.must_open(0, "127.0.0.1"))
+        pool.open_reserve()
+        await pool.dialled()
+        found.append(pool.must_open(0, "127.0.0.1"))
+        own.row = IDLE
+        await pool.close()
+        return found
+
+    assert asyncio.run(run()) == [False, False, True, False]
