@@ -260,9 +260,8 @@ def measure_due_times(path: Path, count: int) -> None:
         assert len(offsets) == count
         assert bool((np.diff(offsets) >= 0).all())
     size = path.stat().st_size
-    print(
-        f"due times of {count:,} exchanges: {min(seconds):.2f} s (wall), index {size / count:.1f} B an exchange"
-    )
+    index = f"index {size / count:.1f} B an exchange"
+    print(f"due times of {count:,} exchanges: {min(seconds):.2f} s (wall), {index}")
 
 
 def main() -> None:

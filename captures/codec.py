@@ -24,8 +24,6 @@ from captures.model import (
     SigningRecipe,
 )
 
-MAX_BODY_BYTES = 48 * 1024 * 1024  # two such bodies and their headers fit into one block
-
 _RESPONSE = 0
 _FAILURE = 1
 _BAD_ROW = "A row is damaged; run hookreel verify FILE --salvage OUT to keep what is whole."

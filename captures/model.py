@@ -51,8 +51,8 @@ class Request:
     ``target`` is in origin form (path and query, escapes kept) whatever form was on the wire;
     ``authority`` is the host and port the client asked for. ``headers`` hold no HTTP/2
     pseudo-headers and, for HTTP/1.1, still hold Host at its place. ``body`` has its content
-    coding and no transfer coding. ``truncated_bytes`` counts body bytes that passed and were
-    not stored.
+    coding and no transfer coding. ``truncated_bytes`` counts body bytes that passed, or were
+    declared and never came, and are not stored.
     """
 
     method: bytes
