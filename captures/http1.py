@@ -194,8 +194,7 @@ class _Framer:
         return False
 
     def _chunk_line(self) -> bool | None:
-        end = self._buffer.find(b"\r\n")
-        if end < 0:
+        if (end := self._buffer.find(b"\r\n")) < 0:
             if len(self._buffer) > MAX_HEAD_BYTES:
                 raise Http1Error("a chunk line is longer than is allowed")
             return None
@@ -222,8 +221,7 @@ class _Framer:
         if self._buffer[:2] == b"\r\n":
             del self._buffer[:2]
             return self._whole(())
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
+        if (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > MAX_HEAD_BYTES:
                 raise Http1Error("the trailers are longer than is allowed")
             return None

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -70,30 +71,13 @@ _INVALID_RUN = 4
 @click.option("--lag-p99", metavar="TIME", help="Send lag p99 above which a run is invalid.  [default: 1ms]")
 @click.option("--lag-max", metavar="TIME", help="Send lag above which a run is invalid.  [default: 250ms]")
 @click.option("--rate-error", metavar="SHARE", help="Rate error in any second likewise.  [default: 5%]")
-@click.pass_context
 def replay(
-    context: click.Context,
     *,
     capture: Path,
-    target: str,
-    speed: str,
     output: Path | None,
     json_wanted: bool,
     dry_run: bool,
-    credentials: Path | None,
-    secret: Sequence[str],
-    timeout: str,
-    allow_host: Sequence[str],
-    resolve: Sequence[str],
-    host_header: str,
-    sni: str,
-    cacert: Path | None,
-    cert: Path | None,
-    key: Path | None,
-    insecure: bool,
-    lag_p99: str | None,
-    lag_max: str | None,
-    rate_error: str | None,
+    **asked: Any,
 ) -> None:
     """
     Send the exchanges of the capture IN to a target, when they are due.
@@ -108,26 +92,12 @@ def replay(
     Example:
       hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
     """
-    where = parse_target(target, allowed_hosts=allow_host, resolve=resolve)
-    options = ReplayOptions(
-        target=where,
-        multiplier=parse_multiplier(speed),
-        tls=client_context(ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
-        if where.tls
-        else None,
-        timeout_ns=_positive_ns(timeout),
-        keyring=build_keyring(file=credentials, secrets=secret, environment=os.environ),
-        limits=_limits(lag_p99, lag_max, rate_error),
-        recorded_host=host_header == "recorded",
-        recorded_sni=sni == "recorded",
-    )
-    if not where.tls and (cacert or cert or key or insecure):
-        raise UsageError("TLS options need an https target; write --target https://... or leave them out.")
+    options = _options(**asked)
     if output is not None:
         _check_output(output)
     with CaptureReader.open(capture) as reader:
         if dry_run:
-            _print_rehearsal(rehearse(reader, options), where, json_wanted)
+            _print_rehearsal(rehearse(reader, options), options.target, json_wanted)
             return
         replayed = run_replay(reader, options, _progress_line())
     run, summary = replayed.run, summarise(replayed.run)
@@ -138,7 +108,45 @@ def replay(
     if output is not None:
         write_run(output, run)
     if not run.valid:
-        context.exit(_INVALID_RUN)
+        raise click.exceptions.Exit(_INVALID_RUN)
+
+
+def _options(
+    *,
+    target: str,
+    speed: str,
+    credentials: Path | None,
+    secret: Sequence[str],
+    timeout: str,
+    allow_host: Sequence[str],
+    resolve: Sequence[str],
+    host_header: str,
+    sni: str,
+    cacert: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    insecure: bool,
+    lag_p99: str | None,
+    lag_max: str | None,
+    rate_error: str | None,
+) -> ReplayOptions:
+    """What the command line asks for; every mistake in it is found here."""
+    where = parse_target(target, allowed_hosts=allow_host, resolve=resolve)
+    if not where.tls and (cacert or cert or key or insecure):
+        raise UsageError("TLS options need an https target; write --target https://... or leave them out.")
+    tls = None
+    if where.tls:
+        tls = client_context(ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
+    return ReplayOptions(
+        target=where,
+        multiplier=parse_multiplier(speed),
+        tls=tls,
+        timeout_ns=_positive_ns(timeout),
+        keyring=build_keyring(file=credentials, secrets=secret, environment=os.environ),
+        limits=_limits(lag_p99, lag_max, rate_error),
+        recorded_host=host_header == "recorded",
+        recorded_sni=sni == "recorded",
+    )
 
 
 def _limits(lag_p99: str | None, lag_max: str | None, rate_error: str | None) -> Limits:
