@@ -13,7 +13,7 @@ from anonymizer.detectors.base import Context, normal_key
 from captures.bodies import json, percent, url
 from captures.bodies.edits import Edit, Unescaped, splice
 
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{12,}={0,2}(?![A-Za-z0-9+/_=-])")
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z0-9+/_=-])")
 _HEX = re.compile(
     rb"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){6,}(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){6,}(?![0-9A-Za-z])"
 )
@@ -47,7 +47,7 @@ def layers(text: bytes, context: Context) -> Iterator[Layer]:
         if name[1] > name[0]:
             yield Layer(text[slice(*name)], Context(key="username"), _mover(name[0]))
         yield Layer(text[slice(*password)], Context(credential=True), _mover(password[0]))
-    for match in _BASE64.finditer(text) if len(text) >= 12 else ():
+    for match in _BASE64.finditer(text) if len(text) >= 8 else ():
         yield from _decoded(match, *_from_base64(match[0]))
     for match in _HEX.finditer(text) if len(text) >= 12 else ():
         yield from _decoded(match, _printable(bytes.fromhex(match[0].decode())), _to_hex)

@@ -15,7 +15,7 @@ from anonymizer.layers import layers
 from anonymizer.literals import Literals
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable
-from anonymizer.reserved import is_no_name, is_reserved
+from anonymizer.reserved import is_common, is_no_name, is_reserved
 from captures.bodies import json
 from captures.bodies.edits import Edit, without_overlaps
 from captures.bodies.json import JsonLeaf, LeafRole
@@ -26,6 +26,7 @@ _CACHE_ENTRIES = 65_536
 _CACHE_TEXT_BYTES = 2_048
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?@")
+_SEPARATOR = re.compile(rb"[._-]")
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
 LeafTold = Callable[[JsonLeaf, list[Edit]], None]
@@ -127,7 +128,11 @@ class Scrubber:
             self._table.add_phrase(tuple(text[word.start : word.stop] for word in words))
 
     def _collect_email_name(self, address: bytes) -> None:
-        """Take the name that first.last@host tells, so that it is found where it is written out."""
+        """Take the name that an address tells, so that it is found where it is written out."""
+        local = address.rpartition(b"@")[0].rpartition(b"+")[2]
+        words = [piece for piece in _SEPARATOR.split(local) if piece]
+        if len(local) >= 5 and not all(is_common(piece) or piece.isdigit() for piece in words):
+            self._table.add(Kind.USERNAME, local)  # with a policy that keeps user names it has no effect
         match = _NAME_IN_EMAIL.match(address)
         if match is None or self._policy.action(Kind.NAME) is Action.KEEP:
             return

@@ -156,6 +156,15 @@ def test_a_name_in_several_spellings(make_exchange: Any, anonymized: Any) -> Non
     assert b"oakenshield" not in one.request.body.lower()
 
 
+def test_the_local_part_of_an_address(through: Any) -> None:
+    """A local part counts as a user name, with the stand-in that it has in the address."""
+    body = b'{"email": "gvogel77@corp.com", "sales": "sales@corp.com", "text": "~gvogel77 /sales"}'
+    new = json.loads(through(headers=(JSON,), body=body).request.body)
+    local = new["email"].split("@")[0]
+    assert new["text"] == f"~{local} /sales"
+    assert local != "gvogel77"
+
+
 def test_the_name_in_an_address(through: Any) -> None:
     """The name that first.last@host tells is found where it is written out; a role is no name."""
     body = b'{"email": "wilma.oakenshield@corp.com", "role": "customer.service@corp.com", "text": "%b"}'
