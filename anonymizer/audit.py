@@ -20,7 +20,7 @@ import numpy as np
 from anonymizer.audit_paths import json_path, masked_shape, string_offset
 from anonymizer.audit_places import Place, capture_places, exchange_places, message_place, stored_bodies
 from anonymizer.audit_search import PREFIX_BYTES, Hit, Searcher
-from anonymizer.audit_spans import Part, place_spans
+from anonymizer.audit_spans import Part, Seen, place_spans
 from anonymizer.encodings import HASHES, MIN_PATTERN_BYTES, Encoding, patterns_of
 from captures.errors import UsageError
 from captures.model import Message
@@ -88,9 +88,10 @@ class _Originals:
     wholes: dict[bytes, str] = field(default_factory=dict)
     short: set[bytes] = field(default_factory=set)
     common: set[bytes] = field(default_factory=set)
+    seen: Seen = field(default_factory=set)
 
     def add(self, original: Place, anonymized: Place | None, where: str) -> None:
-        for span in place_spans(original, anonymized):
+        for span in place_spans(original, anonymized, self.seen):
             if span.part is Part.SHORT:
                 self.short.add(span.value)
             elif span.part is Part.COMMON:

@@ -8,7 +8,6 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -16,14 +15,12 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from anonymizer.audit_decode import inflate
 from anonymizer.audit_spans import decode_base64_text
 from anonymizer.encodings import Encoding, escape_name, needs_boundary
-from captures.units import KIB
 
 PREFIX_BYTES = 12
 """So much of a pattern is in the automaton, at 20 to 30 bytes of memory for each; the rest is compared."""
 
 _COMPACT_ABOVE = 5_000
 _LAYERS_MAX = 3
-_CACHED_MAX_BYTES = 64 * KIB
 _SURE_BASE64_BYTES = 12  # 72 bits; a shorter core turns up by chance in a large capture
 _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | frozenset(
     range(0x80, 0x100)
@@ -34,6 +31,9 @@ _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1
 _BASE64_PACKED = re.compile(rb"(?<![A-Za-z0-9+/_-])(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
 _BASE64_TEXT = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}(?![A-Za-z0-9+/_=-])")
 _BASE64_SPAN = re.compile(rb"[A-Za-z0-9+/_-]*")
+_NO_TEXT: set[bytes] = set()  # runs known not to be base64 text: paths and ids come again in every exchange
+_NO_TEXT_MAX = 100_000
+_NO_TEXT_MAX_BYTES = 128
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
@@ -181,16 +181,15 @@ def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
         content = _inflate_base64(match[0])
         if content is not None:
             yield "base64 of compressed text", content
-    runs = dict.fromkeys(_BASE64_TEXT.findall(data))
-    undo = _cached_base64_text if len(data) <= _CACHED_MAX_BYTES else _base64_text
-    texts = [content for run in runs if (content := undo(run))]
+    texts = []
+    for run in set(_BASE64_TEXT.findall(data)) - _NO_TEXT:
+        content = _base64_text(run)
+        if content is not None:
+            texts.append(content)
+        elif len(run) <= _NO_TEXT_MAX_BYTES and len(_NO_TEXT) < _NO_TEXT_MAX:
+            _NO_TEXT.add(run)
     if texts:
-        yield "base64", b"\n".join(texts)
-
-
-@lru_cache(maxsize=1 << 14)  # paths and ids of that alphabet come again in every exchange
-def _cached_base64_text(text: bytes) -> bytes | None:
-    return _base64_text(text)
+        yield "base64", b"\n".join(sorted(texts))
 
 
 def _base64_text(text: bytes) -> bytes | None:

@@ -19,7 +19,7 @@ from difflib import SequenceMatcher
 from enum import Enum
 from functools import lru_cache
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from anonymizer.audit_places import Place
@@ -31,6 +31,8 @@ _DEPTH_MAX = 4  # JSON in base64 in a JSON string, and one more
 _WORDS_MAX = 6  # a longer passage is prose: its words alone name nobody
 _WHOLE_MAX_BYTES = 128  # names and addresses get hashed, passages and URLs do not
 _CACHED_MAX_BYTES = 1_024
+_SEEN_MAX = 200_000
+_SEEN_MAX_BYTES = 512
 _ATOM_REACH_BYTES = 128
 _MATCH_WORDS_MAX = 500  # SequenceMatcher is quadratic
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
@@ -76,6 +78,10 @@ Words of the trade. An original that is one of them is counted and not searched:
 """
 
 
+Seen: TypeAlias = set[tuple[str, str]]
+"""Pairs of JSON leaves, before and after, whose spans have been given."""
+
+
 class Part(Enum):
     """What an original is to the value it stood in."""
 
@@ -107,8 +113,12 @@ def worth_searching(value: bytes) -> bool:
     return len(value) >= MIN_BYTES - 1 and len(classes) >= 3
 
 
-def place_spans(original: Place, anonymized: Place | None) -> Iterator[Span]:
-    """What ``original`` holds and ``anonymized``, its counterpart (None: left out), does not."""
+def place_spans(original: Place, anonymized: Place | None, seen: Seen | None = None) -> Iterator[Span]:
+    """
+    What ``original`` holds and ``anonymized``, its counterpart (None: left out), does not.
+
+    ``seen`` carries over from place to place: the spans of a pair of JSON leaves come once.
+    """
     before, after = original.data, anonymized.data if anonymized is not None else b""
     if before == after or original.derived:
         return
@@ -123,7 +133,7 @@ def place_spans(original: Place, anonymized: Place | None) -> Iterator[Span]:
     elif original.content_type.startswith(b"application/x-www-form-urlencoded"):
         yield from _pairs(before, after, b"&", 0)
     else:
-        yield from _value(before, after, 0)
+        yield from _value(before, after, 0, seen)
 
 
 def _segments(before: bytes, after: bytes) -> Iterator[Span]:
@@ -154,13 +164,13 @@ def _unquote(text: bytes, *, plus: bool) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" ") if plus else text)
 
 
-def _value(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
+def _value(before: bytes, after: bytes, depth: int, seen: Seen | None = None) -> Iterator[Span]:
     if before == after or not before:
         return
     if depth < _DEPTH_MAX and before.lstrip()[:1] in {b"{", b"["}:
         left, right = _json(before), _json(after)
         if left is not None and right is not None:
-            yield from _leaves(left, right, depth)
+            yield from _leaves(left, right, depth, set() if seen is None else seen)
             return
     if b"\n" in before.strip() and before.count(b"\n") == after.count(b"\n"):
         for left_line, right_line in zip(before.split(b"\n"), after.split(b"\n"), strict=True):
@@ -172,7 +182,7 @@ def _value(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
         yield from _words(before, after, depth)
 
 
-@lru_cache(maxsize=1 << 16)  # the same user stands in every exchange
+@lru_cache(maxsize=1 << 14)
 def _cached_words(before: bytes, after: bytes, depth: int) -> tuple[Span, ...]:
     return tuple(_words(before, after, depth))
 
@@ -193,12 +203,18 @@ def _json(data: bytes) -> Any:
     return parsed if isinstance(parsed, list) else None
 
 
-def _leaves(before: Any, after: Any, depth: int) -> Iterator[Span]:
+def _leaves(before: Any, after: Any, depth: int, seen: Seen) -> Iterator[Span]:
     stack = [(before, after)]
     while stack:
         left, right = stack.pop()
         if type(left) is type(right) and left == right:
             continue
+        if isinstance(left, str) and isinstance(right, str) and len(left) <= _SEEN_MAX_BYTES:
+            if (left, right) in seen:  # the same user stands in every exchange
+                continue
+            if len(seen) >= _SEEN_MAX:
+                seen.clear()
+            seen.add((left, right))
         if isinstance(left, _Pairs):
             yield from _objects(left, right, stack, depth)
         elif isinstance(left, list):

@@ -178,6 +178,14 @@ def test_a_missing_counterpart_makes_everything_an_original():
     assert originals(b"hunter2hunter2", None) == {b"hunter2hunter2"}
 
 
+def test_a_pair_of_leaves_gives_its_spans_once():
+    """What was aligned in one exchange is not aligned again in the next."""
+    first, second = place(b'{"login":"quentin-77"}'), place(b'{"login":"someone-01"}')
+    seen: set[tuple[str, str]] = set()
+    assert list(place_spans(first, second, seen))
+    assert list(place_spans(first, second, seen)) == []
+
+
 def test_derived_places_hold_no_originals():
     """Content-Length and the like follow from the body."""
     header = Place(name="x", key=("request header", b"content-length", 0), data=b"1234567", derived=True)
