@@ -69,11 +69,11 @@ def render_request(
     The bytes of one request; headers are taken as they are, framing included.
 
     With ``trailers`` the body is written in chunks, so the headers must say so. What would
-    break the message apart is made harmless: line breaks inside values become one space (as
+    break the message apart is made harmless: line breaks in headers become one space (as
     RFC 9112 section 5.2 asks for folded lines), controls and spaces in the target are escaped.
     """
-    lines = [b"%s %s %s\r\n" % (method, _NOT_IN_TARGET.sub(_escape, target), http_version)]
-    lines += [b"%s: %s\r\n" % (name, unfold(value)) for name, value in headers]
+    lines = [b"%s %s %s\r\n" % (unfold(method), _NOT_IN_TARGET.sub(_escape, target), http_version)]
+    lines += [b"%s: %s\r\n" % (unfold(name), unfold(value)) for name, value in headers]
     lines += [b"\r\n", render_chunked(body, trailers) if trailers else body]
     return b"".join(lines)
 
@@ -85,7 +85,7 @@ def render_chunked(body: bytes, trailers: Headers = (), chunk_bytes: int = 65_53
         chunk = body[start : start + chunk_bytes]
         parts.append(b"%x\r\n%s\r\n" % (len(chunk), chunk))
     parts.append(b"0\r\n")
-    parts += [b"%s: %s\r\n" % (name, unfold(value)) for name, value in trailers]
+    parts += [b"%s: %s\r\n" % (unfold(name), unfold(value)) for name, value in trailers]
     parts.append(b"\r\n")
     return b"".join(parts)
 

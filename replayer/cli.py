@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,11 @@ def replay(
         if dry_run:
             _print_rehearsal(rehearse(reader, options), options.target, json_wanted)
             return
-        replayed = run_replay(reader, options, _progress_line())
+        line = _ProgressLine(Console(stderr=True))
+        try:
+            replayed = run_replay(reader, options, line)
+        finally:
+            line.clear()
     run, summary = replayed.run, summarise(replayed.run)
     if json_wanted:
         click.echo(json.dumps(as_json(run, summary, replayed.spare_connections), indent=2))
@@ -191,20 +195,27 @@ def _check_output(output: Path) -> None:
         raise UsageError(f"The folder of {output} cannot be written to; choose another place.")
 
 
-def _progress_line() -> Callable[[Progress], None] | None:
-    """A line on the terminal that is written over once a second; None when stderr is no terminal."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        return None
+class _ProgressLine:
+    """A line on the terminal that is written over once a second; nothing when stderr is no terminal."""
 
-    def show(progress: Progress) -> None:
-        text = (
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._width = console.width - 1
+
+    def __call__(self, progress: Progress) -> None:
+        self._write(
             f"{progress.sent}/{progress.total} sent after {progress.now_ns / NS_PER_S:.0f} s, "
             f"{progress.waiting} waiting for a response"
         )
-        console.print(text.ljust(console.width - 1)[: console.width - 1], end="\r", markup=False)
 
-    return show
+    def clear(self) -> None:
+        """Leave the line empty for what is printed next."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        if self._console.is_terminal:
+            padded = text[: self._width].ljust(self._width)
+            self._console.print(padded, end="\r", markup=False, highlight=False)
 
 
 def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) -> None:

@@ -96,7 +96,12 @@ def replay(
             sent = runner.run(_send(schedule, feed, options, progress))
     finally:
         feed.close()
-    notes = (*_notes(schedule, rewriter.tally, options.keyring), *_sending_notes(sent), *_LOOP_NOTE)
+    notes = (
+        *_capture_notes(reader),
+        *_notes(schedule, rewriter.tally, options.keyring),
+        *_sending_notes(sent),
+        *_LOOP_NOTE,
+    )
     reasons = invalid_reasons(sent.rows, options.limits)
     if sent.stopped is not None:
         unsent = f"it offered {len(sent.rows)} of {len(schedule)} exchanges"
@@ -137,7 +142,7 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
         exchanges={reader.endpoint_labels[number]: count for number, count in counts.most_common()},
         connections=len(set(schedule.connection.tolist())),
         tally=rewriter.tally,
-        notes=_notes(schedule, rewriter.tally, options.keyring),
+        notes=(*_capture_notes(reader), *_notes(schedule, rewriter.tally, options.keyring)),
     )
 
 
@@ -186,6 +191,13 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (ValueError, OSError):
             return  # the system has its own idea; connections that do not fit are rows with a reason
+
+
+def _capture_notes(reader: CaptureReader) -> tuple[str, ...]:
+    """What is wrong with the capture: a replay of the rest is no replay of the whole."""
+    if reader.problems:
+        return tuple(f"The capture is damaged: {problem}" for problem in reader.problems)
+    return () if reader.complete else ("The capture was not closed; what it holds so far was replayed.",)
 
 
 def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...]:

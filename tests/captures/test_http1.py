@@ -168,8 +168,8 @@ def test_chunks_win_over_a_length() -> None:
 
 def test_rendering_makes_line_breaks_and_odd_targets_harmless() -> None:
     """No value or target can break a request in two."""
-    wire = render_request(b"GET", b"/a b\r\nX: y", ((b"A", b"b\r\n c"), (b"D", b"e\nEvil: f")))
-    assert wire == b"GET /a%20b%0D%0AX:%20y HTTP/1.1\r\nA: b c\r\nD: e Evil: f\r\n\r\n"
+    wire = render_request(b"GET", b"/a b\r\nX: y", ((b"A", b"b\r\n c"), (b"D\r\nF", b"e\nEvil: f")))
+    assert wire == b"GET /a%20b%0D%0AX:%20y HTTP/1.1\r\nA: b c\r\nD F: e Evil: f\r\n\r\n"
     assert unfold(b"plain") == b"plain"
 
 

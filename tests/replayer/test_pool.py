@@ -169,3 +169,14 @@ def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
         return found
 
     assert asyncio.run(run()) == [False, False, True, False]
+
+
+def test_the_first_address_that_answers_is_used(exchange: Make, send: Send, serve: Serve) -> None:
+    """A host name may have addresses on which nobody listens."""
+    server = serve()
+    where = parse_target(
+        f"http://localhost:{server.port}", resolver=lambda _host, _port: ["127.0.0.2", "127.0.0.1"]
+    )
+    replayed = send([exchange(0)], server.url, target=where)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED]
+    assert server.seen[0].request.headers[0][1] == b"localhost:%d" % server.port

@@ -221,3 +221,14 @@ def test_a_damaged_capture_is_told(send: Send, serve: Serve, tmp_path: Path) -> 
     path.write_bytes(b"\x00random" * 100)
     with pytest.raises(CaptureError):
         send(path, serve().url)
+
+
+def test_a_cut_capture_is_replayed_as_far_as_it_goes(
+    exchange: Make, send: Send, serve: Serve, capture: Callable[..., Path]
+) -> None:
+    """A recording that was killed leaves a file without end; the run says so."""
+    path = capture([exchange(number) for number in range(5)])
+    path.write_bytes(path.read_bytes()[:-60])
+    replayed = send(path, serve().url)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 5
+    assert replayed.run.header.notes[0].startswith("The capture ")
