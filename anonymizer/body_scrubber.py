@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Protocol
 
 from anonymizer.detectors.base import Context, normal_key
-from anonymizer.detectors.names import PERSON_MARKS
+from anonymizer.detectors.names import marks_a_person
 from anonymizer.policy import Policy, Undecodable
 from anonymizer.scrubber import Scrubber
 from captures.bodies import coding, form, json, multipart, percent, sse
@@ -18,6 +18,7 @@ from captures.bodies.json import JsonLeaf
 _CHARSET = re.compile(rb';\s*charset="?([A-Za-z0-9_.:-]{1,40})', re.IGNORECASE)
 _FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*")
 _CUT_TAIL = re.compile(rb"[\w.@+%-]+\Z")
+_MAX_PATH_NAMES = 16_384
 _NAME_IN_PATH = re.compile(r"[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
 
 
@@ -38,6 +39,7 @@ class BodyScrubber:
         self._scrubber = scrubber
         self._policy = policy
         self._tally = tally
+        self._path_names: dict[bytes, str] = {}
 
     def body(
         self, body: bytes, *, content_type: bytes, content_encoding: bytes, path: str, cut: bool = False
@@ -109,16 +111,20 @@ class BodyScrubber:
 
     def _path_name(self, key: bytes) -> str:
         """``key`` as part of a field path; a key that is a value itself shows as ``{key}``."""
-        name = key.decode("utf-8", "replace")
-        if not name or (_NAME_IN_PATH.fullmatch(name) and not self._scrubber.text(key, Context())):
-            return name
-        return "{key}"
+        known = self._path_names.get(key)
+        if known is None:
+            known = key.decode("utf-8", "replace")
+            if known and (not _NAME_IN_PATH.fullmatch(known) or self._scrubber.text(key, Context())):
+                known = "{key}"
+            if len(self._path_names) < _MAX_PATH_NAMES:
+                self._path_names[key] = known
+        return known
 
     def form(self, data: bytes, start: int, stop: int, path: str, *, form_escapes: bool) -> list[Edit]:
         """The edits of ``name=value`` pairs between ``start`` and ``stop``."""
         pairs = list(form.pairs(data, start, stop))
         names = [percent.unescape(data[p.name_start : p.name_stop], form=form_escapes).text for p in pairs]
-        person = any(PERSON_MARKS.search(normal_key(name)) for name in names)
+        person = any(marks_a_person(name) for name in names)
         edits: list[Edit] = []
         for pair, name in zip(pairs, names, strict=True):
             if self._policy.keeps(f"{path}.{name.decode('utf-8', 'replace')}"):

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from anonymizer import jwt_tokens
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
-from anonymizer.detectors.names import PERSON_MARKS
+from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
 from anonymizer.layers import layers
 from anonymizer.literals import Literals
@@ -58,6 +58,7 @@ class Scrubber:
         self._detectors = Detectors(policy.name_keys)
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
+        self._keys: dict[bytes, list[Edit]] = {}
         if literals is not None:
             table.rebuild_jwt = self._rebuild_jwt
 
@@ -151,11 +152,7 @@ class Scrubber:
         ``kept`` is asked before a leaf is looked at, ``told`` hears of those that change.
         """
         leaves = list(json.scan(data))
-        people = {
-            leaf.holder
-            for leaf in leaves
-            if leaf.role is LeafRole.KEY and PERSON_MARKS.search(normal_key(leaf.key))
-        }
+        people = {leaf.holder for leaf in leaves if leaf.role is LeafRole.KEY and marks_a_person(leaf.key)}
         edits: list[Edit] = []
         for leaf in leaves:
             if leaf.stop == leaf.start or (kept is not None and kept(leaf)):
@@ -182,15 +179,19 @@ class Scrubber:
             unescaped = json.unescape(raw)
             return unescaped.raw_edits(self.text(unescaped.text, context, depth), _json_escape)
         edits = self.text(raw, context, depth)
-        if any(_NEEDS_ESCAPE.search(edit.new) for edit in edits):
+        if edits and any(_NEEDS_ESCAPE.search(edit.new) for edit in edits):
             return [edit._replace(new=_json_escape(edit.new, b"")) for edit in edits]
         return edits
 
     def _key(self, raw: bytes, depth: int) -> list[Edit]:
-        edits = self._string(raw, Context(), depth)
-        if edits and _PLAIN_KEY.fullmatch(raw) and (edits[0].start, edits[0].stop) != (0, len(raw)):
-            return []  # a field's own name: only a value that is all of it counts
-        return edits
+        known = self._keys.get(raw)
+        if known is None:
+            known = self._string(raw, Context(), depth)
+            if known and _PLAIN_KEY.fullmatch(raw) and (known[0].start, known[0].stop) != (0, len(raw)):
+                known = []  # a field's own name: only a value that is all of it counts
+            if len(self._keys) < _CACHE_ENTRIES:
+                self._keys[raw] = known
+        return known
 
     def _rebuild_jwt(self, raw: bytes) -> bytes:
         known = self._jwts.get(raw)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from anonymizer.detectors.base import Context, Finding, Kind
+from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.reserved import is_reserved
 
 USERNAME_KEYS = re.compile(
@@ -33,7 +34,7 @@ creator actor profile
 passenger guest buyer seller student teacher subscriber lead attendee organizer invitee
 """
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
-PERSON_MARKS = re.compile(
+_PERSON_MARKS = re.compile(
     r"(?:^|_)(?:email|e_mail|login|username|user_name|first_?name|last_?name|given_name|family_name|phone|birth_?date|dob)$"
 )
 """Keys that only an object about a person has; a ``name`` beside one is a person's."""
@@ -45,6 +46,12 @@ _OPAQUE = re.compile(
     rb"\d+|[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Z0-9]{9,12}|\S*://\S*"
     rb"|[a-z]{2,8}_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}"  # usr_4eC39HqLyjWD and the like are identifiers
 )
+
+
+@lru_cache(maxsize=16_384)
+def marks_a_person(raw_key: bytes) -> bool:
+    """Whether an object with this key is about a person."""
+    return _PERSON_MARKS.search(normal_key(raw_key)) is not None
 
 
 class NameDetector:
