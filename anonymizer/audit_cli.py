@@ -62,7 +62,8 @@ def _as_text(report: AuditReport) -> str:
         bodies = "1 body" if report.undecodable == 1 else f"{report.undecodable} bodies"
         lines.append(f"Searched as stored, since the content coding cannot be undone: {bodies}.")
     if report.clean:
-        return "\n".join([*lines, "No leak found."])
+        verdict = "No leak found." if report.originals else "No leak found, since nothing was searched."
+        return "\n".join([*lines, verdict])
     rows = [
         (
             "-" if leak.exchange is None else leak.exchange,

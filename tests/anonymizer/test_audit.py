@@ -296,6 +296,7 @@ def test_identical_captures_are_0_with_a_warning(run):
     result = run(BEFORE, BEFORE)
     assert result.exit_code == 0
     assert "nothing was anonymized" in result.stderr
+    assert "nothing was searched" in result.stdout
 
 
 def test_a_foreign_capture_is_noted(run):
