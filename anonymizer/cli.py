@@ -59,7 +59,14 @@ def anonymize(
     outcome = run(source, output, policy_path=policy_path, key_file=key_file, report_path=report_path)
     for problem in outcome.problems:
         click.echo(f"Note: {source}: {problem}", err=True)
+    if key_file is None:
+        click.echo(f"Note: the key is in {key_path_of(output)}; keep it private.", err=True)
     click.echo(outcome.report.as_json() if as_json else summary(outcome.report), nl=not as_json)
+
+
+def key_path_of(output: Path) -> Path:
+    """Where the key of a run without ``--key-file`` is written."""
+    return output.with_name(f"{output.name}.key")
 
 
 def run(
@@ -83,7 +90,7 @@ def run(
     made: list[Path] = []
     try:
         if key_file is None:
-            key, key_path = new_key(), output.with_name(f"{output.name}.key")
+            key, key_path = new_key(), key_path_of(output)
             write_key_file(key_path, key)
             made.append(key_path)
         else:

@@ -43,6 +43,7 @@ class ExchangeScrubber:
         self._policy = policy
         self._report = report
         self._bodies = BodyScrubber(scrubber, policy, self)
+        self._uncounted = _Silent(scrubber, policy)
         self._endpoint = ""
         self._streams: dict[int, str] = {}
 
@@ -66,8 +67,9 @@ class ExchangeScrubber:
         request = exchange.request
         target = self._target(request.target)
         # the label counts under the new target, so that a report holds no value of the old one
-        self._endpoint = self._report.endpoint(shape_label(request.method, target))
-        self._target(request.target, count=True)
+        if not self._scrubber.collecting:
+            self._endpoint = self._report.endpoint(shape_label(request.method, target))
+            self._target(request.target, count=True)
         new_request = self._request(request, target)
         signing = exchange.signing or recognise(request.headers)
         if not self._scrubber.collecting:
@@ -159,9 +161,9 @@ class ExchangeScrubber:
             edits += path.raw_edits(found, lambda new, raw: percent.escape(new, raw=raw))
             if count:
                 self.replaced("request.path", edits)
-        tally = self._bodies if count else _Silent(self._scrubber, self._policy)
+        bodies = self._bodies if count else self._uncounted
         for start, stop in ((parts.query_start, parts.query_stop), (parts.fragment_start, len(target))):
-            edits += tally.form(target, start, stop, "request.query", form_escapes=True)
+            edits += bodies.form(target, start, stop, "request.query", form_escapes=True)
         return self._made(target, edits, "", count=False)
 
     def _headers(self, headers: Headers, path: str) -> Headers:

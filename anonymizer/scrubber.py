@@ -22,8 +22,8 @@ from captures.bodies.json import JsonLeaf, LeafRole
 from captures.keys import Prf
 
 MAX_DEPTH = 6  # encodings inside encodings; deeper ones are no text that anybody reads
-_CACHE_ENTRIES = 65_536
-_CACHE_TEXT_BYTES = 2_048
+_CACHE_ENTRIES = 32_768
+_CACHE_TEXT_BYTES = 1_024
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?@")
 _SEPARATOR = re.compile(rb"[._-]")

@@ -43,6 +43,8 @@ def anonymize_capture(source: Path, destination: Path, *, policy: Policy, key: b
     """
     if destination.exists() or destination.is_symlink():
         raise UsageError(f"{destination} exists already; name another file or remove it first.")
+    if not destination.parent.is_dir():
+        raise UsageError(f"The folder of {destination} does not exist; create it first.")
     prf = Prf(key)
     with CaptureReader.open(source) as reader:
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())

@@ -51,6 +51,9 @@ _NOT_SECRET = re.compile(
     rb"\[?(?:redacted|filtered|masked|hidden)\]?|[A-Z_]+|-----BEGIN PGP.*",
     re.IGNORECASE | re.DOTALL,
 )
+# code and state are also words for errors and progress; in OAuth (RFC 6749) their values are random
+_OAUTH_KEY = re.compile(r"^(?:code|state|nonce|auth_code|authorization_code|device_code)$")
+_OAUTH_VALUE = re.compile(rb"(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])[A-Za-z0-9._~/+=-]{16,512}")
 _SEPARATE = re.compile(
     r"(?:^|_)(?:type|url|uri|endpoint|expires?|expires_in|at|count|limit|name|scope|status)$"
 )
@@ -78,6 +81,8 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
 
 
 def _is_secret_field(text: bytes, context: Context) -> bool:
+    if _OAUTH_KEY.search(context.key) and _OAUTH_VALUE.fullmatch(text):
+        return True
     if _SHORT_KEY.search(context.key) and 3 <= len(text) <= 10:
         return True
     if len(text) < 4 or not _KEY.search(context.key) or _SEPARATE.search(context.key):

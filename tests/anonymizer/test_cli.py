@@ -41,6 +41,7 @@ def test_a_key_is_made_and_can_be_used_again(source: Path, tmp_path: Path) -> No
     """Without --key-file a private key is written beside the output; with it the stand-ins repeat."""
     first = run(source, "-o", tmp_path / "a.reel")
     assert first.exit_code == 0, first.exception
+    assert "a.reel.key" in first.stderr
     key = tmp_path / "a.reel.key"
     assert key.stat().st_mode & 0o777 == 0o600
     again = run(source, "-o", tmp_path / "b.reel", "--key-file", key)

@@ -312,3 +312,5 @@ def test_usage_errors(make_exchange: Any, anonymized: Any, tmp_path: Path) -> No
     with pytest.raises(CaptureError):
         anonymize_capture(tmp_path / "text.reel", tmp_path / "o.reel", policy=Policy(), key=b"k" * 32)
     assert not (tmp_path / "o.reel").exists()
+    with pytest.raises(UsageError, match="folder"):
+        anonymize_capture(result.before, tmp_path / "no" / "o.reel", policy=Policy(), key=b"k" * 32)
