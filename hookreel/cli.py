@@ -27,11 +27,11 @@ COMMANDS = {
         "Search an anonymized capture for everything that was replaced in it.",
     ),
     "replay": ("replayer.cli:replay", "Send the exchanges of the capture IN to a target, when they are due."),
-    "diff": (
-        "replayer.review.cli:diff",
-        "Say whether a release got slower or answers differently, on which endpoint,",
+    "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
+    "demo": (
+        "hookreel.demo.cli:demo",
+        "Show the whole story in about a minute: record, anonymize, audit, replay, compare.",
     ),
-    "demo": ("hookreel.demo.cli:demo", "Show the whole story in about a minute."),
 }
 
 EXIT_FAILURE = 1
