@@ -52,7 +52,7 @@ def test_whole_responses_complete_and_keep_the_connection(
 ) -> None:
     """Status and body size are those of the final response, and the connection is used again."""
     server = serve(lambda _seen: answer(parts))
-    replayed = send([exchange(0), exchange(1, offset_ns=50_000_000)], server.url)
+    replayed = send([exchange(0), exchange(1, offset_ns=120_000_000)], server.url)
     assert outcomes(replayed) == [("COMPLETED", status, body_bytes)] * 2
     assert {one.connection for one in server.seen if one.request.target} == {server.seen[0].connection}
     rows = replayed.run.rows
@@ -67,8 +67,8 @@ def test_head_responses_have_no_body(exchange: Make, send: Send, serve: Serve, a
     server = serve(lambda seen: answer([head]) if seen.request.method == b"HEAD" else answer())
     exchanges = [
         exchange(0, method=b"HEAD"),
-        exchange(1, offset_ns=40_000_000),
-        exchange(2, offset_ns=80_000_000, method=b"HEAD"),
+        exchange(1, offset_ns=120_000_000),
+        exchange(2, offset_ns=240_000_000, method=b"HEAD"),
     ]
     replayed = send(exchanges, server.url)
     assert outcomes(replayed) == [("COMPLETED", 200, 0), ("COMPLETED", 200, 2), ("COMPLETED", 200, 0)]
