@@ -76,8 +76,10 @@ def username(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     """Letters become letters and digits digits; length and punctuation stay. ``value`` is lower case."""
     numbers = random_bytes(prf, "word", value, attempt)
     new = "".join(_other_char(char, next(numbers)) for char in value.decode("utf-8", "replace"))
+    if value.isdigit() and value[:1] != b"0":
+        new = chr(_NON_ZERO[next(numbers) % 9]) + new[1:]  # a JSON number may not start with 0
     for _ in range(attempt // 8):  # a short name's space is small: grow it
-        new += chr(_LOWER[next(numbers) % 26])
+        new += chr((_DIGITS if value.isdigit() else _LOWER)[next(numbers) % (10 if value.isdigit() else 26)])
     return new.encode()
 
 
@@ -160,7 +162,7 @@ def secret(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     for at, byte in enumerate(rest):
         new.append(byte if at in kept else _other_byte(byte, next(numbers), digits, is_hex=is_hex))
     if value.isdigit() and value[:1] != b"0":
-        new[0] = _NON_ZERO[next(numbers) % 9]  # a JSON number may not start with 0
+        new[0] = _NON_ZERO[next(numbers) % 9]
     for _ in range(attempt // 8):
         new.append(_LOWER[next(numbers) % 26] if not value.isdigit() else _DIGITS[next(numbers) % 10])
     return bytes(new)

@@ -148,7 +148,8 @@ class PseudonymTable:
             case Action.HASH if not number:
                 return generators.short_hash(self._prf, identify(kind, raw))
             case _:
-                return self._spelled(kind, raw)
+                new = self._spelled(kind, raw)
+                return b"1" + new[1:] if number and new[:1] == b"0" and len(new) > 1 else new
 
     def _spelled(self, kind: Kind, raw: bytes) -> bytes:
         family = self._owners.get(fold(raw), FAMILIES[kind])

@@ -70,6 +70,14 @@ def test_documents_keep_their_structure(document: Any, ascii_only: bool) -> None
     assert b"aliceanders" not in new or not mentions_login(document)
 
 
+@given(st.sampled_from(["zip", "pin", "phone", "card", "token"]), st.integers(0, 10**17))
+def test_numbers_stay_numbers(key: str, number: int) -> None:
+    """A number under a telling key becomes another number of as many digits."""
+    data = json.dumps({key: number}).encode()
+    new = json.loads(splice(data, scrubbers(data).json(data)))[key]
+    assert len(str(new)) == len(str(number))
+
+
 def mentions_login(value: Any) -> bool:
     if isinstance(value, dict):
         return value.get("login") == "aliceanders" or any(map(mentions_login, value.values()))
