@@ -34,8 +34,8 @@ def test_children_import_this_hookreel_from_anywhere(tmp_path, monkeypatch):
 def test_what_a_child_announces_is_read_while_it_runs(tmp_path):
     """The first line is read as soon as it is there, and Ctrl-C ends the child."""
     code = (
-        "import time; print('listens on http://x:1', flush=True)\n"
-        "try: time.sleep(60)\n"
+        "import time\n"
+        "try: print('listens on http://x:1', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt: print('bye')"
     )
     with Children(tmp_path) as children:
