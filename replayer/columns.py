@@ -39,13 +39,13 @@ class Columns:
             "outcome": np.full(rows, Outcome.INTERRUPTED, np.uint8),
             "response_bytes": np.zeros(rows, np.uint32),
         }
-        self.due_ns = memoryview(schedule.due_ns)
-        self.sent_ns = memoryview(self._arrays["sent_ns"])
-        self.first_byte_ns = memoryview(self._arrays["first_byte_ns"])
-        self._done = memoryview(self._arrays["done_ns"])
-        self._status = memoryview(self._arrays["status"])
-        self._outcome = memoryview(self._arrays["outcome"])
-        self._response_bytes = memoryview(self._arrays["response_bytes"])
+        self.due_ns = schedule.due_ns.data
+        self.sent_ns = self._arrays["sent_ns"].data
+        self.first_byte_ns = self._arrays["first_byte_ns"].data
+        self._done = self._arrays["done_ns"].data
+        self._status = self._arrays["status"].data
+        self._outcome = self._arrays["outcome"].data
+        self._response_bytes = self._arrays["response_bytes"].data
         self.unfinished = rows
         self.zero_ns = monotonic_ns()
 

@@ -101,7 +101,7 @@ class Compiler:
         """
         draft = _Draft(first=0)
         row = 0
-        sequence, endpoint = memoryview(self._schedule.seq), memoryview(self._schedule.endpoint)
+        sequence, endpoint = self._schedule.seq.data, self._schedule.endpoint.data
         for exchange in exchanges:
             if row == len(self._schedule):
                 break

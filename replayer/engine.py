@@ -89,8 +89,8 @@ class Engine:
         self._progress = progress
         self._progress_due_ns = NS_PER_S
         self._total = len(schedule)
-        self._due_ns = memoryview(schedule.due_ns)
-        self._connection = memoryview(schedule.connection)
+        self._due_ns = schedule.due_ns.data
+        self._connection = schedule.connection.data
         self._row = 0  # the next to send
         self._ahead = 0  # the next to prepare
         self._yields = 0  # how often the next row has waited for responses at hand
