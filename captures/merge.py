@@ -1,0 +1,167 @@
+"""Several captures into one, by the wall clock: numbers are given anew, nothing is left out."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.errors import UsageError
+from captures.model import CaptureHeader, Counters, Exchange, Failure, Message, Provenance, Response
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+
+
+@dataclass(slots=True)
+class _Part:
+    """One input: how far its clock is ahead of the output's, and the new number of each exchange."""
+
+    reader: CaptureReader
+    shift_ns: int
+    new_seqs: NDArray[np.int64]  # by place in send order
+    connections: dict[int, int] = field(default_factory=dict)
+
+
+def merged_header(
+    readers: Sequence[CaptureReader], *, source: str | None = None, mix: bool = False
+) -> CaptureHeader:
+    """
+    The header of a capture merged from ``readers``; it starts when the first of them does.
+
+    The salt is the first capture's, so that its credential fingerprints stay; those of captures
+    with another salt become new ones.
+
+    Raises:
+        UsageError: some of the captures are anonymized and some are not, and ``mix`` does not allow it.
+
+    """
+    if not readers:
+        raise UsageError("There is nothing to merge; name two captures or more.")
+    headers = [reader.header for reader in readers]
+    provenances = [header.anonymized for header in headers]
+    if None in provenances and any(provenances) and not mix:
+        raise UsageError(
+            "Some of these captures are anonymized and some are not; anonymize the rest first, "
+            "or say --mix to get one that counts as not anonymized."
+        )
+    return new_header(
+        source=source or " + ".join(_unique(header.source for header in headers)),
+        started_wall_ns=min(header.started_wall_ns for header in headers),
+        lineage=_unique(
+            [header.capture_id for header in headers]
+            + [name for header in headers for name in header.lineage]
+        ),
+        anonymized=_common(provenances),
+        fingerprint_salt=headers[0].fingerprint_salt,
+    )
+
+
+def merge_captures(readers: Sequence[CaptureReader], writer: CaptureWriter) -> Counters:
+    """
+    Write everything of ``readers`` to ``writer`` and return the account, which is the sum of theirs.
+
+    Offsets are moved from each capture's start (``started_wall_ns``) to the writer's. Exchanges are
+    numbered anew in the order of their requests, connections in the order in which they first
+    appear; those of two captures are never one. The writer stays open. Memory: 8 bytes an exchange
+    beside the readers' own indexes.
+
+    Raises:
+        CaptureError: an input is damaged.
+        WriteError: the output cannot be written.
+
+    """
+    start_ns = writer.header.started_wall_ns
+    parts = [
+        _Part(
+            reader=reader,
+            shift_ns=reader.header.started_wall_ns - start_ns,
+            new_seqs=np.zeros(len(reader), np.int64),
+        )
+        for reader in readers
+    ]
+    streams = [_moved_exchanges(number, part) for number, part in enumerate(parts)]
+    connections = 0
+    for seq, (_, number, place, exchange) in enumerate(heapq.merge(*streams)):
+        part = parts[number]
+        part.new_seqs[place] = seq
+        if exchange.connection not in part.connections:
+            part.connections[exchange.connection] = connections
+            connections += 1
+        writer.write(replace(exchange, seq=seq, connection=part.connections[exchange.connection]))
+    for _, _, _, message in heapq.merge(
+        *(_moved_messages(number, part) for number, part in enumerate(parts))
+    ):
+        writer.write_message(message)
+    counters = sum_counters([reader.counters for reader in readers])
+    writer.count(counters)
+    return counters
+
+
+def sum_counters(accounts: Iterable[Counters]) -> Counters:
+    """The account of several recordings together."""
+    total = dict.fromkeys((column.name for column in fields(Counters)), 0)
+    for account in accounts:
+        for name in total:
+            total[name] += getattr(account, name)
+    return Counters(**total)
+
+
+def shifted(exchange: Exchange, shift_ns: int) -> Exchange:
+    """The same exchange on a clock that started ``shift_ns`` earlier."""
+    if not shift_ns:
+        return exchange
+    outcome = exchange.outcome
+    if isinstance(outcome, Response):
+        end_ns = None if outcome.end_ns is None else outcome.end_ns + shift_ns
+        moved: Response = replace(outcome, offset_ns=outcome.offset_ns + shift_ns, end_ns=end_ns)
+        return _moved(exchange, shift_ns, moved)
+    return _moved(exchange, shift_ns, replace(outcome, offset_ns=outcome.offset_ns + shift_ns))
+
+
+def _moved(exchange: Exchange, shift_ns: int, outcome: Response | Failure) -> Exchange:
+    return replace(
+        exchange,
+        offset_ns=exchange.offset_ns + shift_ns,
+        request_end_ns=exchange.request_end_ns + shift_ns,
+        outcome=outcome,
+    )
+
+
+def _moved_exchanges(number: int, part: _Part) -> Iterator[tuple[int, int, int, Exchange]]:
+    for place, exchange in enumerate(part.reader.exchanges()):
+        moved = shifted(exchange, part.shift_ns)
+        yield moved.offset_ns, number, place, moved
+
+
+def _moved_messages(number: int, part: _Part) -> Iterator[tuple[int, int, int, Message]]:
+    """Messages with their exchange's new number; those of no known exchange are left out."""
+    seqs = part.reader.index.seq
+    order = np.argsort(seqs, kind="stable")
+    in_order = seqs[order]
+    latest_ns = -(2**63)
+    for place, message in enumerate(part.reader.messages()):
+        found = int(np.searchsorted(in_order, message.exchange))
+        if found == len(in_order) or int(in_order[found]) != message.exchange:
+            continue
+        offset_ns = message.offset_ns + part.shift_ns
+        latest_ns = max(latest_ns, offset_ns)  # file order stays within an input, whatever its clock did
+        seq = int(part.new_seqs[order[found]])
+        yield latest_ns, number, place, replace(message, exchange=seq, offset_ns=offset_ns)
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _common(provenances: Sequence[Provenance | None]) -> Provenance | None:
+    """What is said of captures that were anonymized by different policies or keys: all of them."""
+    known = [provenance for provenance in provenances if provenance is not None]
+    if len(known) < len(provenances):
+        return None
+    return Provenance(
+        policy="+".join(_unique(provenance.policy for provenance in known)),
+        key_fingerprint="+".join(_unique(provenance.key_fingerprint for provenance in known)),
+    )
