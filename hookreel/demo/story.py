@@ -33,6 +33,7 @@ SEED = 20260101
 RECORDED_S = 25.0
 SPEED = "10x"
 REPLAY_ATTEMPTS = 3
+BUSY_LAG_P99 = "10ms"  # well below the planted change of 25 ms
 SETTLE_S = 3.0
 STEPS = 8
 EXIT_INVALID_RUN = 4
@@ -84,6 +85,10 @@ class Judgement:
         return self.slower == (SLOWER_ENDPOINT,)
 
 
+class InvalidRunsError(HookreelError):
+    """All attempts at one replay were INVALID: the machine is too busy for the limits."""
+
+
 def tell(scene: Scene) -> Judgement:
     """
     The whole story, about a minute.
@@ -106,7 +111,7 @@ def tell(scene: Scene) -> Judgement:
     reports = []
     for name, release in (("a1", Release.A), ("a2", Release.A), ("b", Release.B)):
         scene.narrator.step(f"Replay at {SPEED} against a fresh target, release {release}")
-        reports.append(replay_once(scene, replayed, release, scene.folder.run(name)))
+        reports.append(replay_patiently(scene, replayed, release, scene.folder.run(name)))
     scene.narrator.step("Compare: is release B slower, where, and how sure is that")
     *baseline, candidate = [report.run for report in reports]
     save_comparison(scene, baseline, [candidate])
@@ -201,7 +206,8 @@ def replay_once(
     Replay against a fresh, warmed target of ``release``; an invalid run is repeated and said so.
 
     Raises:
-        HookreelError: no attempt gave a valid run, or many answers are not those recorded.
+        InvalidRunsError: no attempt gave a valid run.
+        HookreelError: many answers are not those recorded.
 
     """
     reasons = ""
@@ -215,9 +221,30 @@ def replay_once(
         scene.narrator.note(f"Attempt {attempt} of {attempts} gave an INVALID run: {reasons}")
         if attempt < attempts:
             scene.sleep(SETTLE_S)  # what disturbed it may be over soon
-    raise HookreelError(
+    raise InvalidRunsError(
         f"{attempts} replays in a row were INVALID ({reasons}); run the demo again on a quieter machine."
     )
+
+
+def replay_patiently(scene: Scene, tenants: tuple[Tenant, ...], release: Release, run: Path) -> ReplayReport:
+    """
+    ``replay_once``, and on a busy machine once more with a wider limit for the send lag.
+
+    The wider limit is said, stands in the run, and is far below the change that is to be found.
+
+    Raises:
+        HookreelError: as ``replay_once`` raises it.
+
+    """
+    try:
+        return replay_once(scene, tenants, release, run)
+    except InvalidRunsError:
+        scene.narrator.note(
+            f"This machine is busy: from here on a send lag p99 of {BUSY_LAG_P99} is accepted. "
+            "The runs state that limit, and the change to be found is larger."
+        )
+        wider = replace(scene, replay_options=(*scene.replay_options, "--lag-p99", BUSY_LAG_P99))
+        return replay_once(wider, tenants, release, run)
 
 
 def compare(scene: Scene, baseline: Sequence[Path], candidate: Sequence[Path]) -> Judgement:

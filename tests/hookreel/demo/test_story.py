@@ -18,7 +18,7 @@ from hookreel.demo import story
 from hookreel.demo.folder import DemoFolder
 from hookreel.demo.narrator import Narrator
 from hookreel.demo.processes import Children, Finished
-from hookreel.demo.story import Scene, read_judgement, replay_once
+from hookreel.demo.story import Scene, read_judgement, replay_once, replay_patiently
 from hookreel.demo.target import SLOWER_ENDPOINT, Release
 from replayer.results import Limits, Run, RunHeader, RunRows, write_run
 
@@ -115,6 +115,19 @@ def test_three_invalid_replays_end_the_story(scene, tmp_path, monkeypatch):
     replays(monkeypatch, (4, [200]), (4, [200]), (4, [200]))
     with pytest.raises(HookreelError, match="It was late"):
         replay_once(scene[0], (), Release.A, tmp_path / "a.run")
+
+
+def test_a_busy_machine_gets_a_wider_limit_openly(scene, tmp_path, monkeypatch):
+    """When three attempts were INVALID, three more follow with a wider limit, and the story says so."""
+    replays(monkeypatch, *[(4, [200])] * 4, (0, [200, 200]))
+    made = story._replay_fresh
+    options = []
+    monkeypatch.setattr(
+        story, "_replay_fresh", lambda *given: (options.append(given[0].replay_options), made(*given))[1]
+    )
+    assert replay_patiently(scene[0], (), Release.A, tmp_path / "a.run").attempts == 2
+    assert options == [()] * 3 + [("--lag-p99", story.BUSY_LAG_P99)] * 2
+    assert "This machine is busy" in scene[1].getvalue()
 
 
 def test_a_replay_that_is_answered_otherwise_ends_the_story(scene, tmp_path, monkeypatch):
