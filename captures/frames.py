@@ -31,6 +31,7 @@ TRAILER_MAGIC = b"\x89DONE\r\n\x1a"
 MAX_BLOCK_BYTES = 128 * 1024 * 1024  # raw or stored; nothing larger is ever allocated
 COMPRESSION_LEVEL = 3  # 1 GB/s and 16:1 on webhooks; higher levels cost four times the time for 10 %
 _SCAN_CHUNK_BYTES = 1024 * 1024
+SEALED = 0x80  # set in a block's codec when its stored payload is encrypted
 _MIN_COMPRESSED_BYTES = 64  # below this zstd's frame header costs more than it saves
 
 
@@ -45,6 +46,7 @@ class BlockType(IntEnum):
     COUNTERS = 6
     FOOTER = 7
     COLUMNS = 8
+    KEY = 9
 
 
 class Codec(IntEnum):
@@ -235,6 +237,10 @@ class BlockPacker:
             payload_crc=zlib.crc32(stored),
         )
         self.next_number += 1
+        return self.finish(header, stored)
+
+    def finish(self, header: BlockHeader, stored: bytes) -> bytes:
+        """The block's bytes once its payload is as it will be stored; a sealing packer adds its own step."""
         return header.pack() + stored
 
 

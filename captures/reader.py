@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from array import array
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from captures.codec import build_counters, build_exchange, build_header, build_message, unpack_map, unpack_row
+from captures.encryption import Identities, SealedOpener, identities_in_effect, unwrap
 from captures.errors import CaptureError, UsageError
 from captures.frames import (
     CAPTURE_MAGIC,
@@ -33,6 +33,7 @@ from captures.frames import (
 from captures.index import CaptureIndex, DataBlock, IndexBuilder, IndexSegment, unpack_segment
 from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
 from captures.model import CaptureHeader, Counters, Exchange, Message, MessageKind, Response
+from captures.rows import OpenBlock, split_rows
 from captures.salvage import MessageBlock, describe, scan_file
 from captures.units import MIB
 
@@ -57,14 +58,6 @@ class Row:
         return build_exchange(self._path.exchange(unpack_row(self.packed)))
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenBlock:
-    """A block's raw payload and where its rows start (one more entry than rows)."""
-
-    payload: memoryview
-    starts: list[int]
-
-
 class CaptureReader:
     """
     One open capture. Use it as a context manager.
@@ -75,7 +68,7 @@ class CaptureReader:
     instead of raising CaptureError when they are read.
     """
 
-    def __init__(self, descriptor: int, path: Path, *, salvage: bool) -> None:
+    def __init__(self, descriptor: int, path: Path, *, salvage: bool, identities: Identities | None) -> None:
         self.path = path
         self._descriptor = descriptor
         self._read = read_at(descriptor)
@@ -84,9 +77,11 @@ class CaptureReader:
         version, _ = parse_file_header(head, magic=CAPTURE_MAGIC, newest=CAPTURE_VERSION, name=path.name)
         self.version = version
         self._path = MigrationPath(version=version, current=CAPTURE_VERSION, table=CAPTURE_MIGRATIONS)
-        self._opener = BlockOpener(self._dictionary)
+        self.recipients: tuple[str, ...] = ()
+        """For whom the file is sealed; empty when it is not."""
+        self._opener, self._meta_position = self._find_opener(head, identities)
         self._dictionary_position: dict[int, int] = {}
-        self._cache: OrderedDict[int, _OpenBlock] = OrderedDict()
+        self._cache: OrderedDict[int, OpenBlock] = OrderedDict()
         self._cache_bytes = 0
         self._segments: list[IndexSegment] | None = None
         self._loose: list[int] = []
@@ -102,12 +97,12 @@ class CaptureReader:
         self.index = CaptureIndex(self._load_segments)
 
     @classmethod
-    def open(cls, path: Path, *, salvage: bool = False) -> Self:
+    def open(cls, path: Path, *, salvage: bool = False, identities: Identities | None = None) -> Self:
         """
-        Open a capture.
+        Open a capture; a sealed one with ``identities`` or, without them, with those in effect.
 
         Raises:
-            UsageError: there is no such file, or it may not be read.
+            UsageError: there is no such file, it may not be read, or no identity opens it.
             CaptureError: it is not a capture, or nothing of it can be read.
 
         """
@@ -120,7 +115,7 @@ class CaptureReader:
         try:
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 raise UsageError(f"{path} is a folder; give a capture.")  # noqa: TRY301  # closes below
-            return cls(descriptor, path, salvage=salvage)
+            return cls(descriptor, path, salvage=salvage, identities=identities)
         except BaseException:
             os.close(descriptor)
             raise
@@ -141,6 +136,17 @@ class CaptureReader:
 
     # -- opening ---------------------------------------------------------------------------
 
+    def _find_opener(self, head: bytes, identities: Identities | None) -> tuple[BlockOpener, int]:
+        """What opens the blocks, and where META stands: behind the KEY block of a sealed file."""
+        first = read_block(self._read, FILE_HEADER.size)
+        if first is None or first.header.type != BlockType.KEY:
+            return BlockOpener(self._dictionary), FILE_HEADER.size
+        if identities is None:
+            identities = identities_in_effect(os.environ)
+        envelope = unwrap(first.stored, identities, name=self.path.name)
+        self.recipients = envelope.recipients
+        return SealedOpener(self._dictionary, envelope.key, head), first.end
+
     def _find_footer(self) -> Block | None:
         position = parse_trailer(self._read(max(0, self._size - TRAILER.size), TRAILER.size))
         if position is None or not FILE_HEADER.size <= position < self._size:
@@ -150,7 +156,7 @@ class CaptureReader:
 
     def _open_by_footer(self, block: Block) -> None:
         footer = unpack_map(self._opener.open(block))
-        meta = read_block(self._read, FILE_HEADER.size)
+        meta = read_block(self._read, self._meta_position)
         if meta is None or meta.header.type != BlockType.META:
             raise CaptureError(f"The header block of {self.path.name} is damaged; give an undamaged copy.")
         self.header = self._build_header(self._opener.open(meta))
@@ -273,30 +279,16 @@ class CaptureReader:
 
     # -- rows ------------------------------------------------------------------------------
 
-    def _open_block(self, position: int) -> _OpenBlock:
+    def _open_block(self, position: int) -> OpenBlock:
         block = read_block(self._read, position)
         if block is None:
             raise CaptureError(
                 f"The block at byte {position} of {self.path.name} is damaged; "
                 "run hookreel verify FILE --salvage OUT to keep what is whole."
             )
-        payload, rows = self._opener.open(block), block.header.rows
-        if rows * 4 > len(payload):
-            raise CaptureError(f"The block at byte {position} claims too many rows; the file is damaged.")
-        lengths = array("I")
-        lengths.frombytes(payload[: rows * 4])
-        start = rows * 4
-        starts = [start]
-        for length in lengths:
-            start += length
-            starts.append(start)
-        if start != len(payload):
-            raise CaptureError(
-                f"The rows of the block at byte {position} do not add up; the file is damaged."
-            )
-        return _OpenBlock(memoryview(payload), starts)
+        return split_rows(self._opener.open(block), block.header.rows, position)
 
-    def _cached_block(self, position: int) -> _OpenBlock:
+    def _cached_block(self, position: int) -> OpenBlock:
         found = self._cache.get(position)
         if found is not None:
             self._cache.move_to_end(position)

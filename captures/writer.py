@@ -7,7 +7,7 @@ import os
 import secrets
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Self
 import msgpack
 
 from captures.codec import exchange_row, message_row, pack_counters, pack_header
+from captures.encryption import SEAL_BYTES, seal_file
 from captures.errors import HookreelError, WriteError
 from captures.frames import (
     CAPTURE_MAGIC,
@@ -105,7 +106,12 @@ class CaptureWriter:
     """
 
     def __init__(
-        self, descriptor: int, path: Path, header: CaptureHeader, clock_ns: Callable[[], int]
+        self,
+        descriptor: int,
+        path: Path,
+        header: CaptureHeader,
+        clock_ns: Callable[[], int],
+        packer: BlockPacker,
     ) -> None:
         self.path = path
         self.header = header
@@ -114,7 +120,7 @@ class CaptureWriter:
         self._descriptor = descriptor
         self._clock_ns = clock_ns
         self._pack = msgpack.Packer().pack
-        self._packer = BlockPacker()
+        self._packer = packer
         self._position = 0
         self._index = IndexBuilder()
         self._exchanges = _RowBuffer()
@@ -139,29 +145,50 @@ class CaptureWriter:
         path: Path,
         header: CaptureHeader,
         *,
+        recipients: Sequence[str] = (),
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> Self:
         """
         Start a new file with mode 0600; the file is locked against a second writer.
 
+        With ``recipients`` (age or SSH public keys) it is sealed, and only they can read it.
+
         Raises:
-            UsageError: the file exists or its folder does not.
+            UsageError: the file exists or its folder does not, or a recipient is none.
             WriteError: it cannot be written.
 
         """
+        start = pack_file_header(CAPTURE_MAGIC, CAPTURE_VERSION, bytes.fromhex(header.capture_id))
+        packer = BlockPacker()
+        if recipients:
+            key_block, packer = seal_file(recipients, start)
+            start += key_block
         descriptor = create_private_file(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        writer = cls(descriptor, path, header, clock_ns)
+        writer = cls(descriptor, path, header, clock_ns, packer)
         try:
-            writer._append(
-                pack_file_header(CAPTURE_MAGIC, CAPTURE_VERSION, bytes.fromhex(header.capture_id))
-                + writer._packer.pack(BlockType.META, pack_header(header))
-            )
+            writer._append(start + packer.pack(BlockType.META, pack_header(header)))
         except WriteError:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
+            writer.discard()
             raise
         return writer
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that are in the file."""
+        return self._position
+
+    @property
+    def open_bytes(self) -> int:
+        """Bytes of the open block before compression."""
+        return self._exchanges.bytes + self._messages.bytes
+
+    def discard(self) -> None:
+        """Close and remove the file; for a recording that did not begin."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._descriptor)
+        self.path.unlink(missing_ok=True)
 
     def write(self, exchange: Exchange) -> None:
         """
@@ -224,7 +251,7 @@ class CaptureWriter:
 
         """
         parts: list[bytes] = []
-        size = self._exchanges.bytes + self._messages.bytes
+        size = self.open_bytes
         if not size:
             return
         self._raw_since_dictionary += size
@@ -288,16 +315,15 @@ class CaptureWriter:
     def _make_room(self, row_bytes: int) -> None:
         if self._failed or self._closed:
             raise WriteError(f"{self.path} takes no more; it was closed or could not be written.")
-        if row_bytes > MAX_BLOCK_BYTES - 4:
+        if row_bytes > MAX_BLOCK_BYTES - 4 - SEAL_BYTES:
             raise HookreelError("An exchange is too large for a capture; record with a lower --max-body.")
-        open_bytes = self._exchanges.bytes + self._messages.bytes
-        if open_bytes and open_bytes + row_bytes > BLOCK_BYTES:
+        if self.open_bytes and self.open_bytes + row_bytes > BLOCK_BYTES:
             self.flush()
         if not (self._exchanges.rows or self._messages.rows):
             self._opened_ns = self._clock_ns()
 
     def _flush_when_full(self) -> None:
-        full = self._exchanges.bytes + self._messages.bytes >= BLOCK_BYTES
+        full = self.open_bytes >= BLOCK_BYTES
         if full or self._clock_ns() - self._opened_ns >= BLOCK_AGE_NS:
             self.flush()
 
