@@ -79,6 +79,7 @@ def make_sample(name: str, plan: TrafficPlan) -> None:
             record_traffic(scene, tenants, plan)
             anonymize_capture(scene)
             audit_capture(scene)
+        SAMPLES.mkdir(exist_ok=True)
         target = SAMPLES / f"{name}.reel"
         shutil.copyfile(folder.safe, target)
         print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} B")
