@@ -174,6 +174,11 @@ class CaptureWriter:
         return writer
 
     @property
+    def parts(self) -> tuple[Path, ...]:
+        """The files this writes: one."""
+        return (self.path,)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes that are in the file."""
         return self._position
