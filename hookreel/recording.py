@@ -1,0 +1,170 @@
+"""
+``hookreel record`` with what only the front door can put together: ``--anonymize``.
+
+Anonymizing takes two passes, since a value may be recognised late (a token in the hundredth
+body) that stood in the first one too. So the originals have to wait somewhere until the recording
+ends: they wait in a spool beside the output, sealed with a key that is in this process's memory and
+nowhere else. Whatever ends the process, what is on the disk then cannot be read by anybody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import click
+
+from captures.encryption import Identities, ephemeral_identity, use_identities
+from captures.errors import HookreelError, UsageError, WriteError
+from captures.keys import new_key, read_key_file, write_key_file
+from captures.model import CaptureHeader, Counters
+from captures.writer import CaptureWriter
+from recorder import cli as recorder_cli
+from recorder.options import use_open_part
+
+
+class AnonymizingWriter(CaptureWriter):
+    """Writes to a sealed spool, and the anonymized capture when it is closed."""
+
+    output: Path
+    made: tuple[Path, ...] = ()
+    """Files that were made for this recording, and go with it when it does not begin."""
+    identities: Identities
+    anonymize: Callable[[Path, Path], None]
+
+    @classmethod
+    def begin(cls, output: Path, header: CaptureHeader, *, anonymize: Callable[[Path, Path], None]) -> Self:
+        """
+        Start a spool for ``output``; ``anonymize`` reads the first path and writes the second.
+
+        Raises:
+            UsageError: the output exists, or its folder does not.
+            WriteError: the spool cannot be written.
+
+        """
+        if output.exists() or output.is_symlink():
+            raise UsageError(f"{output} exists already; name another file or remove it first.")
+        spool = output.with_name(f".{output.name}.{os.getpid()}.spool")
+        identities, recipient = ephemeral_identity()
+        writer = cls.create(spool, header, recipients=[recipient])
+        writer.output = output
+        writer.identities = identities
+        writer.anonymize = anonymize
+        return writer
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The file that stays: the output."""
+        return (self.output,)
+
+    def discard(self) -> None:
+        """Remove the spool and what was made beside it."""
+        super().discard()
+        for path in self.made:
+            path.unlink(missing_ok=True)
+
+    def close(self, counters: Counters | None = None) -> None:
+        """
+        End the spool, anonymize it into the output and remove it.
+
+        Raises:
+            WriteError: the disk is full; what the spool holds was anonymized as far as it could be.
+            HookreelError: the output cannot be made; nothing readable is left.
+
+        """
+        if self._closed:
+            return
+        full: WriteError | None = None
+        try:
+            super().close(counters)
+        except WriteError as error:
+            full = error
+        try:
+            with use_identities(self.identities):
+                self.anonymize(self.path, self.output)
+        except HookreelError as error:
+            raise HookreelError(
+                f"{self.output} could not be made ({error}) The originals were sealed and are gone."
+            ) from error
+        finally:
+            self.path.unlink(missing_ok=True)
+        if full is not None:
+            raise full
+
+
+def with_anonymizing(command: click.Command) -> click.Command:
+    """``command`` with the options that have its capture anonymized before anything can be read."""
+    record = command.callback
+    assert record is not None
+
+    @click.pass_context
+    def callback(
+        context: click.Context, /, *, anonymize: bool, policy_path: Path | None, **values: Any
+    ) -> Any:
+        if anonymize:
+            _anonymize_at_the_end(context, policy_path, values)
+        elif policy_path is not None:
+            raise click.UsageError("--policy is for --anonymize; add it, or leave --policy out.")
+        return record(**values)
+
+    options: list[click.Parameter] = [
+        click.Option(
+            ["--anonymize"],
+            is_flag=True,
+            help="Write an anonymized capture; no original is ever on the disk in readable form.",
+        ),
+        click.Option(
+            ["--policy", "policy_path"],
+            metavar="FILE",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="With --anonymize: what to do with each kind, as for hookreel anonymize.",
+        ),
+    ]
+    return click.Command(
+        command.name,
+        callback=callback,
+        params=[*command.params, *options],
+        help=command.help,
+        short_help=command.short_help,
+        epilog=command.epilog,
+    )
+
+
+def _anonymize_at_the_end(context: click.Context, policy_path: Path | None, values: dict[str, Any]) -> None:
+    for name in ("rotate_every", "rotate_size", "encrypt_to"):
+        if values.get(name):
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"--anonymize writes one open capture at the end; leave {option} out.")
+    # The detectors take a while to import, which other recordings should not pay.
+    from anonymizer.cli import key_path_of  # noqa: PLC0415
+    from anonymizer.policy import Policy, read_policy  # noqa: PLC0415
+    from anonymizer.stage import anonymize_capture  # noqa: PLC0415
+
+    policy = read_policy(policy_path) if policy_path is not None else Policy()
+    key_file: Path | None = values.get("key_file")
+    key = new_key() if key_file is None else read_key_file(key_file)
+
+    def anonymize(spool: Path, destination: Path) -> None:
+        report = anonymize_capture(spool, destination, policy=policy, key=key).report
+        click.echo(
+            f"Anonymized: {report.distinct_values} distinct values were replaced by stand-ins.", err=True
+        )
+
+    def open_part(output: Path, header: CaptureHeader) -> AnonymizingWriter:
+        writer = AnonymizingWriter.begin(output, header, anonymize=anonymize)
+        if key_file is None:
+            try:
+                write_key_file(key_path_of(output), key)
+            except HookreelError:
+                writer.discard()
+                raise
+            writer.made = (key_path_of(output),)
+            click.echo(f"Note: the key is in {key_path_of(output)}; keep it private.", err=True)
+        return writer
+
+    use_open_part(context, open_part)
+
+
+record = with_anonymizing(recorder_cli.record)
