@@ -1,0 +1,311 @@
+"""
+HTTP/1 messages in a byte stream that was overheard: cut anywhere, with bytes missing (RFC 9112).
+
+``captures.http1`` parses what is whole. Here a body is handed on as it comes, each message knows when
+its first and last byte were seen, and after a gap the next message is found again.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from captures.http1 import MAX_HEAD_BYTES, Http1Error, header_tokens, parse_headers
+from captures.model import Headers
+from recorder.importers.tcp_half import MASK
+
+REQUEST_START = re.compile(
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} (?:/|\*|https?://|[\w.\-\[\]:]{1,255}:\d)", re.IGNORECASE
+)
+RESPONSE_START = re.compile(rb"HTTP/1\.[01] [1-9]\d\d")
+_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |\Z)")
+_CHUNK_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_DIGITS = re.compile(rb"\d{1,18}")
+_MAX_LINE_BYTES = 16 * 1024
+
+UNTIL_CLOSE = -1
+CHUNKED = -2
+HANDED_ON = -3  # what follows the head is no HTTP/1; another receiver takes it
+
+
+class _Stage(Enum):
+    LOST = auto()
+    HEAD = auto()
+    LENGTH = auto()
+    CHUNK_LINE = auto()
+    CHUNK = auto()
+    CHUNK_END = auto()
+    TRAILERS = auto()
+    UNTIL_CLOSE = auto()
+    HANDED_ON = auto()
+
+
+class Framer:
+    """
+    One direction of an HTTP/1 connection; subclasses say what its messages mean.
+
+    ``feed`` takes the bytes in order, ``gap`` says that some are missing, ``close`` that there are no
+    more. ``head_ns``, ``head_position`` and ``head_peer_position`` are those of the first byte of the
+    open message, ``now_ns`` and ``end_position`` those of the byte after the last one that was read.
+    """
+
+    begins: re.Pattern[bytes]  # what a message looks like at the start of a piece
+    begins_loosely: re.Pattern[bytes]  # the same where a message must begin
+
+    def __init__(self, *, synced: bool) -> None:
+        self.now_ns = self.head_ns = self.last_ns = 0
+        self.head_position = self.head_peer_position = self.end_position = 0
+        self._stage = _Stage.HEAD if synced else _Stage.LOST
+        self._held = bytearray()
+        self._begun = False
+        self._needed_bytes = 0
+        self._base = self._peer_position = 0
+        self.cut_bytes = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is not known where the next message begins."""
+        return self._stage is _Stage.LOST
+
+    def on_head(self, first_line: bytes, headers: Headers) -> int:
+        """Takes a head; gives the body's length, or UNTIL_CLOSE, CHUNKED or HANDED_ON."""
+        raise NotImplementedError
+
+    def on_body(self, piece: bytes) -> None:
+        """Takes the next bytes of the body."""
+        raise NotImplementedError
+
+    def on_missed(self, missing_bytes: int) -> None:
+        """Bytes of the body are missing."""
+        raise NotImplementedError
+
+    def on_end(self, trailers: Headers) -> None:
+        """The message is whole."""
+        raise NotImplementedError
+
+    def on_lost(self, missing_bytes: int, *, in_head: bool) -> None:
+        """It is not known any more where the next message begins; ``in_head``: a head was half there."""
+        raise NotImplementedError
+
+    def on_handed(self, rest: bytes, position: int, peer_position: int) -> None:
+        """Bytes that follow a head which changed the protocol."""
+        raise NotImplementedError
+
+    def on_odd_header(self) -> None:
+        """A line of a head was no header and is left out."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes, time_ns: int, position: int, peer_position: int) -> None:
+        """Takes the next bytes; both positions are modulo 2^32."""
+        self.now_ns = time_ns
+        if self._held:
+            position -= len(self._held)
+            self._held += data
+            if b"\n" not in data and len(self._held) < MAX_HEAD_BYTES:
+                return  # all that is ever held ends with a line
+            data = bytes(self._held)
+            self._held.clear()
+        self._base = position
+        self._peer_position = peer_position
+        at, size = 0, len(data)
+        try:
+            while at < size:
+                after = self._step(data, at)
+                if after < 0:
+                    self._held += data[at:] if at else data
+                    break
+                at = after
+        except Http1Error:
+            self._lose(0)
+        self.last_ns = time_ns
+
+    def gap(self, time_ns: int, missing_bytes: int) -> None:
+        """The next ``missing_bytes`` are not there; inside a body of known length the place is kept."""
+        if self._stage is _Stage.UNTIL_CLOSE:
+            self.on_missed(missing_bytes)
+        elif self._stage in {_Stage.LENGTH, _Stage.CHUNK} and missing_bytes <= self._needed_bytes:
+            self.on_missed(missing_bytes)
+            self._needed_bytes -= missing_bytes
+            if not self._needed_bytes:
+                self.now_ns = time_ns
+                self._body_done()
+        else:
+            self._lose(missing_bytes)
+
+    def close(self) -> None:
+        """There are no more bytes: the end of a body that ends so, else ``cut_bytes`` of it never came."""
+        self.now_ns = self.last_ns
+        if self._stage is _Stage.UNTIL_CLOSE:
+            self._message_done(())
+        elif self._begun:
+            self.cut_bytes = max(1, self._needed_bytes)
+        self._held.clear()
+        self._begun = False
+        self._stage = _Stage.LOST
+
+    def _step(self, data: bytes, at: int) -> int:
+        """One stage further: where to go on, or -1 when more bytes are needed."""
+        stage = self._stage
+        if stage is _Stage.LENGTH or stage is _Stage.CHUNK:
+            size_bytes = len(data) - at
+            if size_bytes < self._needed_bytes:
+                self._needed_bytes -= size_bytes
+                self.on_body(data[at:] if at else data)
+                return len(data)
+            end = at + self._needed_bytes
+            self.on_body(data[at:end])
+            self._needed_bytes = 0
+            self.end_position = (self._base + end) & MASK
+            self._body_done()
+            return end
+        if stage is _Stage.HEAD:
+            return self._head(data, at)
+        if stage is _Stage.UNTIL_CLOSE:
+            self.on_body(data[at:] if at else data)
+            return len(data)
+        if stage is _Stage.TRAILERS:
+            return self._trailers(data, at)
+        if stage is _Stage.HANDED_ON:
+            self.on_handed(data[at:], (self._base + at) & MASK, self._peer_position)
+            return len(data)
+        if stage is _Stage.LOST:
+            if at == 0 and self.begins.match(data):
+                self._stage = _Stage.HEAD
+                return 0
+            return len(data)
+        return self._chunk_line(data, at)
+
+    def _body_done(self) -> None:
+        if self._stage is _Stage.CHUNK:
+            self._stage = _Stage.CHUNK_END
+        else:
+            self._message_done(())
+
+    def _message_done(self, trailers: Headers) -> None:
+        self._stage = _Stage.HEAD
+        self._begun = False
+        self.on_end(trailers)
+
+    def _lose(self, missing_bytes: int) -> None:
+        in_head = self._begun and self._stage is _Stage.HEAD
+        self._stage = _Stage.LOST
+        self._begun = False
+        self._held.clear()
+        self.on_lost(missing_bytes, in_head=in_head)
+
+    def _head(self, data: bytes, at: int) -> int:
+        size = len(data)
+        while at < size and data[at] in b"\r\n":  # RFC 9112 section 2.2: empty lines before a request
+            at += 1
+        if at == size:
+            return size
+        if not self._begun:
+            self._begun = True
+            self.head_ns = self.now_ns
+            self.head_position = (self._base + at) & MASK
+            self.head_peer_position = self._peer_position
+        if not self.begins_loosely.match(data, at, min(size, at + 33)):
+            raise Http1Error("the stream is not HTTP/1")
+        end = data.find(b"\n\r\n", at)
+        bare = data.find(b"\n\n", at, end if end >= 0 else size)
+        if bare >= 0:
+            head, after = data[at:bare], bare + 2
+        elif end >= 0:
+            head, after = data[at:end], end + 3
+        elif size - at > MAX_HEAD_BYTES:
+            raise Http1Error("a head is longer than is allowed")
+        else:
+            return -1
+        self.end_position = (self._base + after) & MASK
+        first_line, _, rest = _with_crlf(head).partition(b"\r\n")
+        self._needed_bytes = self.on_head(first_line, self._headers(rest))
+        self._enter_body()
+        return after
+
+    def _enter_body(self) -> None:
+        if self._needed_bytes > 0:
+            self._stage = _Stage.LENGTH
+        elif self._needed_bytes == 0:
+            self._message_done(())
+        elif self._needed_bytes == CHUNKED:
+            self._stage = _Stage.CHUNK_LINE
+        elif self._needed_bytes == UNTIL_CLOSE:
+            self._stage = _Stage.UNTIL_CLOSE
+        else:
+            self._stage = _Stage.HANDED_ON
+
+    def _headers(self, block: bytes) -> Headers:
+        try:
+            return parse_headers(block)
+        except Http1Error:
+            headers: Headers = ()
+            for line in re.split(rb"\r\n(?![ \t])", block):  # folded lines stay together
+                try:
+                    headers += parse_headers(line)
+                except Http1Error:
+                    self.on_odd_header()
+            return headers
+
+    def _chunk_line(self, data: bytes, at: int) -> int:
+        end = data.find(b"\n", at)
+        if end < 0:
+            if len(data) - at > _MAX_LINE_BYTES:
+                raise Http1Error("a chunk line is longer than is allowed")
+            return -1
+        line = data[at:end].removesuffix(b"\r")
+        if self._stage is _Stage.CHUNK_END:
+            if line:
+                raise Http1Error("a chunk is longer than its size")
+            self._stage = _Stage.CHUNK_LINE
+            return end + 1
+        match = _CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise Http1Error("a chunk size is not a number")
+        self._needed_bytes = int(match[1], 16)
+        self._stage = _Stage.CHUNK if self._needed_bytes else _Stage.TRAILERS
+        return end + 1
+
+    def _trailers(self, data: bytes, at: int) -> int:
+        for closing in (b"\r\n", b"\n"):
+            if data.startswith(closing, at):
+                self.end_position = (self._base + at + len(closing)) & MASK
+                self._message_done(())
+                return at + len(closing)
+        if data[at:] == b"\r":
+            return -1
+        end = data.find(b"\n\r\n", at)
+        bare = data.find(b"\n\n", at, end if end >= 0 else len(data))
+        if end < 0 and bare < 0:
+            if len(data) - at > MAX_HEAD_BYTES:
+                raise Http1Error("the trailers are longer than is allowed")
+            return -1
+        block, after = (data[at:bare], bare + 2) if bare >= 0 else (data[at:end], end + 3)
+        self.end_position = (self._base + after) & MASK
+        self._message_done(self._headers(_with_crlf(block)))
+        return after
+
+
+def declared_length(headers: Headers) -> int | None:
+    """
+    The body's length, CHUNKED, UNTIL_CLOSE for another transfer coding, None where nothing is said.
+
+    Raises:
+        Http1Error: the length is not one number.
+
+    """
+    codings = header_tokens(headers, b"transfer-encoding")
+    if codings and codings != [b"identity"]:
+        return CHUNKED if codings[-1] == b"chunked" else UNTIL_CLOSE
+    lengths = set(header_tokens(headers, b"content-length"))
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not all(map(_DIGITS.fullmatch, lengths)):
+        raise Http1Error("the content length is not one number")
+    return int(lengths.pop())
+
+
+def _with_crlf(head: bytes) -> bytes:
+    head = head.removesuffix(b"\r")
+    if head.count(b"\n") != head.count(b"\r\n"):
+        head = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return head
