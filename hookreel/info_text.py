@@ -1,0 +1,119 @@
+"""The account of a capture as text for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tabulate import tabulate
+
+from captures.model import CaptureHeader
+from captures.units import NS_PER_S, format_duration, format_size
+from hookreel.account import CaptureAccount, StreamAccount
+from hookreel.picture import Canvas, picture_of
+
+
+def info_text(capture: Path, account: CaptureAccount, canvas: Canvas) -> str:
+    """What is in the capture, what is missing, and a picture of its traffic."""
+    lines = [
+        headline(capture, account),
+        origin(account.header),
+        f"account: {counters_sentence(account)}",
+        *connection_lines(account),
+        "complete" if account.complete else "NOT COMPLETE",
+        *(f"  {problem}" for problem in account.problems),
+    ]
+    picture = picture_of(account.traffic, canvas)
+    if picture:
+        lines += ["", *picture]
+    lines += ["", _endpoint_table(account)]
+    if account.credentials:
+        lines += ["", tabulate(list(account.credentials.items()), headers=("credential", "requests"))]
+    if account.signing:
+        rows = [(printable(name), count) for name, count in account.signing.items()]
+        lines += ["", tabulate(rows, headers=("signed endpoint and scheme", "requests"))]
+    return "\n".join(lines)
+
+
+def headline(capture: Path, account: CaptureAccount) -> str:
+    """Size and rate in one line."""
+    seconds = account.duration_ns / NS_PER_S
+    rate = f", {account.exchanges / seconds:.1f} a second" if seconds > 0 else ""
+    return (
+        f"{capture}: {account.exchanges} exchanges in {format_duration(account.duration_ns)}{rate}, "
+        f"{account.connections} connections, {format_size(account.file_bytes)}"
+    )
+
+
+def origin(header: CaptureHeader) -> str:
+    """When, from where and by what; and with which policy it was anonymized."""
+    made = f"recorded {started_utc(header)} from {printable(header.source)} by {printable(header.tool)}"
+    if header.anonymized is None:
+        return made
+    policy, key = header.anonymized.policy, header.anonymized.key_fingerprint
+    return f"{made}\nanonymized with policy {printable(policy)}, key {printable(key)}"
+
+
+def started_utc(header: CaptureHeader) -> str:
+    """The capture's start in ISO 8601, or words when the file holds no possible time."""
+    try:
+        return datetime.fromtimestamp(header.started_wall_ns / NS_PER_S, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return "at an unknown time"
+
+
+def counters_sentence(account: CaptureAccount) -> str:
+    """Every counter with its name."""
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in asdict(account.counters).items())
+
+
+def connection_lines(account: CaptureAccount) -> list[str]:
+    """What clients spoke, how they shared connections, and their streams."""
+    lines = []
+    if account.protocols:
+        spoken = ", ".join(f"{count} {printable(name)}" for name, count in account.protocols.items())
+        most = account.busiest[0].exchanges
+        lines.append(f"connections: {spoken}; at most {most} exchanges on one")
+    if account.streams != StreamAccount():
+        lines.append(f"streams: {streams_sentence(account.streams)}")
+    return lines
+
+
+def streams_sentence(streams: StreamAccount) -> str:
+    """How many streams there were and what passed on them."""
+    still_open = f", {streams.open} still open at the end" if streams.open else ""
+    return (
+        f"{streams.websockets} WebSocket, {streams.event_streams} SSE{still_open}; "
+        f"{streams.messages} messages ({streams.from_client} from clients), "
+        f"{format_size(streams.message_bytes)}"
+    )
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: labels come from recorded traffic."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def statuses_text(statuses: dict[int, int]) -> str:
+    """Counts by status in ascending order, failures first."""
+    return " ".join(f"{status or 'failed'}:{count}" for status, count in sorted(statuses.items()))
+
+
+def _endpoint_table(account: CaptureAccount) -> str:
+    rows = [
+        (
+            printable(endpoint.endpoint),
+            endpoint.exchanges,
+            statuses_text(endpoint.statuses),
+            *(
+                format_duration(endpoint.service_time_ns[name]) if endpoint.service_time_ns else "-"
+                for name in ("p50", "p99")
+            ),
+            format_size(endpoint.request_bytes),
+            format_size(endpoint.response_bytes),
+        )
+        for endpoint in account.endpoints
+    ]
+    headers = ("endpoint", "exchanges", "statuses", "p50", "p99", "sent", "received")
+    return tabulate(rows, headers=headers, disable_numparse=True)

@@ -1,0 +1,126 @@
+"""The command info: text, JSON and page."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from captures.errors import UsageError
+from hookreel import info_cli
+from hookreel.info_cli import canvas_here, info
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(info, list(map(str, arguments)), catch_exceptions=False)
+
+
+def test_text_has_account_connections_and_picture(capture: Path) -> None:
+    """Counts, what clients spoke, streams, the chart and the endpoints stand in one text."""
+    text = run(capture).stdout
+    assert "4 exchanges in 3.00 s" in text
+    assert "account: 4 seen, 4 written" in text
+    assert "connections: 2 HTTP/1.1 in the clear; at most 2 exchanges on one" in text
+    assert "streams: 0 WebSocket, 1 SSE, 1 still open at the end; 2 messages (0 from clients)" in text
+    assert "exchanges a second, a column is" in text
+    assert "█" in text
+    assert "GET /api/runs/{id}" in text
+    assert "2.00 ms" in text
+    assert "\x1b" not in text
+
+
+def test_json_has_times_protocols_streams_and_a_timeline(capture: Path) -> None:
+    """What the text shows is there for programs, in base units."""
+    said = json.loads(run(capture, "--json").stdout)
+    assert said["service_time_ns"] == dict.fromkeys(("p50", "p90", "p99", "max"), 2_000_000)
+    by_label = {entry["endpoint"]: entry for entry in said["endpoints"]}
+    assert by_label["GET /api/runs/{id}"]["service_time_ns"]["p99"] == 2_000_000
+    assert by_label["GET /health"]["service_time_ns"] == {}
+    assert said["connections"] == 2
+    assert said["protocols"] == {"HTTP/1.1 in the clear": 2}
+    assert [entry["exchanges"] for entry in said["busiest_connections"]] == [2, 2]
+    assert said["streams"] == {
+        "websockets": 0, "event_streams": 1, "open": 1, "messages": 2, "from_client": 0, "message_bytes": 18,
+    }  # fmt: skip
+    timeline = said["timeline"]
+    assert sum(timeline["exchanges"]) == 4
+    assert sum(timeline["failed"]) == 1
+    assert sum(timeline["messages"]) == 2
+    assert timeline["step_ns"] * len(timeline["exchanges"]) >= said["duration_ns"]
+
+
+def test_a_page_is_written_beside_the_text(capture: Path, tmp_path: Path) -> None:
+    """The page is for its owner alone, the text still comes, and nothing is written over."""
+    page = tmp_path / "out.html"
+    result = run(capture, "--html", page)
+    assert "4 exchanges" in result.stdout
+    assert str(page) in result.stderr
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert page.read_text().startswith("<!doctype html>")
+    with pytest.raises(UsageError, match="exists already"):
+        run(capture, "--html", page)
+
+
+def test_a_torn_capture_says_what_is_missing_everywhere(
+    torn_capture: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """Text, JSON and page never call it complete."""
+    torn, page = torn_capture(30), tmp_path / "torn.html"
+    text = run(torn, "--html", page).stdout
+    assert "NOT COMPLETE" in text
+    assert "was not closed" in text
+    assert "NOT COMPLETE" in page.read_text()
+    assert "What is missing" in page.read_text()
+    said = json.loads(run(torn, "--json").stdout)
+    assert said["complete"] is False
+    assert said["problems"]
+
+
+class Output:
+    """A standard output that says of itself what it is told to."""
+
+    def __init__(self, encoding: str | None, *, terminal: bool) -> None:
+        self.encoding = encoding
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts an output in place of standard output."""
+    for name in ("NO_COLOR", "TERM", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda encoding, *, terminal: monkeypatch.setattr(
+        info_cli.sys, "stdout", Output(encoding, terminal=terminal)
+    )
+
+
+def test_a_terminal_gets_its_width_and_colours(output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COLUMNS, NO_COLOR and TERM are respected."""
+    output("utf-8", terminal=True)
+    monkeypatch.setenv("COLUMNS", "133")
+    canvas = canvas_here()
+    assert (canvas.columns, canvas.colour, canvas.blocks) == (133, True, True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert canvas_here().colour is False
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert canvas_here().colour is False
+
+
+def test_a_pipe_gets_plain_text(output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 columns whatever the terminal has, no colours; ASCII where blocks cannot be written."""
+    monkeypatch.setenv("COLUMNS", "133")
+    output("utf-8", terminal=False)
+    canvas = canvas_here()
+    assert (canvas.columns, canvas.colour, canvas.blocks) == (80, False, True)
+    output("ascii", terminal=False)
+    assert canvas_here().blocks is False
+    output(None, terminal=False)
+    assert canvas_here().blocks is False
