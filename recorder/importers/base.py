@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 from captures.errors import UsageError
 from captures.model import Exchange, Message
+from captures.units import KIB
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Item: TypeAlias = Exchange | Message
 """A stream's exchange comes before its messages; an END message closes it."""
@@ -91,5 +95,46 @@ def open_bytes(path: Path) -> BinaryIO:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give a file that exists.") from error
     if file.peek(3).startswith(GZIP_MAGIC):
-        return io.BufferedReader(gzip.GzipFile(fileobj=file))
+        return io.BufferedReader(_Unzipped(file), 256 * KIB)
     return file
+
+
+class _Unzipped(io.RawIOBase):
+    """
+    The members of a gzip file one after the other, up to its end or to where it is damaged.
+
+    Python's own reader raises at damage and keeps what it had unzipped before to itself.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        data = b""
+        while not data and not self._ended:
+            try:
+                data = self._more(len(view))
+            except zlib.error:
+                self._ended = True
+        view[: len(data)] = data
+        return len(data)
+
+    def _more(self, size_bytes: int) -> bytes:
+        zipped = self._inflate.unconsumed_tail
+        if self._inflate.eof:
+            zipped = self._inflate.unused_data
+            self._inflate = zlib.decompressobj(wbits=31)
+        zipped = zipped or self._file.read(64 * KIB)
+        if not zipped:
+            self._ended = True
+        return self._inflate.decompress(zipped, size_bytes)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

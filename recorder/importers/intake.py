@@ -1,0 +1,134 @@
+"""Sources into a new capture: one directly, several through parts that are merged by the wall clock."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from captures.errors import HookreelError, UsageError, WriteError
+from captures.merge import merge_captures, merged_header
+from captures.model import Counters, Exchange, Response
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+from recorder.importers.base import Source
+from recorder.importers.detect import open_source
+
+_TOO_LARGE = "exchange or message larger than a capture can hold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What became of one source: its account in exchanges, its messages, and what was remarked."""
+
+    name: str
+    format: str
+    counters: Counters
+    messages: int
+    remarks: dict[str, int]
+
+
+def import_files(paths: Sequence[Path], out: Path) -> list[Imported]:
+    """
+    Write everything of ``paths`` to the new capture ``out``.
+
+    Several sources are put together by the wall clock. When it fails, ``out`` is not left behind.
+
+    Raises:
+        UsageError: a source cannot be read, or ``out`` exists.
+        CaptureError: a source is in none of the formats, or nothing of it can be read.
+        WriteError: ``out`` cannot be written.
+
+    """
+    if out.exists():
+        raise UsageError(f"{out} exists already; name another file or remove it first.")
+    if len(paths) == 1:
+        return [_import_one(paths[0], out)]
+    folder = out.parent
+    if not folder.is_dir():
+        raise UsageError(f"The folder of {out} does not exist; create it first.")
+    # The parts stand beside the output: it is the place that has room for them.
+    with tempfile.TemporaryDirectory(prefix=".hookreel-import-", dir=folder) as parts, ExitStack() as stack:
+        imported, readers = [], []
+        for number, path in enumerate(paths):
+            part = Path(parts) / f"{number}.reel"
+            imported.append(_import_one(path, part))
+            readers.append(stack.enter_context(CaptureReader.open(part)))
+        _merge(readers, out)
+    return imported
+
+
+def _merge(readers: Sequence[CaptureReader], out: Path) -> None:
+    # The parts go away, so they are no captures that this one could have been made from.
+    header = replace(merged_header(readers), lineage=())
+    writer = CaptureWriter.create(out, header)
+    try:
+        with writer:
+            merge_captures(readers, writer)
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+
+
+def _import_one(path: Path, out: Path) -> Imported:
+    source = open_source(path)
+    try:
+        note = f" ({source.note})" if source.note else ""
+        header = new_header(
+            source=f"import {source.format}:{path.name}{note}", started_wall_ns=source.started_wall_ns
+        )
+        writer = CaptureWriter.create(out, header)
+        try:
+            with writer:
+                return _copy(source, writer, path.name)
+        except BaseException:
+            out.unlink(missing_ok=True)
+            raise
+    finally:
+        source.close()
+
+
+def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
+    written = truncated = messages = 0
+    left_out: set[int] = set()
+    for item in source.items():
+        try:
+            if isinstance(item, Exchange):
+                writer.write(item)
+                written += 1
+                truncated += _is_truncated(item)
+            elif item.exchange not in left_out:
+                writer.write_message(item)
+                messages += 1
+        except WriteError:
+            raise
+        except HookreelError:
+            if isinstance(item, Exchange):
+                left_out.add(item.seq)
+                source.tally.drop(_TOO_LARGE)
+            else:
+                source.tally.remark(_TOO_LARGE)
+    tally = source.tally
+    counters = Counters(
+        seen=written + tally.dropped + tally.in_flight,
+        written=written,
+        truncated=truncated,
+        dropped=tally.dropped,
+        in_flight=tally.in_flight,
+    )
+    writer.count(counters)
+    return Imported(
+        name=name,
+        format=source.format,
+        counters=counters,
+        messages=messages,
+        remarks=dict(tally.remarks.most_common()),
+    )
+
+
+def _is_truncated(exchange: Exchange) -> bool:
+    outcome = exchange.outcome
+    cut = outcome.truncated_bytes if isinstance(outcome, Response) else 0
+    return exchange.request.truncated_bytes + cut > 0
