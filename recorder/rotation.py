@@ -49,6 +49,11 @@ class Limits:
         """Whether there may be several parts."""
         return self.rotate_every_ns is not None or self.rotate_bytes is not None
 
+    @property
+    def bounded(self) -> bool:
+        """Whether any size is."""
+        return self.max_bytes is not None or self.rotate_bytes is not None
+
 
 def part_path(output: Path, number: int) -> Path:
     """``staging-0001.reel`` for the first part of ``staging.reel``."""
@@ -116,7 +121,7 @@ class PartedWriter:
             WriteError: a file cannot be written any more.
 
         """
-        self._ready(_exchange_bytes(exchange)).write(exchange)
+        self._ready(_exchange_bytes(exchange) if self._limits.bounded else 0).write(exchange)
         self._rows += 1
         self._exchanges += 1
 

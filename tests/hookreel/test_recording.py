@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from hookreel import recording
 from hookreel.recording import AnonymizingWriter, record, with_anonymizing
 from recorder.options import Choices, open_part_of, open_sink, recording_options
 from tests.recorder.made import made_exchange
+from tests.recorder.support import RawClient, RawServer
 
 CHECKOUT = Path(__file__).parents[2]
 EMAIL = b"ada.lovelace@analytical-engines.example.org"
@@ -231,3 +234,74 @@ def test_record_has_all_its_options_and_its_help() -> None:
     for option in ("--mode", "--output", "--anonymize", "--policy"):
         assert option in text
     assert "Record the traffic that crosses a proxy." in text
+
+
+FRONT = "from hookreel.recording import record; record.main()"
+
+
+def start_recording(
+    output: Path, confdir: Path, port: int, *options: str
+) -> tuple[subprocess.Popen[str], int]:
+    """``hookreel record --anonymize`` in its own process, and the port it listens on."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", FRONT, "--json", "--mode", f"reverse:http://127.0.0.1:{port}"),
+            *(
+                "--listen",
+                "127.0.0.1:0",
+                "--confdir",
+                str(confdir),
+                "-o",
+                str(output),
+                "--anonymize",
+                *options,
+            ),
+        ],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    ready = process.stdout.readline()
+    assert ready, process.communicate()[1]
+    return process, int(json.loads(ready)["listening"].rsplit(":", 1)[1])
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_the_recorder_no_original_is_on_the_disk(tmp_path: Path, end: signal.Signals) -> None:
+    """With real traffic: ended in order it leaves an anonymized capture, killed what nobody can read."""
+    server = RawServer()
+    server.start()
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    process, port = start_recording(folder / "safe.reel", tmp_path / "confdir", server.port)
+    request = (
+        b"POST /users?email=%s HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\n"
+    )
+    with process, RawClient(port) as client:
+        for _ in range(20):
+            assert client.call(request % (EMAIL, TOKEN)).status == 200
+        while sum(path.stat().st_size for path in folder.glob(".*.spool")) < 1500:
+            assert process.poll() is None
+            threading.Event().wait(0.05)  # the block is written within a second
+        for needle in (EMAIL, TOKEN, b"/users"):
+            assert needle not in contents(folder)
+        process.send_signal(end)
+        output, _ = process.communicate(timeout=60)
+    server.stop()
+    assert EMAIL in server.seen[0].head
+    names = {path.name for path in folder.iterdir()}
+    if end is signal.SIGKILL:
+        assert "safe.reel" not in names
+        with pytest.raises(UsageError, match="encrypted"):
+            CaptureReader.open(next(folder.glob(".*.spool")))
+        return
+    assert process.returncode == 0
+    assert json.loads(output)["written"] == 20
+    assert names == {"safe.reel", "safe.reel.key"}
+    with CaptureReader.open(folder / "safe.reel") as reader:
+        assert len(reader) == 20
+        shown = repr(list(reader.exchanges())).encode()
+    assert EMAIL not in shown
+    assert TOKEN not in shown
