@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from captures.http1 import header_tokens, header_values
+from captures.http1 import header_tokens
 from captures.model import Exchange, Failure, FailureReason, Headers, Message, MessageKind, Request, Response
 from captures.units import MIB
 from recorder.importers.base import Item, Tally
@@ -286,10 +286,12 @@ class OpenExchange:
 
 
 def _is_event_stream(headers: Headers) -> bool:
-    kinds = [value.split(b";", 1)[0].strip().lower() for value in header_values(headers, b"content-type")]
-    return kinds == [b"text/event-stream"] and set(header_tokens(headers, b"content-encoding")) <= {
-        b"identity"
-    }
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            kind = value.split(b";", 1)[0].strip().lower()
+            codings = set(header_tokens(headers, b"content-encoding"))
+            return kind == b"text/event-stream" and codings <= {b"identity"}
+    return False
 
 
 def request_head(
@@ -307,14 +309,14 @@ def request_head(
 
     Where ``authority`` is empty it comes from the target, else from Host, else it is ``server``.
     """
-    if match := _ABSOLUTE.fullmatch(target):
+    if not target.startswith(b"/") and (match := _ABSOLUTE.fullmatch(target)):
         scheme, authority, target = match[1].lower(), match[2].rpartition(b"@")[2], match[3]
         target = target if target.startswith(b"/") else b"/" + target
     elif method == b"CONNECT" and not authority:
         authority, target = target, b"/"
     if not authority:
-        hosts = header_values(headers, b"host")
-        authority = hosts[0] if hosts and hosts[0] else server
+        hosts = (value for name, value in headers if len(name) == 4 and name.lower() == b"host")
+        authority = next(hosts, b"") or server
     return Request(
         method=method,
         scheme=scheme,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from captures.http1 import MAX_HEAD_BYTES, Http1Error, header_tokens, parse_headers
+from captures.http1 import MAX_HEAD_BYTES, Http1Error, parse_headers
 from captures.model import Headers
 from recorder.importers.tcp_half import MASK
 
@@ -19,6 +19,9 @@ REQUEST_START = re.compile(
 )
 RESPONSE_START = re.compile(rb"HTTP/1\.[01] [1-9]\d\d")
 _METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |\Z)")
+_PLAIN_HEADERS = re.compile(
+    rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([^\x00-\x20](?:[^\x00\r\n]*[^\x00-\x20])?|)\r?$", re.MULTILINE
+)
 _CHUNK_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _DIGITS = re.compile(rb"\d{1,18}")
 _MAX_LINE_BYTES = 16 * 1024
@@ -235,6 +238,9 @@ class Framer:
             self._stage = _Stage.HANDED_ON
 
     def _headers(self, block: bytes) -> Headers:
+        plain = _PLAIN_HEADERS.findall(block)
+        if len(plain) == block.count(b"\n") + 1:  # every line is one, and none needs more care
+            return tuple(plain)
         try:
             return parse_headers(block)
         except Http1Error:
@@ -293,10 +299,16 @@ def declared_length(headers: Headers) -> int | None:
         Http1Error: the length is not one number.
 
     """
-    codings = header_tokens(headers, b"transfer-encoding")
+    codings: list[bytes] = []
+    lengths: set[bytes] = set()
+    for name, value in headers:
+        size = len(name)  # two names of that size are compared, not all in lower case
+        if size == 14 and name.lower() == b"content-length":
+            lengths.update(part.strip() for part in value.split(b","))
+        elif size == 17 and name.lower() == b"transfer-encoding":
+            codings += [part.strip().lower() for part in value.split(b",")]
     if codings and codings != [b"identity"]:
         return CHUNKED if codings[-1] == b"chunked" else UNTIL_CLOSE
-    lengths = set(header_tokens(headers, b"content-length"))
     if not lengths:
         return None
     if len(lengths) > 1 or not all(map(_DIGITS.fullmatch, lengths)):

@@ -32,7 +32,6 @@ MEMORY_BYTES = 256 * MIB  # bodies and segments that wait, of all connections to
 _PACKET_BYTES = 262_144  # larger ones do not exist: tcpdump and dumpcap cut them there
 _BLOCK_BYTES = 16 * MIB
 _NG_MAGIC = b"\x0a\x0d\x0d\x0a"
-_NS_OF_PCAP = {False: 1000, True: 1}
 
 # scapy warns of each odd block on stderr; what matters of that is in the tally.
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
@@ -139,21 +138,20 @@ def _packets(file: Any, tally: Tally) -> Iterator[Packet]:
     """The packets of an open file; what is damaged ends them and is tallied."""
     if file.peek(4)[:4] == _NG_MAGIC:
         return _ng_packets(_NgReader(file), tally)
-    return _pcap_packets(RawPcapReader(file), tally)
+    return _pcap_packets(_ClassicReader(file), tally)
 
 
 def _pcap_packets(reader: Any, tally: Tally) -> Iterator[Packet]:
     link = reader.linktype & 0xFFFF  # above are the length and presence of a frame check sequence
-    unit_ns = _NS_OF_PCAP[reader.nano]
-    read = reader._read_packet  # noqa: SLF001 - what scapy tells to use for raw packets, and faster than iterating
+    read = reader._read_packet  # noqa: SLF001 - what scapy tells to use for raw packets
     while True:
         try:
-            data, (seconds, fraction, _, captured_bytes) = read(_PACKET_BYTES)
-        except (EOFError, Scapy_Exception, struct.error):
+            data, time_ns = read(_PACKET_BYTES)
+        except EOFError:
+            if reader.damaged:
+                tally.remark("packet that the file ends in the middle of, or whose size is impossible")
             return
-        if len(data) < captured_bytes <= _PACKET_BYTES:
-            tally.remark("packet that the file ends in the middle of")
-        yield seconds * NS_PER_S + fraction * unit_ns, link, data
+        yield time_ns, link, data
 
 
 def _ng_packets(reader: Any, tally: Tally) -> Iterator[Packet]:
@@ -166,6 +164,34 @@ def _ng_packets(reader: Any, tally: Tally) -> Iterator[Packet]:
                 tally.remark("damaged block, after which nothing can be read")
             return
         yield time_ns, link, data
+
+
+class _ClassicReader(RawPcapReader):
+    """
+    scapy's raw reader with a check of each size before it is read; a packet comes with its time in ns.
+
+    What the base class reads is the file's header: byte order, unit of time, link type.
+    """
+
+    def __init__(self, filename: Any, fdesc: Any = None, magic: Any = None) -> None:
+        super().__init__(filename, fdesc, magic)
+        self.damaged = False
+        self._unit_ns = 1 if self.nano else 1000
+        self._record = struct.Struct(self.endian + "IIII").unpack
+
+    def _read_packet(self, size: int = _PACKET_BYTES) -> Any:
+        try:
+            head = self.f.read(16)
+            if len(head) == 16 and not self.damaged:
+                seconds, fraction, captured_bytes, _ = self._record(head)
+                if captured_bytes <= size:
+                    data = self.f.read(captured_bytes)
+                    self.damaged = len(data) < captured_bytes
+                    return data, seconds * NS_PER_S + fraction * self._unit_ns
+            self.damaged = self.damaged or bool(head)
+        except (OSError, zlib.error):
+            self.damaged = True
+        raise EOFError
 
 
 class _NgReader(RawPcapNgReader):
