@@ -52,6 +52,9 @@ class Encoding:
     escape: bool = False
 
 
+_DOTTED_NUMBERS = re.compile(rb"\d+(?:\.\d+)+")
+
+
 def needs_boundary(pattern: bytes) -> bool:
     """
     Whether a hit of a plain pattern counts only with no letter or digit on either side of it.
@@ -62,7 +65,10 @@ def needs_boundary(pattern: bytes) -> bool:
       of anybody; no for those that mix digits or cases, which chance does not make.
     - digits alone: yes below 10 of them, because timestamps, ids and hex digests are full of
       short numbers; no from 10 on, so that a phone number is found behind its country code.
+    - numbers and dots: yes, since 192.0.2.1 inside 192.0.2.17 is another address.
     """
+    if _DOTTED_NUMBERS.fullmatch(pattern):
+        return True
     if pattern.isdigit():
         return len(pattern) < 10
     return len(pattern) < 6 or (len(pattern) < 8 and not _MIXED.fullmatch(pattern))
