@@ -53,6 +53,11 @@ class ConnectionAccount:
     exchanges: int = 0
     streams: int = 0
 
+    @property
+    def protocol(self) -> str:
+        """Such as ``"HTTP/1.1 over TLS"``."""
+        return f"{self.http_version} {'over TLS' if self.scheme == 'https' else 'in the clear'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamAccount:
@@ -168,10 +173,7 @@ class _Tally:
 
     def protocols(self) -> dict[str, int]:
         """Connections by protocol, the most frequent first."""
-        counts = Counter(
-            f"{connection.http_version} {'over TLS' if connection.scheme == 'https' else 'in the clear'}"
-            for connection in self.connections.values()
-        )
+        counts = Counter(connection.protocol for connection in self.connections.values())
         return dict(counts.most_common())
 
     def busiest(self) -> tuple[ConnectionAccount, ...]:

@@ -17,7 +17,7 @@ from captures.keys import create_private_file
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, EndpointAccount, StreamAccount
 from hookreel.info_svg import Plot, Series, share_bar
-from hookreel.info_text import printable, started_utc, statuses_text, streams_sentence
+from hookreel.info_text import printable, started_utc, streams_sentence
 from hookreel.timeline import Timeline, format_span
 
 COLUMNS = 160
@@ -74,7 +74,7 @@ def _body(name: str, account: CaptureAccount) -> Iterator[str]:
         problems = "".join(f"<li>{_text(problem)}</li>" for problem in account.problems)
         yield _section("What is missing", f"<ul>{problems}</ul>")
     if account.exchanges:
-        yield _section("Traffic over time", _charts(account))
+        yield _section("Traffic over time", _charts(account), long=True)
         yield _section("Endpoints", _endpoints(account.endpoints), long=True)
         yield _section("Connections", _connections(account), long=True)
     tables = [
@@ -93,7 +93,7 @@ def _body(name: str, account: CaptureAccount) -> Iterator[str]:
 def _head(name: str, account: CaptureAccount) -> Iterator[str]:
     header = account.header
     yield f"<h1>{_text(name)}</h1>"
-    yield f'<p class="soft">Recorded {_text(started_utc(header))} from {_text(header.source)}</p>'
+    yield f'<p class="soft">Started {_text(started_utc(header))} · {_text(header.source)}</p>'
     lost = account.counters.dropped
     badges = [("good", "complete") if account.complete else ("bad", "NOT COMPLETE")]
     badges += [("bad", f"{lost} exchanges lost")] if lost else []
@@ -153,7 +153,7 @@ def _charts(account: CaptureAccount) -> str:
             timeline=timeline,
             series=(Series(name="messages a second", style="calm", values=rates),),
             number=_rate,
-            summary=f"{int(timeline.messages.sum())} stream messages, at most {_rate(np.max(rates))} a second.",
+            summary=f"{np.sum(timeline.messages)} stream messages, at most {_rate(np.max(rates))} a second.",
             height=90,
         )
         figures.append(_figure("WebSocket messages and SSE events a second", "", plot.stacked_bars()))
@@ -181,7 +181,7 @@ def _exchange_chart(timeline: Timeline) -> str:
         ),
     )
     keys = "".join(f'<span class="key {style}">{name}</span>' for style, name, _ in shown)
-    unit = f'<span class="key unit">a column is {format_span(timeline.step_ns)}</span>'
+    unit = f'<span class="unit">a column is {format_span(timeline.step_ns)}</span>'
     return _figure("Exchanges a second", keys + unit, plot.stacked_bars())
 
 
@@ -193,7 +193,7 @@ def _time_chart(timeline: Timeline) -> str:
             Series(name="p50", style="p50", values=timeline.p50_ns),
             Series(name="p99", style="p99", values=timeline.p99_ns),
         ),
-        number=lambda value: format_span(round(value)),
+        number=lambda value: format_span(round(value)) if value else "0",
         summary=f"Service time of each column; its p99 is at most {highest}.",
         height=130,
     )
@@ -224,7 +224,7 @@ def _endpoints(endpoints: Sequence[EndpointAccount]) -> str:
         rows.append(
             f'<tr><td class="name">{_text(endpoint.endpoint)}</td>'
             f'<td class="n">{endpoint.exchanges:,}{bar}</td>'
-            f"<td>{statuses_text(endpoint.statuses)}</td>{cells}</tr>"
+            f"<td>{_statuses(endpoint.statuses)}</td>{cells}</tr>"
         )
     head = "".join(f"<th{'' if name in {'endpoint', 'statuses'} else _RIGHT}>{name}</th>" for name in names)
     left_out = len(endpoints) - MOST_ENDPOINTS
@@ -234,6 +234,17 @@ def _endpoints(endpoints: Sequence[EndpointAccount]) -> str:
         else ""
     )
     return _table_of(head, "".join(rows)) + note
+
+
+def _statuses(statuses: dict[int, int]) -> str:
+    return " ".join(
+        f'<span class="status {_style_of(status)}">{status or "failed"}&nbsp;{count:,}</span>'
+        for status, count in sorted(statuses.items(), key=lambda item: item[0] or 1000)
+    )
+
+
+def _style_of(status: int) -> str:
+    return "failed" if not status or status >= 500 else "refused" if status >= 400 else "ok"
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -267,8 +278,7 @@ def _connections(account: CaptureAccount) -> str:
     start_ns = int(account.traffic.offset_ns[0])
     rows = (
         (
-            f"{connection.connection}",
-            f"{_text(connection.http_version)} {_text(connection.scheme)}",
+            f"{connection.connection}: {connection.protocol}",
             connection.exchanges,
             connection.streams,
             format_span(max(0, connection.first_ns - start_ns)),
@@ -276,7 +286,7 @@ def _connections(account: CaptureAccount) -> str:
         )
         for connection in account.busiest
     )
-    names = ("busiest connections", "protocol", "exchanges", "streams", "first seen at", "used for")
+    names = ("busiest connections", "exchanges", "streams", "first seen at", "used for")
     return f"<dl>{facts}</dl>{_table(names, rows)}"
 
 

@@ -116,4 +116,5 @@ def _endpoint_table(account: CaptureAccount) -> str:
         for endpoint in account.endpoints
     ]
     headers = ("endpoint", "exchanges", "statuses", "p50", "p99", "sent", "received")
-    return tabulate(rows, headers=headers, disable_numparse=True)
+    right = ("left", "right", "left", *["right"] * 4) if rows else None
+    return tabulate(rows, headers=headers, disable_numparse=True, colalign=right)

@@ -57,7 +57,7 @@ def picture_of(traffic: Traffic, canvas: Canvas) -> list[str]:
     lines += _chart(timeline.a_second(timeline.exchanges), canvas)
     lines += _time_axis(timeline, canvas)
     strips = (
-        ("5xx, none", timeline.failed, _RED, f"{timeline.failed.sum()} failed or 5xx"),
+        ("failed", timeline.failed, _RED, f"{timeline.failed.sum()} failed or 5xx"),
         ("4xx", timeline.refused, _YELLOW, f"{timeline.refused.sum()} refused (4xx)"),
         ("p99 time", timeline.p99_ns, "", _highest_time(timeline)),
         ("messages", timeline.messages, "", f"{timeline.messages.sum()} WebSocket messages and SSE events"),
