@@ -107,6 +107,10 @@ def with_anonymizing(command: click.Command) -> click.Command:
             _anonymize_at_the_end(context, policy_path, values)
         elif policy_path is not None:
             raise click.UsageError("--policy is for --anonymize; add it, or leave --policy out.")
+        elif values.get("key_file") is not None and not values.get("withhold_credentials"):
+            raise click.UsageError(
+                "--key-file is for --withhold-credentials or --anonymize; add one, or leave --key-file out."
+            )
         return record(**values)
 
     options: list[click.Parameter] = [

@@ -219,10 +219,11 @@ def test_what_does_not_go_with_anonymizing_is_refused(tmp_path: Path, option: tu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_policy_alone_is_refused(tmp_path: Path) -> None:
-    """Who names a policy wants anonymizing, so its absence is told."""
+@pytest.mark.parametrize("option", ["--policy", "--key-file"])
+def test_a_file_for_anonymizing_alone_is_refused(tmp_path: Path, option: str) -> None:
+    """Who names a policy or a key wants something done with it, so its absence is told."""
     result = CliRunner().invoke(
-        command_that(record_two), ["-o", str(tmp_path / "a.reel"), "--policy", str(tmp_path / "p.toml")]
+        command_that(record_two), ["-o", str(tmp_path / "a.reel"), option, str(tmp_path / "p.toml")]
     )
     assert result.exit_code == 2
     assert "--anonymize" in result.output
