@@ -10,12 +10,21 @@ _PLATFORMS = frozenset({"github", "gitlab", "bitbucket", "stripe", "slack", "goo
 _ROBOTS = frozenset({"noreply", "no-reply", "donotreply", "do-not-reply", "mailer-daemon", "git", "bounce"})
 # Names that the table of stand-ins lacks and the list of English words has.
 _MORE_NAMES = frozenset(
-    b"anna anne maria mary john james peter paul david daniel michael sarah laura julia lisa emma".split()
+    b"anna anne maria mary jane john james peter paul david daniel michael sarah laura julia lisa emma "
+    b"alex ben bill bob chris dan dave don eve frank grace jack jean jim joe joy kate ken lee mark mike max "
+    b"pat ray rob rose roy sam steve sue tim tom victor will".split()
 )
+# Three-letter path segments and file types, which the list of English words lacks.
+_TECHNICAL_WORDS = """
+bin cdn cli cmd css csv dev dns doc env etc ftp gif git ico img jpg jwt lib log npm ops opt pdf pip pkg
+png ref sdk sha sql src sre ssh ssl svg tag tar tcp tls tmp udp uri url usr var www xml zip
+"""
+_TECHNICAL = frozenset(_TECHNICAL_WORDS.split())
 _WORDS = """
 github gitlab bitbucket stripe slack google amazon microsoft twilio shopify supabase discord
 web-flow ghost dependabot renovate greenkeeper github-actions actions-user
-admin administrator root system service user users username usernames me self anonymous guest
+admin admins administrator administrators
+root system service user users username usernames me self anonymous guest
 nobody noreply no-reply support info team owner member members staff public private test tests
 testing tester example default unknown none null true false customer customers client clients
 account accounts login logout signup register profile settings dashboard search new edit create
@@ -53,7 +62,8 @@ def is_platform_domain(name: bytes) -> bool:
 
 def is_common(word: bytes) -> bool:
     """Whether ``word`` is an English word, which may mean something else elsewhere."""
-    return word.lower().decode("utf-8", "replace") in _english() or is_reserved(word)
+    lower = word.lower().decode("utf-8", "replace")
+    return lower in _english() or lower in _TECHNICAL or is_reserved(word)
 
 
 def is_no_name(word: bytes) -> bool:
