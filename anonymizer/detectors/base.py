@@ -13,6 +13,7 @@ class Kind(StrEnum):
     """What a sensitive value is. The words of policies and reports."""
 
     EMAIL = "email"
+    DOMAIN = "domain"  # of an e-mail address, where it stands elsewhere
     USERNAME = "username"
     NAME = "name"
     ADDRESS = "address"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from anonymizer.detectors.base import Context, Finding, Kind
 
+REVERSE = b".in-addr.arpa"
 _OCTET = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # Chrome/100.0.0.0 and v1.2.3.4 are versions: no letter, dot, or letter and slash may stand before.
 _IPV4 = re.compile(rb"(?<![\w.-])(?<![A-Za-z]/)(?:" + _OCTET + rb"\.){3}" + _OCTET + rb"(?![\w-]|\.\d)")
@@ -28,7 +29,9 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
     if text.count(b".") >= 3:
         for match in _IPV4.finditer(text):
             if _personal(match[0]):
-                yield Finding(Kind.IP, *match.span())
+                # the name of a reverse look-up has the octets in reverse; both are one value
+                stop = match.end() + len(REVERSE) * text.startswith(REVERSE, match.end())
+                yield Finding(Kind.IP, match.start(), stop)
     if text.count(b":") >= 2:
         for match in _IPV6.finditer(text):
             value = match[1]

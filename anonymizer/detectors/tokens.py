@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
 
-from anonymizer.detectors.base import Context, Finding, Kind
+from anonymizer.detectors import emails
+from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 
 PREFIXES = re.compile(
     rb"gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,6}-|(?:sk|pk|rk)_(?:live|test)_|whsec_|xox[abeoprs]-|xapp-\d-|"
@@ -25,35 +27,68 @@ _KNOWN = re.compile(
     rb"|do[opr]_v1_[a-f0-9]{64}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|sbp_[a-f0-9]{40}"
     rb"|sk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,}|sq0[a-z]{3}-[A-Za-z0-9_-]{22,}|hf_[A-Za-z0-9]{30,}"
     rb"|key-[a-f0-9]{32}|SK[a-f0-9]{32}|hvs\.[A-Za-z0-9_-]{24,}|lin_api_[A-Za-z0-9]{32,}"
+    rb"|\d{8,10}:AA[A-Za-z0-9_-]{30,36}"  # Telegram
+    rb"|ATATT3[A-Za-z0-9_=-]{40,}|dckr_pat_[A-Za-z0-9_-]{20,}|rubygems_[a-f0-9]{48}|gsk_[A-Za-z0-9]{40,}"
+    rb"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|ntn_[A-Za-z0-9]{40,}|figd_[A-Za-z0-9_-]{40,}|r8_[A-Za-z0-9]{37}"
     rb")(?![A-Za-z0-9_])"
 )
 _HINT = re.compile(
     rb"gh[pousr]_|github_pat_|glpat-|_live_|_test_|whsec_|xox|xapp-|AKIA|ASIA|ABIA|ACCA|AIza|ya29|npm_|pypi-|SG\.|"
-    rb"_v1_|shp|sbp_|sk-|sq0|hf_|key-|SK|hvs\.|lin_api_"
+    rb"_v1_|shp|sbp_|sk-|sq0|hf_|key-|SK|hvs\.|lin_api_|:AA|ATATT3|_pat_|rubygems_|gsk_|glsa_|ntn_|figd_|r8_"
 )
 _PRIVATE_KEY = re.compile(
     rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY-----([A-Za-z0-9+/=\s\\:,.-]+?)(?=-----END )", re.DOTALL
 )
 _BEARER = re.compile(rb"\b[Bb]earer[ +]([A-Za-z0-9._~+/-]{12,}=*)")
-_SLACK_HOOK = re.compile(rb"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9_/-]{20,})")
+_HOOK_URL = re.compile(
+    rb"hooks\.slack\.com/(?:services|workflows|triggers|commands|actions|app)/([A-Za-z0-9_/-]{12,})"
+    rb"|discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d+/([A-Za-z0-9_-]{20,})"
+)
+# password=..., AccountKey=... and the like in settings and logs
+_ASSIGNED = re.compile(
+    rb"(?<![A-Za-z0-9_?&%-])([A-Za-z][A-Za-z0-9_.-]{2,40})=([^\s;,&\"'<>%]{4,2048}+)(?![^\s;,&\"'<>])"
+)
 _KEY = re.compile(
     r"(?:^|_)(?:access_?token|refresh_?token|id_token|auth_?token|csrf_?token|xsrf_?token|session_?token|token|"
-    r"secret|client_?secret|secret_?key|password|passwd|passphrase|pwd|api_?key|apikey|access_?key|"
+    r"secret|client_?secret|secret_?key|password|passwd|passphrase|pwd|pass|passcode|api_?key|apikey|access_?key|"
     r"access_?key_id|private_?key|signing_?key|encryption_?key|credential|credentials|authorization|"
     r"session_?key|session_?id|sessionid|connect_sid|auth|otp|totp|mfa_code|recovery_code|cvc|cvv|ssn|"
     r"amz_signature|amz_credential|amz_security_token|signature|sig|hmac|hmac_sha256|bearer|jwt|assertion|"
-    r"code_verifier|oauth_verifier|nonce_token|webhook_secret|hook_secret|verification_token)(?:_\d)?$"
+    r"code_verifier|oauth_verifier|nonce_token|webhook_secret|hook_secret|verification_token|"
+    r"(?:password|passwd|pwd|pass)_(?:confirm|confirmation|again|repeat|verify|old|new|current)|"
+    r"security_answer|secret_answer|csrf|xsrf|csrf_?middleware_?token|cookies?|"
+    r"account_?key|shared_?access_?(?:key|signature)|storage_?key|master_?key|license_?key)(?:_\d)?$"
     r"|^sid$"  # message_sid and the like are plain identifiers
 )
-_SHORT_KEY = re.compile(r"(?:^|_)(?:otp|totp|cvc|cvv|pin)$")
-_NOT_SECRET = re.compile(
-    rb"[*x\xe2\x80\xa2.]+|true|false|null|none|read|write|admin|bearer|basic|token|jwt|session|"
-    rb"\[?(?:redacted|filtered|masked|hidden)\]?|[A-Z_]+|-----BEGIN PGP.*",
-    re.IGNORECASE | re.DOTALL,
+# Numbers that authorities and banks give; with spaces and other signs between groups.
+_NUMBER_KEY = re.compile(
+    r"(?:^|_)(?:iban|bban|bank_?account|account_?(?:number|no)|routing_?number|sort_?code|passport|"
+    r"(?:passport|license|licence|driver_?licen[sc]e|national_?id|identity_?card|id_?card|tax|vat|insurance|"
+    r"social_?security|health_?insurance|medical_?record)_?(?:number|no|nr|id)|national_?id|tin|nin)$"
 )
+_NUMBER = re.compile(rb"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9 ./-]{3,38}[A-Za-z0-9]")
+_SHORT_KEY = re.compile(r"(?:^|_)(?:otp|totp|cvc|cvv|pin)$")
+_SHORT = re.compile(rb"[^\s]{3,10}|(?=[^0-9]*[0-9])[^\s]{3,32}")
+_SPACES_TOO = (
+    "password",
+    "passphrase",
+    "passwd",
+    "pwd",
+    "pass",
+    "answer",
+    "cookie",
+    "cookies",
+    "confirmation",
+)
+_NOTHING = rb"[*x\xe2\x80\xa2.]+|true|false|null|none|\[?(?:redacted|filtered|masked|hidden)\]?"
+_NO_PASSWORD = re.compile(_NOTHING, re.IGNORECASE)
+_NOT_SECRET = re.compile(_NOTHING + rb"|[A-Z_]{1,15}|-----BEGIN PGP.*", re.IGNORECASE | re.DOTALL)
+_AWS_SCOPE = re.compile(rb"[A-Z0-9]{16,128}/\d{8}/[a-z0-9-]+/[a-z0-9-]+/aws4_request")
 # code and state are also words for errors and progress; in OAuth (RFC 6749) their values are random
 _OAUTH_KEY = re.compile(r"^(?:code|state|nonce|auth_code|authorization_code|device_code)$")
-_OAUTH_VALUE = re.compile(rb"(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])[A-Za-z0-9._~/+=-]{16,512}")
+_OAUTH_VALUE = re.compile(
+    rb"(?=[^0-9]*[0-9])(?=[^a-z]*[a-z])(?:[A-Za-z0-9._~/+=-]{16,512}|(?=[^A-Z]*[A-Z])[A-Za-z0-9_-]{10,15})"
+)
 _SEPARATE = re.compile(
     r"(?:^|_)(?:type|url|uri|endpoint|expires?|expires_in|at|count|limit|name|scope|status)$"
 )
@@ -61,6 +96,8 @@ _SEPARATE = re.compile(
 
 def find(text: bytes, context: Context) -> Iterator[Finding]:
     """Every token in ``text``, and all of ``text`` where its key says that it is a secret."""
+    if context.credential and _is_address(text):
+        return  # an address in a cookie is that address
     if context.credential or _is_secret_field(text, context):
         yield Finding(Kind.CREDENTIAL if context.credential else Kind.TOKEN, 0, len(text))
         return
@@ -75,19 +112,42 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
     if b"PRIVATE KEY" in text:
         for match in _PRIVATE_KEY.finditer(text):
             yield Finding(Kind.TOKEN, *match.span(2))
-    if b"hooks.slack.com" in text:
-        for match in _SLACK_HOOK.finditer(text):
-            yield Finding(Kind.TOKEN, *match.span(1))
+    if b"hooks" in text:
+        for match in _HOOK_URL.finditer(text):
+            yield Finding(Kind.TOKEN, *match.span(match.lastindex or 0))
+    if b"=" in text:
+        yield from _assigned(text)
+
+
+def _assigned(text: bytes) -> Iterator[Finding]:
+    for match in _ASSIGNED.finditer(text):
+        if _is_secret_field(match[2], Context(key=normal_key(match[1]))):
+            yield Finding(Kind.TOKEN, *match.span(2))
+
+
+def _is_address(text: bytes) -> bool:
+    if b"@" not in text and b"%40" not in text:
+        return False
+    plain = unquote_to_bytes(text)
+    return Finding(Kind.EMAIL, 0, len(plain)) in emails.find(plain, Context())
 
 
 def _is_secret_field(text: bytes, context: Context) -> bool:
-    if _OAUTH_KEY.search(context.key) and _OAUTH_VALUE.fullmatch(text):
+    key = context.key
+    if not key:
+        return False
+    if _OAUTH_KEY.search(key) and _OAUTH_VALUE.fullmatch(text):
         return True
-    if _SHORT_KEY.search(context.key) and 3 <= len(text) <= 10:
+    if _SHORT_KEY.search(key) and _SHORT.fullmatch(text):
         return True
-    if len(text) < 4 or not _KEY.search(context.key) or _SEPARATE.search(context.key):
+    if _NUMBER_KEY.search(key) and _NUMBER.fullmatch(text):
+        return True
+    if len(text) < 4 or not _KEY.search(key) or _SEPARATE.search(key):
         return False
     if b" " in text.strip() or text.startswith((b"http://", b"https://")):
         # pass phrases may hold spaces; other secrets do not, and prose under "code" or "token" does
-        return context.key.endswith(("password", "passphrase", "passwd", "pwd"))
-    return _NOT_SECRET.fullmatch(text) is None
+        return key.endswith(_SPACES_TOO)
+    if key.endswith(_SPACES_TOO):
+        return _NO_PASSWORD.fullmatch(text) is None
+    # of AWS4 credentials the key id alone is secret, and found by its shape
+    return _NOT_SECRET.fullmatch(text) is None and _AWS_SCOPE.fullmatch(text) is None
