@@ -8,13 +8,13 @@ larger one, so that a table of any size can be filled.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 
+from anonymizer import domains
 from anonymizer.detectors.cards import luhn_sum
 from anonymizer.detectors.tokens import PREFIXES
-from anonymizer.reserved import is_platform_domain, names
+from anonymizer.reserved import is_common, is_platform_domain, names
 from captures.keys import Prf
 
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
@@ -25,6 +25,8 @@ _BASE32_DIGITS = b"234567"
 _HEX = b"0123456789abcdef"
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LONG_HEX = re.compile(rb"(?=(?:-?[0-9a-fA-F]){16})(?:[0-9a-f-]+|[0-9A-F-]+)")
+_WORD = re.compile(rb"[^-_]+")
+_MIN_LABEL_BYTES = 6
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ONSETS = (
     "b",
@@ -116,11 +118,12 @@ def name(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     return "".join(parts).encode()
 
 
-def email(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
+def email(prf: Prf, value: bytes, attempt: int = 0, new_domain: bytes = b"") -> bytes:
     """
     An address under example.com; equal domains stay equal and the local part keeps its shape.
 
     A local part (or what follows its plus sign) that is a user name gets that name's stand-in.
+    ``new_domain`` stands for the domain; without it the domain's first candidate does.
     """
     local, _, domain = value.rpartition(b"@")
     pieces = [_local_piece(prf, piece, value) for piece in local.split(b"+")]
@@ -129,15 +132,47 @@ def email(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
         pieces[0] = account_id  # 123+name@users.noreply...: the id stands beside it in the same body
     for _ in range(attempt):
         pieces[-1] += prf.digest("email", b"%d:%b" % (attempt, value), 3).hex().encode()
-    return b"+".join(pieces) + b"@" + _domain(prf, domain)
+    return b"+".join(pieces) + b"@" + (new_domain or domain_of(prf, domain))
 
 
-def _domain(prf: Prf, domain: bytes) -> bytes:
-    name, _, _ = domain.rpartition(b".")
-    if not is_platform_domain(name):
-        numbers = random_bytes(prf, "domain", domain, 0)
-        name = bytes(_LOWER[next(numbers) % 26] for _ in range(min(max(len(name), 6), 10)))
-    return name + b".example.com"  # users.noreply.github names a platform and may stay
+def domain_of(prf: Prf, value: bytes, attempt: int = 0, new_registrable: bytes = b"") -> bytes:
+    """
+    A domain under example.com; what nobody can own stays as it is.
+
+    The registered label's words keep their lengths, those that tell nothing stay, and so do
+    subdomains that are English words. ``new_registrable`` stands for the registrable part;
+    without it that part's first candidate does.
+    """
+    if domains.is_reserved_domain(value):
+        return value
+    known = domains.registrable(value)
+    if is_platform_domain(value.rpartition(b".")[0]):
+        return value.rpartition(b".")[0] + b".example.com"  # users.noreply.github names a platform
+    if known != value and not value.startswith(b"["):
+        labels = value[: -len(known) - 1].split(b".")
+        above = (label if _tells_nothing(label) else username(prf, label) for label in labels)
+        return b".".join((*above, new_registrable or domain_of(prf, known, attempt)))
+    return _label(prf, value, attempt) + b".example.com"
+
+
+def _label(prf: Prf, domain: bytes, attempt: int) -> bytes:
+    old = b"" if domain.startswith(b"[") else domains.label(domain)  # user@[192.0.2.1] has no name in it
+    telling = iter(domains.telling_words(old))
+    new = _WORD.sub(lambda match: _label_word(prf, match[0]) if next(telling) else match[0], old)
+    missing = max(0, _MIN_LABEL_BYTES - len(new)) + attempt
+    numbers = random_bytes(prf, "domain", domain, attempt)
+    return new + bytes(_LOWER[next(numbers) % 26] for _ in range(missing))
+
+
+def _label_word(prf: Prf, word: bytes) -> bytes:
+    if word.isascii():
+        return username(prf, word)
+    numbers = random_bytes(prf, "domain", word, 0)  # a stand-in in other letters would want an IDN prefix
+    return bytes(_LOWER[next(numbers) % 26] for _ in word.decode("utf-8", "replace"))
+
+
+def _tells_nothing(label: bytes) -> bool:
+    return len(label) <= 3 or is_common(label)
 
 
 def _local_piece(prf: Prf, piece: bytes, whole: bytes) -> bytes:
@@ -226,12 +261,3 @@ def phone(prf: Prf, value: bytes, country_digits: int, attempt: int = 0) -> byte
 def short_hash(prf: Prf, value: bytes) -> bytes:
     """Twelve hex digits for the ``hash`` action; keyed, so no dictionary reverses them."""
     return prf.digest("hash", value, 6).hex().encode()
-
-
-def plain_hashes(value: bytes) -> tuple[bytes, bytes, bytes]:
-    """MD5, SHA-1 and SHA-256 in hex, as avatar services use them of e-mail addresses."""
-    return (
-        hashlib.md5(value, usedforsecurity=False).hexdigest().encode(),
-        hashlib.sha1(value, usedforsecurity=False).hexdigest().encode(),
-        hashlib.sha256(value).hexdigest().encode(),
-    )

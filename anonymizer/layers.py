@@ -1,4 +1,4 @@
-"""Text inside text: escapes, URL queries, base64 and hex, each with the way back."""
+"""Text inside text: escapes, URL queries, base64, base32 and hex, each with the way back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from anonymizer.detectors.base import Context, normal_key
+from anonymizer.packings import is_text, unpack
 from captures.bodies import json, percent, url
 from captures.bodies.edits import Edit, Unescaped, splice
 
@@ -17,7 +18,7 @@ _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z
 _HEX = re.compile(
     rb"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){6,}(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){6,}(?![0-9A-Za-z])"
 )
-_PRINTABLE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]+")
+_BASE32 = re.compile(rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,})={0,6}(?![A-Za-z0-9+/=_-])")
 _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 _BACKSLASH = re.compile(rb"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}")
 
@@ -48,9 +49,11 @@ def layers(text: bytes, context: Context) -> Iterator[Layer]:
             yield Layer(text[slice(*name)], Context(key="username"), _mover(name[0]))
         yield Layer(text[slice(*password)], Context(credential=True), _mover(password[0]))
     for match in _BASE64.finditer(text) if len(text) >= 8 else ():
-        yield from _decoded(match, *_from_base64(match[0]))
+        yield from _decoded(match, _from_base64(match[0]), _to_base64)
     for match in _HEX.finditer(text) if len(text) >= 12 else ():
-        yield from _decoded(match, _printable(bytes.fromhex(match[0].decode())), _to_hex)
+        yield from _decoded(match, bytes.fromhex(match[0].decode()), _to_hex)
+    for match in _BASE32.finditer(text) if len(text) >= 16 else ():
+        yield from _decoded(match, _from_base32(match[0]), _to_base32)
 
 
 def _mover(by: int) -> Callable[[list[Edit]], list[Edit]]:
@@ -65,29 +68,45 @@ def _whole(
 
 
 def _decoded(
-    match: re.Match[bytes], plain: bytes | None, encode: Callable[[bytes, bytes], bytes]
+    match: re.Match[bytes], data: bytes | None, encode: Callable[[bytes, bytes], bytes]
 ) -> Iterator[Layer]:
-    if plain is None:
+    unpacked = unpack(data) if data else None
+    if unpacked is None:
         return
+    plain, pack = unpacked
 
     def back(edits: list[Edit]) -> list[Edit]:
         if not edits:
             return []
-        new = encode(splice(plain, edits), match[0])
+        new = encode(pack(splice(plain, edits)), match[0])
         return [Edit(*match.span(), new, edits[0].label)]
 
     yield Layer(plain, Context(), back)
 
 
-def _from_base64(raw: bytes) -> tuple[bytes | None, Callable[[bytes, bytes], bytes]]:
+def _from_base64(raw: bytes) -> bytes | None:
     body = raw.rstrip(b"=")
     if len(body) % 4 == 1:
-        return None, _to_base64
+        return None
     try:
-        data = base64.b64decode(body.translate(_TO_STANDARD) + b"=" * (-len(body) % 4), validate=True)
+        return base64.b64decode(body.translate(_TO_STANDARD) + b"=" * (-len(body) % 4), validate=True)
     except binascii.Error:
-        return None, _to_base64
-    return _printable(data), _to_base64
+        return None
+
+
+def _from_base32(raw: bytes) -> bytes | None:
+    body = raw.rstrip(b"=")
+    try:
+        data = base64.b32decode(body + b"=" * (-len(body) % 8), casefold=True)
+    except binascii.Error:
+        return None
+    return data if is_text(data) else None
+
+
+def _to_base32(data: bytes, raw: bytes) -> bytes:
+    new = base64.b32encode(data)
+    new = new if raw.endswith(b"=") or len(raw) % 8 == 0 else new.rstrip(b"=")
+    return new if raw == raw.upper() else new.lower()
 
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -106,14 +125,6 @@ def _to_base64(plain: bytes, raw: bytes) -> bytes:
 def _to_hex(plain: bytes, raw: bytes) -> bytes:
     digits = plain.hex().encode()
     return digits if raw == raw.lower() else digits.upper()
-
-
-def _printable(data: bytes) -> bytes | None:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return data if _PRINTABLE.fullmatch(text) else None
 
 
 def _undo_entity(match: re.Match[bytes]) -> bytes | None:

@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import ahocorasick_rs
 
-from anonymizer import generators
 from anonymizer.detectors.base import Kind
+from anonymizer.hashes import Hashes
 from anonymizer.policy import Action, Policy
-from anonymizer.pseudonyms import FAMILIES, Family, PseudonymTable, fold, identify
+from anonymizer.pseudonyms import FAMILIES, Family, PseudonymTable, fold, with_case_of
 from anonymizer.reserved import is_common, is_no_name, is_reserved
+from anonymizer.spellings import Phrase, folded, phrase_spellings, spellings
 from captures.bodies.edits import Edit
 
-_SEPARATORS = (b" ", b"-", b".", b"_", b"", b"+", b"%20")
+_CASED = frozenset({Family.DOMAIN, Family.EMAIL, Family.WORD})
+_EXACT = frozenset({Family.SECRET, Family.JWT})
 
 
 class _Where(Enum):
@@ -23,52 +25,54 @@ class _Where(Enum):
 
     ANYWHERE = "anywhere"  # long enough to be itself inside a longer word
     WORD = "word"  # no letter or digit on either side
-    SEGMENT = "segment"  # an English word counts only after a slash or an at sign
+    SEGMENT = "segment"  # a short one or an English word counts only after a slash or an at sign
 
 
 class _Literal(NamedTuple):
     kind: Kind
     where: _Where
-    values: tuple[bytes, ...]  # spellings that differ in case alone; for a phrase its words
-    phrase: bytes | None = None  # the separator of a name of several words
-    digest: int | None = None  # which of the plain hashes of an e-mail address
+    values: tuple[bytes, ...] = ()  # spellings that differ in case alone
+    new: bytes | None = None  # what stands for another spelling of a value
+    phrase: Phrase | None = None
 
 
 class Literals:
     """Finds all values of a frozen table in a text and gives the edits that replace them."""
 
-    __slots__ = ("_automaton", "_literals", "_table")
+    __slots__ = ("_automaton", "_hashes", "_literals", "_table")
 
     def __init__(self, table: PseudonymTable, policy: Policy) -> None:
         self._table = table
+        values = [
+            (raw, kind)
+            for raw, kind in sorted(table.spellings.items())
+            if policy.action(kind) is not Action.KEEP
+        ]
         literals: dict[bytes, _Literal] = {}
-        for raw, kind in sorted(table.spellings.items()):
-            if policy.action(kind) is Action.KEEP:
-                continue
+        for raw, kind in values:
             for pattern, literal in _patterns(kind, raw):
                 known = literals.get(pattern)
                 if known is None or FAMILIES[literal.kind] < FAMILIES[known.kind]:
                     literals[pattern] = literal
-                elif known.kind is literal.kind and known.phrase is None and raw not in known.values:
+                elif known.kind is literal.kind and raw not in known.values:
                     literals[pattern] = known._replace(values=(*known.values, raw))
+        for pattern, literal in self._derived(values):
+            literals.setdefault(pattern, literal)
         if policy.action(Kind.NAME) is not Action.KEEP:
             for words in sorted(table.phrases):
-                turned = [(words[::-1], separator) for separator in (b", ", b" ") if len(words) == 2]
-                for order, separator in [(words, each) for each in _SEPARATORS] + turned:
-                    pattern = separator.join(order).lower()
-                    if len(pattern) >= 6:
-                        phrase = _Literal(Kind.NAME, _Where.WORD, order, phrase=separator)
-                        literals.setdefault(pattern, phrase)
+                for pattern, phrase in self._phrases(words):
+                    literals.setdefault(pattern, _Literal(Kind.NAME, _Where.WORD, phrase=phrase))
         patterns = sorted(literals)
         self._literals: Sequence[_Literal] = [literals[pattern] for pattern in patterns]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns) if patterns else None
+        self._hashes = Hashes(table, values, policy)
 
     def edits(self, text: bytes, *, number: bool = False) -> list[Edit]:
         """The replacement of every known value in ``text``; they may overlap."""
         if self._automaton is None:
             return []
         found: list[Edit] = []
-        for at, start, stop in self._automaton.find_matches_as_indexes(text.lower(), overlapping=True):
+        for at, start, stop in self._automaton.find_matches_as_indexes(folded(text), overlapping=True):
             literal = self._literals[at]
             if number:
                 fits = stop - start == len(text) >= 10 and literal.kind in {Kind.PHONE, Kind.CARD}
@@ -77,25 +81,36 @@ class Literals:
             if fits:
                 new = self._new(literal, text[start:stop], number=number)
                 found.append(Edit(start, stop, new, literal.kind))
+        if not number:
+            found += self._hashes.edits(text)
         return found
 
     def _new(self, literal: _Literal, matched: bytes, *, number: bool) -> bytes:
         if literal.phrase is not None:
-            return self._phrase(literal, matched)
-        if literal.digest is not None:
-            stand_in = self._table.stand_in(Kind.EMAIL, literal.values[0])
-            return generators.plain_hashes(stand_in)[literal.digest]
-        if matched in literal.values or FAMILIES[literal.kind] not in {Family.SECRET, Family.JWT}:
+            return literal.phrase.spelled_as(matched)
+        family = FAMILIES[literal.kind]
+        if literal.new is not None:
+            return with_case_of(matched, literal.new) if family in _CASED else literal.new
+        if matched in literal.values or family not in _EXACT:
             return self._table.replacement(literal.kind, matched, number=number)
         return self._table.replacement(literal.kind, literal.values[0])
 
-    def _phrase(self, literal: _Literal, matched: bytes) -> bytes:
-        parts: list[bytes] = []
-        position = 0
-        for word in literal.values:
-            parts.append(self._table.replacement(Kind.NAME, matched[position : position + len(word)]))
-            position += len(word) + len(literal.phrase or b"")
-        return (literal.phrase or b"").join(parts)
+    def _derived(self, values: list[tuple[bytes, Kind]]) -> Iterator[tuple[bytes, _Literal]]:
+        for raw, kind in values:
+            family = FAMILIES[kind]
+            if family is Family.JWT:
+                continue  # a signed token has one spelling
+            new = self._table.replacement(kind, raw if family in _EXACT else fold(raw))
+            for spelling in spellings(kind, raw, new):
+                where = _where(kind, spelling.text)
+                if where is not None:
+                    yield spelling.text, _Literal(kind, where, new=spelling.new)
+
+    def _phrases(self, words: tuple[bytes, ...]) -> Iterator[tuple[bytes, Phrase]]:
+        new = tuple(self._table.replacement(Kind.NAME, fold(word)) for word in words)
+        for pattern, phrase in phrase_spellings(words, new):
+            if len(pattern) >= 6:
+                yield pattern, phrase
 
 
 def _fits(where: _Where, text: bytes, start: int, stop: int) -> bool:
@@ -104,35 +119,34 @@ def _fits(where: _Where, text: bytes, start: int, stop: int) -> bool:
     before, after = text[start - 1 : start] if start else b"", text[stop : stop + 1]
     if before.isalnum() or after.isalnum():
         return False
-    return where is _Where.WORD or before in {b"/", b"@"}
+    if where is _Where.WORD:
+        return True
+    # @bob-smith is somebody else than bob
+    return before in {b"/", b"@"} and (stop - start > 3 or after not in {b"-", b"_"})
 
 
 def _patterns(kind: Kind, raw: bytes) -> Iterator[tuple[bytes, _Literal]]:
     where = _where(kind, raw)
     if where is None:
         return
-    yield raw.lower(), _Literal(kind, where, (raw,))
+    yield folded(raw), _Literal(kind, where, (raw,))
     if kind in {Kind.PHONE, Kind.CARD}:
         digits = bytes(byte for byte in raw if byte in b"0123456789")
         if len(digits) >= 8:
             yield digits, _Literal(kind, where, (digits,))
-    elif kind is Kind.IP and b"." in raw and b":" not in raw:
-        dashed = raw.replace(b".", b"-")  # as in ip-10-0-0-5.internal
-        yield dashed, _Literal(kind, where, (dashed,))
-    elif kind is Kind.EMAIL:
-        for which, digest in enumerate(generators.plain_hashes(fold(raw))):
-            yield digest, _Literal(kind, _Where.ANYWHERE, (identify(kind, raw),), digest=which)
 
 
 def _where(kind: Kind, raw: bytes) -> _Where | None:
     """Where a value counts apart from its own field; None for nowhere."""
     size = len(raw)
     if size < 4:
-        return None
+        return _Where.SEGMENT if size == 3 and kind is Kind.USERNAME and not is_no_name(raw) else None
     match FAMILIES[kind]:
         case Family.WORD if kind is Kind.NAME:
             # part of a name by itself: only long ones, and none that means something else
-            return _Where.WORD if size >= 6 and not is_common(raw) else None
+            if size < 6 or is_common(raw):
+                return None
+            return _Where.ANYWHERE if size >= 8 else _Where.WORD
         case Family.WORD if kind is Kind.ADDRESS:
             # a postal code is also an order number; a street has letters, a digit and some length
             return _Where.WORD if size >= 10 and not raw.isdigit() else None
@@ -142,6 +156,8 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
             if is_no_name(raw):
                 return _Where.SEGMENT
             return _Where.ANYWHERE if size >= 6 else _Where.WORD
+        case Family.DOMAIN:
+            return _where_domain(raw)
         case Family.SECRET:
             if size < 6 or is_common(raw) or (raw.isdigit() and size < 8) or (raw.isalpha() and size < 12):
                 return None  # a cookie may hold "disabled", a password "monkey"
@@ -150,3 +166,11 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
             return _Where.ANYWHERE
         case _:
             return _Where.WORD
+
+
+def _where_domain(raw: bytes) -> _Where | None:
+    if b"." in raw:
+        return _Where.WORD
+    if len(raw) < 6:
+        return None  # a label alone is a word like any other
+    return _Where.SEGMENT if is_common(raw) else _Where.WORD

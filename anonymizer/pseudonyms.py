@@ -9,32 +9,38 @@ Only a clash makes one value's stand-in depend on another value.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from urllib.parse import unquote_to_bytes
 
 import phonenumbers
 
-from anonymizer import addresses, generators
+from anonymizer import addresses, domains, generators
 from anonymizer.detectors.base import Kind
+from anonymizer.detectors.ips import REVERSE
 from anonymizer.policy import Action, Policy
 from captures.keys import Prf
 
 _DIGITS = frozenset(b"0123456789")
+_UNIT = re.compile(rb"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 
 
 class Family(IntEnum):
     """Kinds that share stand-ins; where one value is in two families, the first one rules."""
 
-    EMAIL = 0
-    WORD = 1
-    PHONE = 2
-    CARD = 3
-    IP = 4
-    JWT = 5
-    SECRET = 6
+    DOMAIN = 0  # before the addresses, whose stand-ins hold those of their domains
+    EMAIL = 1
+    WORD = 2
+    PHONE = 3
+    CARD = 4
+    IP = 5
+    JWT = 6
+    SECRET = 7
 
 
 FAMILIES: Mapping[Kind, Family] = {
+    Kind.DOMAIN: Family.DOMAIN,
     Kind.EMAIL: Family.EMAIL,
     Kind.USERNAME: Family.WORD,
     Kind.NAME: Family.WORD,
@@ -98,11 +104,13 @@ class PseudonymTable:
                 self._kinds[identity] = kind
         used: dict[Family, set[bytes]] = {family: set() for family in Family}
         originals = {value for _, value in self._kinds}
-        for (family, value), kind in sorted(self._kinds.items()):
+        # A surname that is somebody's here would look like a leak of it, so names share no word either.
+        originals.update(word for _, value in self._kinds if b" " in value for word in value.split())
+        for (family, value), kind in sorted(self._kinds.items(), key=_turn):
             attempt = 0
             while family is not Family.JWT:
                 candidate = self._candidate(kind, value, attempt)
-                if candidate not in used[family] and candidate not in originals:
+                if candidate not in used[family] and originals.isdisjoint((candidate, *candidate.split())):
                     used[family].add(candidate)
                     self._stand_ins[family, value] = candidate
                     break
@@ -110,8 +118,12 @@ class PseudonymTable:
 
     def _candidate(self, kind: Kind, value: bytes, attempt: int) -> bytes:
         match FAMILIES[kind]:
+            case Family.DOMAIN:
+                return self._domain(value, attempt)
             case Family.EMAIL:
-                return generators.email(self._prf, value, attempt)
+                domain = value.rpartition(b"@")[2]
+                new_domain = self._domain_of_address(domain) if domains.is_own(domain) else b""
+                return generators.email(self._prf, value, attempt, new_domain)
             case Family.WORD:
                 if kind is Kind.NAME:
                     return generators.name(self._prf, value, attempt)
@@ -124,6 +136,17 @@ class PseudonymTable:
                 return addresses.stand_in(self._prf, value, attempt)
             case _:
                 return generators.secret(self._prf, value, attempt)
+
+    def _domain_of_address(self, domain: bytes) -> bytes:
+        if self._policy.action(Kind.DOMAIN) is Action.KEEP:
+            return domain
+        return self.stand_in(Kind.DOMAIN, domain)
+
+    def _domain(self, value: bytes, attempt: int) -> bytes:
+        known = domains.registrable(value)
+        if known == value or not domains.is_own(value):
+            return generators.domain_of(self._prf, value, attempt)
+        return generators.domain_of(self._prf, value, 0, self.stand_in(Kind.DOMAIN, known))
 
     def stand_in(self, kind: Kind, raw: bytes) -> bytes:
         """The canonical stand-in of ``raw``: lower case for words, digits alone for numbers."""
@@ -156,13 +179,25 @@ class PseudonymTable:
         if family is Family.JWT:
             return self.rebuild_jwt(raw)
         new = self.stand_in(kind, raw)
-        if family in {Family.EMAIL, Family.WORD}:
-            return with_case_of(raw, new)
-        if family in {Family.PHONE, Family.CARD}:
-            return with_digits(raw, new)
-        if family is Family.IP and b"-" in raw:
-            return new.replace(b".", b"-")
-        return new
+        match family:
+            case Family.DOMAIN | Family.EMAIL | Family.WORD:
+                return with_case_of(raw, new)
+            case Family.PHONE | Family.CARD:
+                return with_digits(raw, new)
+            case Family.IP if raw.endswith(REVERSE):
+                return _reversed_octets(new) + REVERSE
+            case Family.IP if b"-" in raw:
+                return new.replace(b".", b"-")
+            case Family.SECRET if b"%" in raw:
+                return with_escapes_of(raw, new)
+            case _:
+                return new
+
+
+def _turn(item: tuple[tuple[Family, bytes], Kind]) -> tuple[Family, int, bytes]:
+    """The order of stand-ins: families, and of domains the registered ones before what is below them."""
+    (family, value), _ = item
+    return family, value.count(b".") if family is Family.DOMAIN else 0, value
 
 
 _FIRST_KIND = {family: next(kind for kind in FAMILIES if FAMILIES[kind] is family) for family in Family}
@@ -181,19 +216,26 @@ def fold(raw: bytes) -> bytes:
 def identify(kind: Kind, raw: bytes) -> bytes:
     """What is equal for all spellings of one value."""
     match FAMILIES[kind]:
-        case Family.EMAIL | Family.WORD:
+        case Family.DOMAIN | Family.EMAIL | Family.WORD:
             return fold(raw)
         case Family.PHONE:
             return _phone_identity(raw)
         case Family.CARD:
             return bytes(byte for byte in raw if byte in _DIGITS)
         case Family.IP:
+            plain = _reversed_octets(raw.removesuffix(REVERSE)) if raw.endswith(REVERSE) else raw
             try:
-                return str(ipaddress.ip_address(raw.replace(b"-", b".").decode("ascii"))).encode()
+                return str(ipaddress.ip_address(plain.replace(b"-", b".").decode("ascii"))).encode()
             except ValueError:
                 return raw
+        case Family.SECRET if b"%" in raw:
+            return unquote_to_bytes(raw)  # a cookie holds s%3A... where a body has s:...
         case _:
             return raw
+
+
+def _reversed_octets(address: bytes) -> bytes:
+    return b".".join(reversed(address.split(b".")))
 
 
 def _phone_identity(raw: bytes) -> bytes:
@@ -223,6 +265,18 @@ def with_digits(raw: bytes, digits: bytes) -> bytes:
     for place, digit in zip(reversed(places), reversed(digits), strict=False):
         new[place] = digit
     return bytes(new)
+
+
+def with_escapes_of(raw: bytes, new: bytes) -> bytes:
+    """``new`` with percent escapes where ``raw`` has them."""
+    parts: list[bytes] = []
+    units = _UNIT.findall(raw)
+    for unit, byte in zip(units, new, strict=False):
+        plain = bytes((byte,))
+        if len(unit) == 3 and unquote_to_bytes(unit) != plain:
+            unit = b"%%%02X" % byte  # noqa: PLW2901
+        parts.append(unit if len(unit) == 3 else plain)
+    return b"".join(parts) + new[len(units) :]
 
 
 def with_case_of(raw: bytes, new: bytes) -> bytes:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 
-from anonymizer import jwt_tokens
+from anonymizer import domains, jwt_tokens
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
 from anonymizer.layers import layers
 from anonymizer.literals import Literals
 from anonymizer.policy import Action, Policy
-from anonymizer.pseudonyms import PseudonymTable
+from anonymizer.pseudonyms import PseudonymTable, fold
 from anonymizer.reserved import is_common, is_no_name, is_reserved
 from captures.bodies import json
 from captures.bodies.edits import Edit, without_overlaps
@@ -25,9 +24,11 @@ MAX_DEPTH = 6  # encodings inside encodings; deeper ones are no text that anybod
 _CACHE_ENTRIES = 32_768
 _CACHE_TEXT_BYTES = 1_024
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
-_NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?@")
+_NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?\d{0,6}@")
 _SEPARATOR = re.compile(rb"[._-]")
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
+
+_Where = tuple[bytes, bytes, bytes, bool, LeafRole]  # a leaf's text, key, parent, and of a person or not
 
 LeafTold = Callable[[JsonLeaf, list[Edit]], None]
 """Told of a leaf that changes."""
@@ -59,6 +60,7 @@ class Scrubber:
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
+        self._leaves: dict[_Where, list[Edit]] = {}
         if literals is not None:
             table.rebuild_jwt = self._rebuild_jwt
 
@@ -122,11 +124,32 @@ class Scrubber:
                 for part in jwt_tokens.parts(value) or ():
                     self.json(part, depth + 1)
             if finding.kind is Kind.EMAIL:
+                self._collect_domain(value)
                 self._collect_email_name(value)
             if finding.kind is Kind.NAME:
                 words.append(finding)
         if len(words) > 1 and all(b.start - a.stop <= 2 for a, b in pairwise(words)):
             self._table.add_phrase(tuple(text[word.start : word.stop] for word in words))
+            self._collect_hyphenated(text, words)
+
+    def _collect_hyphenated(self, text: bytes, words: Sequence[Finding]) -> None:
+        """Take the parts of a name that are several words themselves: Jean-Luc of Jean-Luc Picard."""
+        run = [words[0]]
+        pairs: list[tuple[Finding, Finding | None]] = [*pairwise(words), (words[-1], None)]
+        for before, word in pairs:
+            if word is not None and text[before.stop : word.start] == b"-":
+                run.append(word)
+                continue
+            if 1 < len(run) < len(words):
+                self._table.add_phrase(tuple(text[part.start : part.stop] for part in run))
+            run = [word] if word is not None else []
+
+    def _collect_domain(self, address: bytes) -> None:
+        """Take the domain of an address, so that host names and cookies of its owner change with it."""
+        domain = fold(address.rpartition(b"@")[2])
+        if domains.is_own(domain):
+            self._table.add(Kind.DOMAIN, domain)
+            self._table.add(Kind.DOMAIN, domains.registrable(domain))
 
     def _collect_email_name(self, address: bytes) -> None:
         """Take the name that an address tells, so that it is found where it is written out."""
@@ -134,6 +157,9 @@ class Scrubber:
         words = [piece for piece in _SEPARATOR.split(local) if piece]
         if len(local) >= 5 and not all(is_common(piece) or piece.isdigit() for piece in words):
             self._table.add(Kind.USERNAME, local)  # with a policy that keeps user names it has no effect
+            for word in words:
+                if len(word) >= 8 and not word.isalpha() and not word.isdigit():
+                    self._table.add(Kind.USERNAME, word)  # doe1984 of jane.doe1984
         match = _NAME_IN_EMAIL.match(address)
         if match is None or self._policy.action(Kind.NAME) is Action.KEEP:
             return
@@ -151,28 +177,42 @@ class Scrubber:
 
         ``kept`` is asked before a leaf is looked at, ``told`` hears of those that change.
         """
-        leaves = list(json.scan(data))
+        leaves = json.scan(data)
         people = {leaf.holder for leaf in leaves if leaf.role is LeafRole.KEY and marks_a_person(leaf.key)}
         edits: list[Edit] = []
+        known_leaves = self._leaves
         for leaf in leaves:
-            if leaf.stop == leaf.start or (kept is not None and kept(leaf)):
+            role, start, stop, key, path, holder = leaf
+            if stop == start or (kept is not None and kept(leaf)):
                 continue
-            found = self._leaf(data[leaf.start : leaf.stop], leaf, leaf.holder in people, depth)
+            raw = data[start:stop]
+            if role is LeafRole.KEY:
+                found = self._keys.get(raw)
+                if found is None:
+                    found = self._key(raw, depth)
+            else:
+                # everything that the edits of a leaf depend on
+                where = (raw, key, path[-1] if path else b"", holder in people, role)
+                found = known_leaves.get(where)
+                if found is None:
+                    found = self._leaf(where, depth)
             if found:
-                edits += [edit.moved(leaf.start) for edit in found]
+                edits += [edit.moved(start) for edit in found]
                 if told is not None:
                     told(leaf, found)
         return edits
 
-    def _leaf(self, raw: bytes, leaf: JsonLeaf, person: bool, depth: int) -> list[Edit]:
-        if leaf.role is LeafRole.KEY:
-            return self._key(raw, depth)
-        context = _context(
-            leaf.key, leaf.path[-1] if leaf.path else b"", person, leaf.role is LeafRole.NUMBER
-        )
-        if leaf.role is not LeafRole.STRING:
-            return self.text(raw, context, depth)
-        return self._string(raw, context, depth)
+    def _leaf(self, where: _Where, depth: int) -> list[Edit]:
+        raw, key, parent, person, role = where
+        number = role is LeafRole.NUMBER
+        context = Context(key=normal_key(key), parent=normal_key(parent), person=person, number=number)
+        string = role is LeafRole.STRING
+        found = self._string(raw, context, depth) if string else self.text(raw, context, depth)
+        if len(raw) <= _CACHE_TEXT_BYTES:
+            if len(self._leaves) >= _CACHE_ENTRIES:
+                self._leaves.clear()
+            self._leaves[where] = found
+        return found
 
     def _string(self, raw: bytes, context: Context, depth: int) -> list[Edit]:
         if b"\\" in raw:
@@ -202,8 +242,3 @@ class Scrubber:
 
 def _json_escape(new: bytes, raw: bytes) -> bytes:
     return json.escape(new, ascii_only=b"\\u" in raw)
-
-
-@lru_cache(maxsize=16_384)
-def _context(key: bytes, parent: bytes, person: bool, number: bool) -> Context:
-    return Context(key=normal_key(key), parent=normal_key(parent), person=person, number=number)

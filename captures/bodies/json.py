@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from captures.bodies.edits import Unescaped
@@ -29,7 +28,7 @@ _ESCAPE = re.compile(
 )
 
 
-class LeafRole(Enum):
+class LeafRole(StrEnum):
     """What a leaf is in its document."""
 
     KEY = "key"
@@ -60,18 +59,22 @@ def looks_like_json(data: bytes) -> bool:
     return data[:64].lstrip()[:1] in {b"{", b"["}
 
 
-def scan(data: bytes) -> Iterator[JsonLeaf]:
+def scan(data: bytes) -> list[JsonLeaf]:
     """Every leaf of ``data`` in order, without the literals true, false and null."""
+    leaves: list[JsonLeaf] = []
+    add, new = leaves.append, tuple.__new__  # a third faster than JsonLeaf(...), measured on webhooks
     stack: list[tuple[bytes, tuple[bytes, ...], int]] = []
     key, holder, objects = b"", 0, 0
     path: tuple[bytes, ...] = ()
     for match in _TOKEN.finditer(data):
         which = match.lastindex
         if which == 1:
-            yield JsonLeaf(LeafRole.STRING, match.start(1), match.end(1), key, path, holder)
+            start, stop = match.span(1)
+            add(new(JsonLeaf, (LeafRole.STRING, start, stop, key, path, holder)))
         elif which == 2:
             key = match[1]
-            yield JsonLeaf(LeafRole.KEY, match.start(1), match.end(1), key, path, holder)
+            start, stop = match.span(1)
+            add(new(JsonLeaf, (LeafRole.KEY, start, stop, key, path, holder)))
         elif which == 3:
             bracket = match[3]
             if bracket == b"{":
@@ -85,7 +88,9 @@ def scan(data: bytes) -> Iterator[JsonLeaf]:
                 key, path, holder = stack.pop()
         elif match[4] not in _LITERALS:
             role = LeafRole.NUMBER if _NUMBER.fullmatch(match[4]) else LeafRole.OTHER
-            yield JsonLeaf(role, match.start(4), match.end(4), key, path, holder)
+            start, stop = match.span(4)
+            add(new(JsonLeaf, (role, start, stop, key, path, holder)))
+    return leaves
 
 
 def unescape(raw: bytes) -> Unescaped:

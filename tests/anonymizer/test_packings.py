@@ -1,0 +1,59 @@
+"""Packed text: there and back, and nothing for what is no text."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anonymizer.packings import unpack
+
+PRINTABLE = st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), min_size=9)
+
+
+@given(PRINTABLE)
+def test_packed_text_comes_back(text: str) -> None:
+    """Text, gzip, zlib and UTF-16 in both orders give the text, and it is packed the same way again."""
+    data = text.encode()
+    for packed in (
+        data,
+        gzip.compress(data),
+        zlib.compress(data),
+        text.encode("utf-16-le"),
+        text.encode("utf-16-be"),
+    ):
+        unpacked = unpack(packed)
+        assert unpacked is not None
+        assert unpacked[0] == data
+        again = unpack(unpacked[1](b"changed " + data))
+        assert again is not None
+        assert again[0] == b"changed " + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        gzip.compress(b"text")[:-4],
+        gzip.compress(b"\x00\x01\x02"),
+        b"\x78\x9c\x00",
+        b"\x1f\x8b",
+        bytes(20),
+        b"",
+    ],
+    ids=["image", "cut", "binary inside", "damaged", "head alone", "zeros", "nothing"],
+)
+def test_what_holds_no_text(data: bytes) -> None:
+    """Binary data, damaged streams and nothing at all are left alone."""
+    assert unpack(data) is None
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_do_not_fail(data: bytes) -> None:
+    """Bytes that only begin like a stream are no text and no error."""
+    for head in (b"", b"\x1f\x8b\x08", b"\x78\x9c"):
+        unpacked = unpack(head + data)
+        assert unpacked is None or unpacked[0]
