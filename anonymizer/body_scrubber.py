@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
 
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import marks_a_person
@@ -14,22 +16,34 @@ from anonymizer.scrubber import Scrubber
 from captures.bodies import coding, form, json, multipart, percent, sse
 from captures.bodies.edits import Edit, splice
 from captures.bodies.json import JsonLeaf
+from captures.units import MIB
 
 _CHARSET = re.compile(rb';\s*charset="?([A-Za-z0-9_.:-]{1,40})', re.IGNORECASE)
 _FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*")
 _CUT_TAIL = re.compile(rb"[\w.@+%-]+\Z")
 _MAX_PATH_NAMES = 16_384
+_MIN_REMEMBERED_BYTES = 256  # a shorter body is scrubbed as fast as it is looked up
+_MAX_REMEMBERED_BYTES = 32 * MIB
+_ROW_BYTES = 200
 _NAME_IN_PATH = re.compile(r"[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
 
 
 class Tally(Protocol):
     """Told of what was replaced where, and of what could not be read."""
 
-    def replaced(self, path: str, edits: list[Edit]) -> None:
-        """``edits`` were made in the field at ``path``."""
+    def replaced(self, path: str, kind: str, count: int) -> None:
+        """``count`` values of ``kind`` were replaced in the field at ``path``."""
 
     def undecodable(self, path: str) -> None:
         """The body at ``path`` could not be read."""
+
+
+class _Done(NamedTuple):
+    """A body as it came out, and what is to be counted for it."""
+
+    body: bytes
+    replaced: Counter[tuple[str, str]]  # by path and kind
+    undecodable: tuple[str, ...]
 
 
 class BodyScrubber:
@@ -40,6 +54,11 @@ class BodyScrubber:
         self._policy = policy
         self._tally = tally
         self._path_names: dict[bytes, str] = {}
+        self._seen: set[bytes] = set()
+        self._done: dict[bytes, _Done] = {}
+        self._done_bytes = 0
+        self._replaced: Counter[tuple[str, str]] = Counter()
+        self._undecodable: list[str] = []
 
     def body(
         self, body: bytes, *, content_type: bytes, content_encoding: bytes, path: str, cut: bool = False
@@ -47,15 +66,67 @@ class BodyScrubber:
         """``body`` (with its content coding) anonymized; ``cut`` says that its end is missing."""
         if not body or self._policy.keeps(path):
             return body
-        try:
-            plain = coding.decode(body, content_encoding)
-        except coding.CodingError:
-            return self._blank(body, path)
-        new = self.plain(plain, content_type=content_type, path=path, cut=cut)
-        return body if new == plain else coding.encode(new, content_encoding)
+
+        def scrubbed() -> bytes:
+            try:
+                plain = coding.decode(body, content_encoding)
+            except coding.CodingError:
+                return self._blank(body, path)
+            new = self._plain(plain, content_type, path, cut=cut)
+            return body if new == plain else coding.encode(new, content_encoding)
+
+        return self._once(body, (content_type, content_encoding, path.encode(), b"%d" % cut), scrubbed)
 
     def plain(self, data: bytes, *, content_type: bytes, path: str, cut: bool = False) -> bytes:
         """``data`` (without content coding) anonymized."""
+        return self._once(
+            data,
+            (content_type, b"", path.encode(), b"%d" % cut),
+            lambda: self._plain(data, content_type, path, cut=cut),
+        )
+
+    def _once(self, data: bytes, context: tuple[bytes, ...], scrubbed: Callable[[], bytes]) -> bytes:
+        """``scrubbed()``, or its result from the time before: polls and retries repeat whole bodies."""
+        if len(data) < _MIN_REMEMBERED_BYTES:
+            new = scrubbed()
+            self._tell(self._replaced, self._undecodable)
+            self._replaced, self._undecodable = Counter(), []
+            return new
+        key = blake2b(b"\0".join((*context, data)), digest_size=16).digest()
+        if self._scrubber.collecting:
+            if key not in self._seen:
+                scrubbed()
+                self._seen.add(key)
+            return data
+        done = self._done.get(key)
+        if done is None:
+            new = scrubbed()
+            done = _Done(new, self._replaced, tuple(self._undecodable))
+            self._replaced, self._undecodable = Counter(), []
+            self._remember(key, done)
+        self._tell(done.replaced, done.undecodable)
+        return done.body
+
+    def _remember(self, key: bytes, done: _Done) -> None:
+        self._done_bytes += len(done.body) + _ROW_BYTES * len(done.replaced)
+        if self._done_bytes > _MAX_REMEMBERED_BYTES:
+            self._done.clear()
+            self._done_bytes = len(done.body) + _ROW_BYTES * len(done.replaced)
+        self._done[key] = done
+
+    def _tell(self, replaced: Counter[tuple[str, str]], undecodable: Sequence[str]) -> None:
+        for (path, kind), count in replaced.items():
+            self._tally.replaced(path, kind, count)
+        for path in undecodable:
+            self._tally.undecodable(path)
+
+    def _told(self, path: str, edits: list[Edit]) -> None:
+        if not self._scrubber.collecting:
+            for edit in edits:
+                if edit.label:
+                    self._replaced[path, edit.label] += 1
+
+    def _plain(self, data: bytes, content_type: bytes, path: str, *, cut: bool) -> bytes:
         media_type = content_type.split(b";", 1)[0].strip().lower()
         if media_type.startswith(b"multipart/"):
             mark = multipart.boundary(content_type)
@@ -77,7 +148,8 @@ class BodyScrubber:
         return data if self._scrubber.collecting or not edits else splice(data, edits)
 
     def _blank(self, data: bytes, path: str) -> bytes:
-        self._tally.undecodable(path)
+        if not self._scrubber.collecting:
+            self._undecodable.append(path)
         return b"" if self._policy.undecodable is Undecodable.DROP else bytes(len(data))
 
     def _edits(self, data: bytes, media_type: bytes, path: str, *, cut: bool) -> list[Edit]:
@@ -86,10 +158,10 @@ class BodyScrubber:
         elif b"json" in media_type or json.looks_like_json(data):
             edits = self.json(data, path)
         elif media_type == b"application/x-www-form-urlencoded" or _FORM_SHAPE.fullmatch(data):
-            edits = self.form(data, 0, len(data), path, form_escapes=True)
+            edits = self._form(data, 0, len(data), path)
         else:
             edits = self._scrubber.text(data, Context())
-            self._tally.replaced(path, edits)
+            self._told(path, edits)
         tail = _CUT_TAIL.search(data) if cut else None
         if tail:  # what is left of a value that was cut is no longer recognisable, yet part of it
             edits = [edit for edit in edits if edit.stop <= tail.start()]
@@ -105,9 +177,13 @@ class BodyScrubber:
 
         def told(leaf: JsonLeaf, edits: list[Edit]) -> None:
             names = (self._path_name(key) for key in (*leaf.path, leaf.key))
-            self._tally.replaced(".".join((path, *filter(None, names))), edits)
+            self._told(".".join((path, *filter(None, names))), edits)
 
-        return self._scrubber.json(data, told=told, kept=kept if self._policy.keep_paths else None)
+        return self._scrubber.json(
+            data,
+            told=None if self._scrubber.collecting else told,
+            kept=kept if self._policy.keep_paths else None,
+        )
 
     def _path_name(self, key: bytes) -> str:
         """``key`` as part of a field path; a key that is a value itself shows as ``{key}``."""
@@ -120,32 +196,37 @@ class BodyScrubber:
                 self._path_names[key] = known
         return known
 
-    def form(self, data: bytes, start: int, stop: int, path: str, *, form_escapes: bool) -> list[Edit]:
-        """The edits of ``name=value`` pairs between ``start`` and ``stop``."""
+    def query(self, target: bytes, start: int, stop: int, path: str, *, count: bool) -> list[Edit]:
+        """The edits of a target's ``name=value`` pairs; ``count`` says whether the tally hears of them."""
+        edits = self._form(target, start, stop, path)
+        replaced, self._replaced = self._replaced, Counter()
+        if count:
+            self._tell(replaced, ())
+        return edits
+
+    def _form(self, data: bytes, start: int, stop: int, path: str) -> list[Edit]:
         pairs = list(form.pairs(data, start, stop))
-        names = [percent.unescape(data[p.name_start : p.name_stop], form=form_escapes).text for p in pairs]
+        names = [percent.unescape(data[p.name_start : p.name_stop], form=True).text for p in pairs]
         person = any(marks_a_person(name) for name in names)
         edits: list[Edit] = []
         for pair, name in zip(pairs, names, strict=True):
             if self._policy.keeps(f"{path}.{name.decode('utf-8', 'replace')}"):
                 continue
             context = Context(key=normal_key(name), person=person)
-            found = self._escaped(data, pair.name_start, pair.name_stop, Context(), form_escapes)
-            found += self._escaped(data, pair.value_start, pair.value_stop, context, form_escapes)
+            found = self._escaped(data, pair.name_start, pair.name_stop, Context())
+            found += self._escaped(data, pair.value_start, pair.value_stop, context)
             if found:
-                self._tally.replaced(f"{path}.{self._path_name(name)}", found)
+                self._told(f"{path}.{self._path_name(name)}", found)
                 edits += found
         return edits
 
-    def _escaped(
-        self, data: bytes, start: int, stop: int, context: Context, form_escapes: bool
-    ) -> list[Edit]:
+    def _escaped(self, data: bytes, start: int, stop: int, context: Context) -> list[Edit]:
         if stop <= start:
             return []
-        unescaped = percent.unescape(data[start:stop], form=form_escapes)
+        unescaped = percent.unescape(data[start:stop], form=True)
 
         def escape(new: bytes, raw: bytes) -> bytes:
-            return percent.escape(new, raw=raw, form=form_escapes and b"%20" not in raw)
+            return percent.escape(new, raw=raw, form=b"%20" not in raw)
 
         edits = unescaped.raw_edits(self._scrubber.text(unescaped.text, context), escape)
         return [edit.moved(start) for edit in edits]
@@ -162,7 +243,7 @@ class BodyScrubber:
                 continue
             else:
                 found = self._scrubber.text(content, Context())
-                self._tally.replaced(line_path, found)
+                self._told(line_path, found)
             edits += [edit.moved(line.start) for edit in found]
         return edits
 
@@ -177,14 +258,14 @@ class BodyScrubber:
             if self._policy.keeps(part_path):
                 continue
             head_edits = self._scrubber.text(head, Context()) if _is_utf8(head) else []
-            self._tally.replaced(part_path, head_edits)
+            self._told(part_path, head_edits)
             edits += [edit.moved(part.head_start) for edit in head_edits]
             if _is_utf8(content) and not part.content_type:
                 found = self._scrubber.text(content, Context(key=normal_key(part.name)))
-                self._tally.replaced(part_path, found)
+                self._told(part_path, found)
                 new = self._apply(content, found)
             else:
-                new = self.plain(content, content_type=part.content_type, path=part_path, cut=last)
+                new = self._plain(content, part.content_type, part_path, cut=last)
             if new != content:
                 edits.append(Edit(part.start, part.stop, new))
         return self._apply(data, edits)
@@ -196,7 +277,7 @@ class BodyScrubber:
         after = len(data) if closing < 0 else closing + len(mark) + 4
         for start, stop in ((0, data.find(b"--" + mark)), (after, len(data))):
             text = data[start:stop]
-            new = self.plain(text, content_type=b"", path=path) if text.strip() else text
+            new = self._plain(text, b"", path, cut=False) if text.strip() else text
             if new != text:
                 edits.append(Edit(start, stop, new))
         return edits
@@ -221,8 +302,3 @@ def _charset(content_type: bytes) -> str | None:
     except LookupError:
         return None
     return None if info.name == "utf-8" or not info._is_text_encoding else info.name  # noqa: SLF001
-
-
-def counted(edits: list[Edit]) -> Counter[str]:
-    """How many edits there are of each kind."""
-    return Counter(edit.label for edit in edits if edit.label)

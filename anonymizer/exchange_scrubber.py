@@ -8,7 +8,7 @@ import hashlib
 import re
 from dataclasses import replace
 
-from anonymizer.body_scrubber import BodyScrubber, counted
+from anonymizer.body_scrubber import BodyScrubber
 from anonymizer.detectors import credentials
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.credentials import SecretSpan
@@ -43,17 +43,15 @@ class ExchangeScrubber:
         self._policy = policy
         self._report = report
         self._bodies = BodyScrubber(scrubber, policy, self)
-        self._uncounted = _Silent(scrubber, policy)
         self._endpoint = ""
         self._streams: dict[int, str] = {}
 
     # -- the tally of bodies ---------------------------------------------------------------
 
-    def replaced(self, path: str, edits: list[Edit]) -> None:
-        """Count ``edits`` for the field at ``path``."""
+    def replaced(self, path: str, kind: str, count: int) -> None:
+        """Count values of ``kind`` for the field at ``path``."""
         if not self._scrubber.collecting:
-            for kind, count in counted(edits).items():
-                self._report.replaced[kind, self._endpoint, path] += count
+            self._report.replaced[kind, self._endpoint, path] += count
 
     def undecodable(self, path: str) -> None:
         """Count a body that could not be read."""
@@ -149,8 +147,13 @@ class ExchangeScrubber:
 
     def _made(self, value: bytes, edits: list[Edit], path: str, *, count: bool = True) -> bytes:
         if count:
-            self.replaced(path, edits)
+            self._count(path, edits)
         return value if self._scrubber.collecting or not edits else splice(value, edits)
+
+    def _count(self, path: str, edits: list[Edit]) -> None:
+        for edit in edits:
+            if edit.label:
+                self.replaced(path, edit.label, 1)
 
     def _target(self, target: bytes, *, count: bool = False) -> bytes:
         parts = split_target(target)
@@ -160,10 +163,9 @@ class ExchangeScrubber:
             found = self._scrubber.text(path.text, Context())
             edits += path.raw_edits(found, lambda new, raw: percent.escape(new, raw=raw))
             if count:
-                self.replaced("request.path", edits)
-        bodies = self._bodies if count else self._uncounted
+                self._count("request.path", edits)
         for start, stop in ((parts.query_start, parts.query_stop), (parts.fragment_start, len(target))):
-            edits += bodies.form(target, start, stop, "request.query", form_escapes=True)
+            edits += self._bodies.query(target, start, stop, "request.query", count=count)
         return self._made(target, edits, "", count=False)
 
     def _headers(self, headers: Headers, path: str) -> Headers:
@@ -185,9 +187,8 @@ class ExchangeScrubber:
         edits: list[Edit] = []
         for secret in secrets:
             inner = value[secret.start : secret.stop]
-            found = (self._basic(inner) if secret.basic else None) or self._scrubber.text(
-                inner, Context(credential=True)
-            )
+            context = Context(key="username") if secret.user else Context(credential=True)
+            found = (self._basic(inner) if secret.basic else None) or self._scrubber.text(inner, context)
             edits += [edit.moved(secret.start) for edit in found]
         key = "" if secrets else normal_key(lower_name.removeprefix(b"x-"))
         edits = without_overlaps(edits + self._scrubber.text(value, Context(key=key)))
@@ -207,19 +208,6 @@ class ExchangeScrubber:
             for part, context in ((user, Context(key="username")), (password, Context(credential=True)))
         )
         return [Edit(0, len(encoded), base64.b64encode(new), "credential")]
-
-
-class _Silent(BodyScrubber):
-    """A body scrubber whose changes are not counted."""
-
-    def __init__(self, scrubber: Scrubber, policy: Policy) -> None:
-        super().__init__(scrubber, policy, self)
-
-    def replaced(self, _path: str, _edits: list[Edit]) -> None:
-        """Nobody counts."""
-
-    def undecodable(self, _path: str) -> None:
-        """Nobody counts."""
 
 
 def _body_headers(headers: Headers) -> tuple[bytes, bytes]:
