@@ -12,6 +12,8 @@ from captures.errors import WriteError
 from captures.keys import create_private_file
 
 _NAME = "identity"
+READS_NO_CAPTURE = frozenset({"record", "ca", "keygen", "import", "diff", "demo"})
+"""Commands that have no use for an identity."""
 
 
 def with_identity(command: click.Command) -> click.Command:
