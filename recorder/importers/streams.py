@@ -16,6 +16,8 @@ _LIMIT_BYTES = 2**40
 
 def stream_items(exchange: Exchange, messages: Sequence[Message]) -> Iterator[Item]:
     """The exchange, then its messages; a stream that has ended is closed by an END message."""
+    if exchange.offset_ns < 0:  # the rounding of a float, where nothing says it better
+        exchange = replace(exchange, offset_ns=0)
     outcome = exchange.outcome
     if not isinstance(outcome, Response) or not outcome.stream:
         yield exchange

@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.units import NS_PER_MS, NS_PER_S
+from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 NO_TIME_NS = -(2**63)
 """Stands for a time that the source does not tell."""
@@ -32,8 +32,9 @@ class Timeline:
         self.made_up: NDArray[np.bool_] = times == NO_TIME_NS
         self.walls = fill_times(times, self.made_up)
         first = int(np.min(self.walls)) if len(times) else 0
-        exported = exported_ns is not None and exported_ns <= first
-        self.started_wall_ns = exported_ns if exported and exported_ns is not None else first
+        # A time that went through a float may be a little before the start that it is counted from.
+        is_start = exported_ns is not None and exported_ns <= first + NS_PER_US
+        self.started_wall_ns = exported_ns if is_start and exported_ns is not None else first
         self.offsets: NDArray[np.int64] = self.walls - self.started_wall_ns
         self.order: NDArray[np.int64] = np.argsort(self.walls, kind="stable")
         """Places in the order of time; equal times keep the file's order."""
