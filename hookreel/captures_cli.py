@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,12 @@ from tabulate import tabulate
 from captures.reader import CaptureReader
 from captures.units import NS_PER_S, format_duration, format_size, parse_duration_ns
 from hookreel.account import CaptureAccount, account_of
+from hookreel.following import Following
+from hookreel.following import follow as follow_capture
 from hookreel.show import exchange_lines, exchange_record, message_record
 
 CAPTURE_FILE = click.Path(path_type=Path)
+FOLLOW_S = 0.1  # how often a growing file is looked at
 
 
 @click.command()
@@ -90,6 +94,7 @@ def _info_text(capture: Path, account: CaptureAccount) -> str:
 @click.option("--endpoint", "endpoints", multiple=True, help="Only this endpoint label; may be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many exchanges.")
 @click.option("--show-secrets", is_flag=True, help="Print credentials instead of hiding them.")
+@click.option("--follow", is_flag=True, help="Go on while the capture is being recorded, until that ends.")
 def cat(
     capture: Path,
     as_json: bool,
@@ -99,15 +104,33 @@ def cat(
     endpoints: tuple[str, ...],
     limit: int | None,
     show_secrets: bool,
+    follow: bool,
 ) -> None:
     """
     Print the exchanges of a capture in send order.
 
-    Messages of streams (WebSocket, SSE) stand below their exchange.
+    Messages of streams (WebSocket, SSE) stand below their exchange. With --follow all comes in the order
+    in which it was written, exchanges as they complete and messages one by one, within a second.
 
     \b
     hookreel cat staging.reel --from 10s --to 12s --bodies
+    hookreel cat staging.reel --follow
     """
+    if follow:
+        chosen = Following(
+            start_ns=None if start is None else parse_duration_ns(start),
+            stop_ns=None if stop is None else parse_duration_ns(stop),
+            endpoints=endpoints,
+            limit=limit,
+            as_json=as_json,
+            bodies=bodies,
+            show_secrets=show_secrets,
+        )
+        for line in follow_capture(
+            capture, chosen, lambda: time.sleep(FOLLOW_S), lambda text: _note((text,))
+        ):
+            click.echo(line)
+        return
     with CaptureReader.open(capture) as reader:
         unknown = [label for label in endpoints if label not in reader.endpoint_labels]
         if unknown:
