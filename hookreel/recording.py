@@ -151,6 +151,7 @@ def _anonymize_at_the_end(context: click.Context, policy_path: Path | None, valu
     key = new_key() if key_file is None else read_key_file(key_file)
 
     def anonymize(spool: Path, destination: Path) -> None:
+        click.echo("Anonymizing; who interrupts this loses the recording.", err=True)
         report = anonymize_capture(spool, destination, policy=policy, key=key).report
         click.echo(
             f"Anonymized: {report.distinct_values} distinct values were replaced by stand-ins.", err=True

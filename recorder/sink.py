@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -308,7 +309,8 @@ class Sink:
         self._full = True
         self._note("The capture has the size that --max-size allows; nothing more is recorded.")
         if self._on_full is not None:
-            self._on_full()
+            with suppress(Exception):  # whoever waited may have ended; what is queued is still counted
+                self._on_full()
 
     def _fail(self, error: Exception) -> None:
         self._failed = True
