@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mitmproxy import http, tls
 from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from recorder.tracking import ExchangeSink, Tracker
@@ -15,9 +16,9 @@ class RecorderAddon:
     """
     Records what passes one mitmproxy instance.
 
-    Offsets are ``clock_ns()`` minus ``started_ns``. ``upstream_host`` is the reverse proxy's
-    target, or None for a forward proxy. ``note`` takes sentences for the user. An error in here
-    never reaches a request: the exchange is counted as dropped and the user is told once.
+    Offsets are ``clock_ns()`` minus ``started_ns``. ``note`` takes sentences for the user. An
+    error in here never reaches a request: the exchange is counted as dropped and the user is
+    told once. It works in any mitmproxy instance, beside other addons.
     """
 
     name = "hookreel-recorder"
@@ -29,7 +30,6 @@ class RecorderAddon:
         clock_ns: Callable[[], int],
         started_ns: int,
         max_body_bytes: int,
-        upstream_host: str | None,
         note: Callable[[str], None],
     ) -> None:
         self._tracker = Tracker(
@@ -38,7 +38,6 @@ class RecorderAddon:
             max_body_bytes=max_body_bytes,
             broke=self._tell,
         )
-        self._upstream_host = upstream_host
         self._note = note
         self._noted: set[str] = set()
         self._connect_errors: dict[str, str] = {}
@@ -65,7 +64,8 @@ class RecorderAddon:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A request's head was read: the exchange begins."""
-        self._guarded(lambda: self._tracker.begin(flow, reverse=self._upstream_host is not None), flow)
+        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+        self._guarded(lambda: self._tracker.begin(flow, reverse=reverse), flow)
 
     def request(self, flow: http.HTTPFlow) -> None:
         """A request is whole."""
@@ -100,8 +100,8 @@ class RecorderAddon:
         """
         A client went away: what it left open is settled.
 
-        Usually nothing is; but when mitmproxy's own protocol code breaks (chunked trailers in
-        HTTP/1.1 do it) neither ``response`` nor ``error`` is called.
+        Usually nothing is; but when mitmproxy's own protocol code breaks neither ``response`` nor
+        ``error`` is called.
         """
         if self._tracker.ended:
             return
@@ -114,16 +114,6 @@ class RecorderAddon:
         self._tracker.forget_connection(client.id)
         self._connect_errors.pop(client.id, None)
         self._broken_clients.discard(client.id)
-
-    def server_connect(self, data: ServerConnectionHookData) -> None:
-        """
-        A connection to the upstream is about to be made.
-
-        The Host header that passes is the client's, so without this the name in TLS would be
-        the client's too, and the upstream's certificate could not be verified.
-        """
-        if self._upstream_host is not None:
-            data.server.sni = self._upstream_host
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
         """The upstream could not be reached."""

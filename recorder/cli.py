@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from captures.units import parse_duration_ns, parse_size_bytes
+from captures.units import NS_PER_MS, parse_duration_ns, parse_size_bytes
 from recorder.ca import DEFAULT_CONFDIR, ensure_authority, export_certificate
-from recorder.modes import parse_listen, parse_mode
-from recorder.sink import Account
+from recorder.modes import parse_listen, parse_modes, parse_routes
+from recorder.options import Choices, open_part_of, recording_options, withheld_line
+from recorder.settings import MAX_WORKERS, RecorderSettings, Recording
 
 
 @click.command()
 @click.option(
     "--mode",
+    "modes",
     required=True,
+    multiple=True,
     metavar="MODE",
-    help="reverse:URL (clients call the recorder instead of the server at URL) or regular "
-    "(clients are told to use the recorder as their HTTP proxy).",
+    help="reverse:URL (clients call the recorder instead of the server at URL), regular (clients use the "
+    "recorder as their HTTP proxy), upstream:URL (the same, and it calls the proxy at URL), socks5, "
+    "or transparent (connections are redirected to the recorder, which needs root). "
+    "Repeat it with @HOST:PORT after each to listen at several addresses.",
+)
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="PLACE=URL",
+    help="In reverse mode, requests for this HOST, /PATH or HOST/PATH go to another server; repeatable. "
+    "The most exact one wins, the mode's URL takes the rest.",
 )
 @click.option(
     "--listen",
     default="127.0.0.1:8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to accept connections; port 0 takes any free one.",
+    help="Where to accept connections for a mode without an address of its own; port 0 takes any free one.",
 )
 @click.option(
     "-o",
@@ -61,20 +75,32 @@ from recorder.sink import Account
     metavar="SIZE",
     help="Larger bodies pass whole and are stored cut, with a mark.",
 )
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, MAX_WORKERS),
+    metavar="N",
+    help="Share the connections among N processes; their parts are merged by time at the end.",
+)
 @click.option("--duration", default=None, metavar="TIME", help="Stop after this time, like 90s or 10m.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the ready line and the account as JSON, a line each."
 )
+@recording_options
 def record(
-    mode: str,
+    modes: tuple[str, ...],
+    routes: tuple[str, ...],
     listen: str,
     output: Path,
     confdir: Path,
     upstream_ca: Path | None,
     ssl_insecure: bool,
     max_body: str,
+    workers: int,
     duration: str | None,
     as_json: bool,
+    choices: Choices,
 ) -> None:
     """
     Record the traffic that crosses a proxy.
@@ -92,29 +118,34 @@ def record(
       curl http://127.0.0.1:8080/health
     """
     # mitmproxy takes most of a second to import, which other commands should not pay.
-    from recorder.proxy import RecorderSettings, run_recorder  # noqa: PLC0415
+    from recorder.proxy import run_recorder  # noqa: PLC0415
 
+    placed = parse_modes(modes, parse_listen(listen))
     settings = RecorderSettings(
-        mode=parse_mode(mode),
-        listen=parse_listen(listen),
+        modes=placed,
+        routes=parse_routes(routes, placed),
         output=output,
         confdir=confdir.expanduser(),
         max_body_bytes=parse_size_bytes(max_body),
         ssl_insecure=ssl_insecure,
         upstream_ca=upstream_ca,
+        workers=workers,
+        choices=choices,
         duration_ns=None if duration is None else parse_duration_ns(duration),
     )
 
-    def ready(url: str) -> None:
-        if as_json:
-            _print_now(json.dumps({"listening": url, "output": str(output), "mode": settings.mode.spec}))
-        else:
-            _print_now(f"Recording on {url} to {output} ({settings.mode.spec})")
+    def ready(urls: Sequence[str]) -> None:
+        _print_now(_ready_json(settings, urls) if as_json else _ready_text(settings, urls))
 
-    account = run_recorder(settings, on_listening=ready, note=lambda text: click.echo(text, err=True))
-    _print_now(json.dumps(_account_json(account)) if as_json else _account_text(account))
-    if account.cut_by:
-        click.echo(f"Error: {account.cut_by}", err=True)
+    recording = run_recorder(
+        settings,
+        on_listening=ready,
+        note=lambda text: click.echo(text, err=True),
+        open_part=open_part_of(click.get_current_context()),
+    )
+    _print_now(json.dumps(_account_json(recording)) if as_json else _account_text(recording))
+    if recording.account.cut_by:
+        click.echo(f"Error: {recording.account.cut_by}", err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -163,17 +194,47 @@ def ca(confdir: Path, export: Path | None, as_json: bool) -> None:
         click.echo(f"{shown}\nSHA-256 {authority.fingerprint}")
 
 
-def _account_json(account: Account) -> dict[str, object]:
+def _ready_json(settings: RecorderSettings, urls: Sequence[str]) -> str:
+    specs = [mode.spec for mode in settings.modes]
+    return json.dumps(
+        {
+            "listening": urls[0],
+            "listeners": [{"url": url, "mode": spec} for url, spec in zip(urls, specs, strict=True)],
+            "output": str(settings.output),
+            "mode": specs[0],
+        }
+    )
+
+
+def _ready_text(settings: RecorderSettings, urls: Sequence[str]) -> str:
+    if len(urls) == 1:
+        return f"Recording on {urls[0]} to {settings.output} ({settings.modes[0].spec})"
+    places = [f"{url} ({mode.spec})" for url, mode in zip(urls, settings.modes, strict=True)]
+    return f"Recording on {', '.join(places)} to {settings.output}"
+
+
+def _account_json(recording: Recording) -> dict[str, object]:
+    account, added = recording.account, recording.added
     return {
         **asdict(account.counters),
         "connections": account.connections,
         "messages": account.messages,
         "messages_dropped": account.messages_dropped,
+        "withheld": account.withheld,
+        "withheld_uses": account.withheld_uses,
+        "files": [str(path) for path in account.parts],
         "complete": not account.cut_by and not account.counters.dropped and not account.messages_dropped,
+        "added_ns": {
+            "exchanges": added.count,
+            "p50": added.quantile_ns(0.5),
+            "p99": added.quantile_ns(0.99),
+            "max": added.max_ns,
+        },
     }
 
 
-def _account_text(account: Account) -> str:
+def _account_text(recording: Recording) -> str:
+    account, added = recording.account, recording.added
     counters = account.counters
     lines = [
         f"Seen {counters.seen} exchanges on {account.connections} connections:",
@@ -185,6 +246,13 @@ def _account_text(account: Account) -> str:
     ]
     if account.messages or account.messages_dropped:
         lines.append(f"Stream messages: {account.messages} written, {account.messages_dropped} dropped.")
+    if account.withheld:
+        lines.append(withheld_line(account))
+    if len(account.parts) > 1:
+        lines.append(f"Files: {', '.join(map(str, account.parts))}")
+    if added.count:
+        p50_ms, p99_ms = (added.quantile_ns(share) / NS_PER_MS for share in (0.5, 0.99))
+        lines.append(f"The proxy's own time per exchange: p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms.")
     return "\n".join(lines)
 
 

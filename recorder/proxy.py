@@ -1,104 +1,49 @@
-"""mitmproxy, embedded: started with what recording needs, drained and stopped in order."""
+"""Records in this process, or has worker processes do it: from bound sockets to a closed capture."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from mitmproxy.addons import core, disable_h2c, next_layer, proxyserver, tlsconfig
-from mitmproxy.exceptions import OptionsError
-from mitmproxy.master import Master
-from mitmproxy.options import Options
-from mitmproxy.proxy import server
-from mitmproxy.proxy.mode_specs import ProxyMode
-
+from captures.encryption import ephemeral_identity
 from captures.errors import HookreelError, UsageError
-from captures.units import MIB, NS_PER_S
+from captures.model import CaptureHeader
 from captures.writer import CaptureWriter, new_header
 from recorder.addon import RecorderAddon
+from recorder.assembly import make_addon, start_proxy, until_stopped
 from recorder.ca import ensure_authority
-from recorder.modes import ListenAddress, Mode
-from recorder.sink import Account, Sink
+from recorder.embedding import Note
+from recorder.latency import LatencyHistogram
+from recorder.listening import Listening, bind_all
+from recorder.options import OpenPart, open_sink
+from recorder.settings import LARGEST_MAX_BODY_BYTES, RecorderSettings, Recording
+from recorder.sink import Sink
+from recorder.tuning import new_event_loop
+from recorder.worker import Job
+from recorder.workers import WorkerPool, make_jobs, merge_parts
 
-MAX_BODY_BYTES = 16 * MIB
-LARGEST_MAX_BODY_BYTES = 60 * MIB  # two bodies of this and their heads fit the format's largest block
-DRAIN_S = 5.0
-IDLE_S = 24 * 3600
-_DRAIN_STEP_S = 0.02
-_SECOND_SIGNAL_EXIT = 130  # as a shell reports a process that SIGINT ended
+_ACCEPT_RETRY_S = 0.05
+SECOND_SIGNAL_EXIT = 130  # as a shell reports a process that SIGINT ended
 
-Note = Callable[[str], None]
-_PROXYSERVER: Any = proxyserver.Proxyserver  # mitmproxy leaves some of its functions untyped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderSettings:
-    """
-    What one recording does.
-
-    Bodies above ``max_body_bytes`` pass whole and are stored cut. ``upstream_ca`` is a PEM file
-    that the upstream's certificate is checked with, instead of the system's. ``duration_ns``
-    ends the recording by itself. At the end, requests get ``drain_s`` to be answered.
-    """
-
-    mode: Mode
-    listen: ListenAddress
-    output: Path
-    confdir: Path
-    max_body_bytes: int = MAX_BODY_BYTES
-    ssl_insecure: bool = False
-    upstream_ca: Path | None = None
-    duration_ns: int | None = None
-    drain_s: float = DRAIN_S
+OnListening = Callable[[Sequence[str]], None]
 
 
-class LeanMaster(Master):
-    """A mitmproxy instance with the addons that proxying HTTP needs; one per process."""
-
-    def __init__(self, options: Options, recorder: RecorderAddon) -> None:
-        super().__init__(options, event_loop=asyncio.get_running_loop())
-        self.recorder = recorder
-        self.proxyserver: Any = _PROXYSERVER()
-        self.listening: asyncio.Future[int] = self.event_loop.create_future()
-        """The port, or why there is none."""
-        # mitmproxy's own front ends load 31 addons; each costs a call on every event.
-        addons: Any = self.addons
-        addons.add(
-            core.Core(),
-            disable_h2c.DisableH2C(),
-            self.proxyserver,
-            next_layer.NextLayer(),
-            tlsconfig.TlsConfig(),
-            recorder,
-        )
-
-    async def running(self) -> None:
-        """Mitmproxy calls this when it has tried to listen."""
-        await super().running()
-        if self.listening.done():
-            return
-        for instance in self.proxyserver.servers:
-            if instance.last_exception is not None:
-                self.listening.set_exception(instance.last_exception)
-                return
-        self.listening.set_result(self.proxyserver.listen_addrs()[0][1])
-
-
-def run_recorder(settings: RecorderSettings, *, on_listening: Callable[[str], None], note: Note) -> Account:
+def run_recorder(
+    settings: RecorderSettings, *, on_listening: OnListening, note: Note, open_part: OpenPart | None = None
+) -> Recording:
     """
     Records until SIGINT, SIGTERM or the duration's end, and gives the account.
 
-    ``on_listening`` gets the URL once connections are accepted; ``note`` gets sentences meant
-    for the user. Only one recording runs in a process, in its main thread.
+    ``on_listening`` gets the modes' URLs once connections are accepted; ``note`` gets sentences
+    meant for the user. ``open_part`` opens the capture in place of a plain writer. Only one
+    recording runs in a process, in its main thread.
 
     Raises:
         UsageError: the output exists, the port is in use, a file is absent; nothing was done.
@@ -110,160 +55,38 @@ def run_recorder(settings: RecorderSettings, *, on_listening: Callable[[str], No
     if settings.max_body_bytes > LARGEST_MAX_BODY_BYTES:
         raise UsageError("A capture holds bodies of up to 60MiB; give --max-body that or less.")
     ensure_authority(settings.confdir)
-    started_ns = time.monotonic_ns()
-    header = new_header(source=f"record {settings.mode.spec}", started_wall_ns=time.time_ns())
-    sink = Sink(CaptureWriter.create(settings.output, header), note=note)
-    sink.start()
-    addon = RecorderAddon(
-        sink,
-        clock_ns=time.monotonic_ns,
-        started_ns=started_ns,
-        max_body_bytes=settings.max_body_bytes,
-        upstream_host=settings.mode.upstream_host,
-        note=note,
-    )
+    listening = bind_all(settings.modes)
+    front = Front(listening=listening, on_listening=on_listening, note=note)
+    record = _record_here if settings.workers == 1 else _record_in_workers
     try:
-        asyncio.run(_record(settings, addon, on_listening=on_listening, note=note))
-    except UsageError:
-        sink.close(in_flight=0, connections=0)
-        settings.output.unlink(missing_ok=True)  # nothing was recorded
-        raise
-    except BaseException:
-        sink.close(in_flight=addon.end(), connections=addon.connections)
-        raise
-    return sink.close(in_flight=addon.end(), connections=addon.connections)
-
-
-async def _record(
-    settings: RecorderSettings, addon: RecorderAddon, *, on_listening: Callable[[str], None], note: Note
-) -> None:
-    master = _make_master(settings, addon)
-    running = asyncio.create_task(master.run())
-    try:
-        port = await master.listening
-    except OSError as error:
-        master.should_exit.set()
-        await running
-        raise _listen_error(settings.listen, error) from error
-    stop = asyncio.Event()
-    _stop_on_signals(stop)
-    log = ProxyLog(note, on_crash=lambda address: _close_later(master, addon, address))
-    logging.getLogger().addHandler(log)
-    try:
-        on_listening(settings.listen.url(port))
-        if not settings.listen.loopback:
-            note(f"Everyone who can reach {settings.listen.host} port {port} can use this proxy.")
-        await _until_stopped(stop, running, settings.duration_ns)
-        await _drain(master, addon, settings.drain_s)
-        master.should_exit.set()
-        await running
+        return record(settings, front, open_part)
     finally:
-        logging.getLogger().removeHandler(log)
+        front.close()
 
 
-def _make_master(settings: RecorderSettings, addon: RecorderAddon) -> LeanMaster:
-    # mitmproxy would listen for HTTP/3 too when the upstream is https. The instance is cached
-    # by its text, so this is the one that the proxy will use.
-    mode: Any = ProxyMode.parse(settings.mode.spec)
-    mode.transport_protocol = "tcp"
-    options: Any = Options(
-        mode=[settings.mode.spec],
-        listen_host=settings.listen.host,
-        listen_port=settings.listen.port,
-        confdir=str(settings.confdir),
-        ssl_insecure=settings.ssl_insecure,
-        # With the upstream's certificate looked up first, no request of a client is seen
-        # while the upstream is down, and its exchange would be missing instead of failed.
-        upstream_cert=False,
-    )
-    if settings.upstream_ca is not None:
-        options.ssl_verify_upstream_trusted_ca = str(settings.upstream_ca)
-    try:
-        master = LeanMaster(options, addon)
-        options.update(
-            connection_strategy="lazy",  # as above: a request is read before the upstream is called
-            keep_host_header=True,  # the server sees the header the client sent
-        )
-        _allow_idle(options)
-    except OptionsError as error:
-        raise UsageError(f"The proxy cannot start with these options: {error}.") from error
-    return master
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What faces clients and the user: bound sockets, and who is told what."""
+
+    listening: tuple[Listening, ...]
+    on_listening: OnListening
+    note: Note
+
+    def tell_listening(self) -> None:
+        """Says where connections are accepted, and who can make them."""
+        self.on_listening([item.url for item in self.listening])
+        for item in self.listening:
+            if not item.listen.loopback:
+                self.note(f"Everyone who can reach {item.listen.host} port {item.port} can use this proxy.")
+
+    def close(self) -> None:
+        """Accepts no more."""
+        for item in self.listening:
+            item.close()
 
 
-def _allow_idle(options: Any) -> None:
-    # mitmproxy cuts connections that were idle for ten minutes, a quiet WebSocket among them.
-    if "tcp_timeout" in options.keys():  # noqa: SIM118 - an option manager is no mapping
-        options.update(tcp_timeout=IDLE_S)
-    else:
-        constants: Any = server
-        constants.TCP_TIMEOUT = IDLE_S  # what it was before 12.2.1
-
-
-async def _until_stopped(stop: asyncio.Event, running: asyncio.Task[None], duration_ns: int | None) -> None:
-    stopped = asyncio.create_task(stop.wait())
-    timeout_s = None if duration_ns is None else duration_ns / NS_PER_S
-    await asyncio.wait({stopped, running}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if running.done():
-        await running  # raises what ended it
-        raise HookreelError("The proxy ended by itself; record again and report this.")
-
-
-async def _drain(master: LeanMaster, addon: RecorderAddon, limit_s: float) -> None:
-    """
-    Lets requests in flight be answered, and leaves none that is answered later.
-
-    A keep-alive connection is closed when it has been idle for two looks, so that the answer
-    that was just recorded is out; open streams are not waited for and are cut at the end.
-    """
-    await master.proxyserver.servers.update([])
-    deadline_s = time.monotonic() + limit_s
-    idle_before: set[object] = set()
-    while time.monotonic() < deadline_s:
-        busy, streaming = addon.busy_clients()
-        waited_for = set(master.proxyserver.connections) - streaming
-        if not waited_for:
-            break
-        idle = waited_for - busy
-        for key in idle & idle_before:
-            _close_client(master.proxyserver.connections[key], abort=False)
-        idle_before = idle
-        await asyncio.sleep(_DRAIN_STEP_S)
-    # Cut first, then end the account: in this order and without a pause between them,
-    # no client can get an answer that is not counted.
-    for handler in list(master.proxyserver.connections.values()):
-        _close_client(handler, abort=True)
-    addon.end()
-
-
-def _close_client(handler: Any, *, abort: bool) -> None:
-    """Closes a client connection; what was written to it still goes out unless it is aborted."""
-    link = handler.transports.get(handler.client)
-    if link is None:
-        return
-    if abort and isinstance(link.writer, asyncio.StreamWriter):
-        link.writer.transport.abort()
-    if link.handler is not None:
-        link.handler.cancel("the recording ends")
-
-
-def _close_later(master: LeanMaster, addon: RecorderAddon, address: object) -> None:
-    """
-    Closes the connection from ``address`` once the proxy is done with the current event.
-
-    After an error in its protocol code mitmproxy leaves a connection open and never answers.
-    """
-
-    def close() -> None:
-        for handler in list(master.proxyserver.connections.values()):
-            if handler.client.peername == address:
-                addon.proxy_broke(handler.client.id)
-                _close_client(handler, abort=False)
-
-    master.event_loop.call_soon_threadsafe(close)
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGINT and SIGTERM set ``stop``; a second one ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
@@ -271,42 +94,110 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
     def on_signal() -> None:
         if stop.is_set():
             # The user does not want to wait; the file is whole up to its open block.
-            os._exit(_SECOND_SIGNAL_EXIT)
+            os._exit(SECOND_SIGNAL_EXIT)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
 
 
-def _listen_error(listen: ListenAddress, error: OSError) -> UsageError:
-    where = f"{listen.host}:{listen.port}"
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(
-            f"Port {listen.port} on {listen.host} is in use; "
-            "stop what uses it or choose another with --listen."
-        )
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "the name is not known"
-    return UsageError(f"The recorder cannot listen on {where} ({reason}); choose another with --listen.")
+def _record_here(settings: RecorderSettings, front: Front, open_part: OpenPart | None) -> Recording:
+    started_ns, header = time.monotonic_ns(), _new_header(settings)
+    sink = open_sink(settings.choices, settings.output, header, note=front.note, open_part=open_part)
+    sink.start()
+    addon = make_addon(settings, sink, started_ns=started_ns, note=front.note)
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            added = runner.run(_serve(settings, addon, sink, front))
+    except UsageError:
+        sink.discard()  # nothing was recorded
+        raise
+    except BaseException:
+        sink.close(in_flight=addon.end(), connections=addon.connections)
+        raise
+    account = sink.close(in_flight=addon.end(), connections=addon.connections)
+    return Recording(account=account, added=added)
 
 
-class ProxyLog(logging.Handler):
-    """Tells the user once per kind of error that mitmproxy logs, without its text: that may quote traffic."""
+async def _serve(
+    settings: RecorderSettings, addon: RecorderAddon, sink: Sink, front: Front
+) -> LatencyHistogram:
+    own_addresses = {(item.listen.host, item.port) for item in front.listening}
+    proxy = await start_proxy(settings, addon, own_addresses=own_addresses, note=front.note)
+    try:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        loop = asyncio.get_running_loop()
+        sink.when_full(lambda: loop.call_soon_threadsafe(stop.set))
+        await proxy.acceptor.accept_from(front.listening)
+        front.tell_listening()
+        await until_stopped(stop, proxy.running, settings.duration_ns)
+        await proxy.drain(settings.drain_s)
+    finally:
+        await proxy.stop()
+    return proxy.added
 
-    def __init__(self, note: Note, *, on_crash: Callable[[object], None]) -> None:
-        super().__init__(logging.ERROR)
-        self._note = note
-        self._on_crash = on_crash
-        self._told: set[str] = set()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Takes one log record; ``on_crash`` gets the client's address when its connection broke."""
-        error = record.exc_info[0] if record.exc_info else None
-        kind = error.__name__ if error is not None else record.name
-        if record.exc_info and (address := getattr(record, "client", None)):
-            self._on_crash(address)
-        if kind not in self._told:
-            self._told.add(kind)
-            self._note(
-                f"An error inside the proxy cut a connection ({kind}); "
-                "what was open on it is recorded as failed."
-            )
+def _record_in_workers(settings: RecorderSettings, front: Front, open_part: OpenPart | None) -> Recording:
+    started_ns, header = time.monotonic_ns(), _new_header(settings)
+    identities, recipient = ephemeral_identity()
+    choices = settings.choices.for_workers(settings.workers, recipient)
+    if open_part is None and not settings.choices.recipients:
+        choices = settings.choices  # the parts may be as readable as what they become
+    jobs = make_jobs(settings, choices, front.listening, started_ns=started_ns, header=header)
+    if open_part is None:
+        writer = CaptureWriter.create(settings.output, header, recipients=settings.choices.recipients)
+    else:
+        opened = open_part(settings.output, header)
+        assert isinstance(opened, CaptureWriter)
+        writer = opened
+    try:
+        pool = asyncio.run(_share(settings, jobs, front))
+    except BaseException:
+        writer.discard()
+        raise
+    return merge_parts(pool, writer, identities)
+
+
+async def _share(settings: RecorderSettings, jobs: Sequence[Job], front: Front) -> WorkerPool:
+    pool = WorkerPool(note=front.note)
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    accepting: list[asyncio.Task[None]] = []
+    try:
+        await pool.start(jobs)
+        accepting = [
+            asyncio.create_task(_accept(pool, number, bound))
+            for number, item in enumerate(front.listening)
+            for bound in item.sockets
+        ]
+        front.tell_listening()
+        gone = asyncio.create_task(pool.all_gone())
+        with suppress(HookreelError):  # all workers are gone: what they wrote is merged
+            await until_stopped(stop, gone, settings.duration_ns)
+    finally:
+        for task in accepting:
+            task.cancel()
+        front.close()
+        await pool.drain()
+        pool.close()
+    return pool
+
+
+async def _accept(pool: WorkerPool, mode: int, bound: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            accepted, _ = await loop.sock_accept(bound)
+        except OSError:
+            await asyncio.sleep(_ACCEPT_RETRY_S)  # no descriptors left, or the client is gone again
+            continue
+        await pool.hand_over(mode, accepted)
+
+
+def _new_header(settings: RecorderSettings) -> CaptureHeader:
+    return new_header(
+        source=settings.source,
+        started_wall_ns=time.time_ns(),
+        fingerprint_salt=settings.choices.fingerprint_salt,
+    )

@@ -241,7 +241,7 @@ class Tracker:
             reason=FailureReason.PROTOCOL_ERROR if broken else FailureReason.CLIENT_DISCONNECTED,
             offset_ns=self._now_ns(),
             detail=(
-                "the proxy cannot pass such a message, as with trailers in HTTP/1.1"
+                "the proxy cannot pass such a message"
                 if broken
                 else "the connection ended without an outcome"
             ),

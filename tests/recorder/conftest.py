@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 if str(CHECKOUT) not in sys.path:
     sys.path.insert(0, str(CHECKOUT))  # plain `pytest` leaves it out
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # mitmproxy's, from pyparsing
+    import mitmproxy.addons  # noqa: F401 - so that no later import of it warns
 
 from tests.recorder.support import RawServer, Recorder  # noqa: E402 - needs the path above
 

@@ -132,6 +132,7 @@ class Seen:
     head: bytes
     body: bytes
     connection: int
+    trailers: bytes = b""
 
     @property
     def target(self) -> str:
@@ -146,11 +147,12 @@ class RawServer:
 
     ``answers`` maps a path to the chunks to send, or to a function that takes the connection
     and does it; ``default`` answers the rest. A chunk of None closes the connection, "reset"
-    resets it.
+    resets it. With a ``script`` the requests are answered from it, in the order they come.
     """
 
     answers: dict[str, object] = field(default_factory=dict)
     default: tuple[object, ...] = (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",)
+    script: list[tuple[object, ...]] | None = None
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
     connections: int = 0
@@ -188,9 +190,12 @@ class RawServer:
         head = read_head(source)
         if not head:
             return False
-        seen = Seen(head=head, body=read_body(source, head), connection=number)
+        body, trailers = read_body(source, head)
+        seen = Seen(head=head, body=body, connection=number, trailers=trailers)
         self.seen.append(seen)
         answer = self.answers.get(seen.target.split("?")[0], self.default)
+        if self.script is not None:
+            answer = self.script[len(self.seen) - 1]
         if callable(answer):
             answer(connection, source)
             return False
@@ -233,17 +238,16 @@ def raw_pairs(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((pair[0], pair[1]) for pair in pairs)
 
 
-def read_body(source, head: bytes) -> bytes:
-    """A request's body, its transfer coding removed."""
+def read_body(source, head: bytes) -> tuple[bytes, bytes]:
+    """A message's body, its transfer coding removed, and its trailers as they stood."""
     if header_values(head, b"transfer-encoding"):
         body = b""
         while size := int(source.readline().split(b";")[0], 16):
             body += source.read(size)
             source.readline()
-        read_head(source)  # trailers, if any, and the blank line
-        return body
+        return body, read_head(source).removesuffix(b"\r\n")
     lengths = header_values(head, b"content-length")
-    return source.read(int(lengths[0])) if lengths else b""
+    return (source.read(int(lengths[0])) if lengths else b""), b""
 
 
 @dataclass
@@ -252,6 +256,7 @@ class Answer:
 
     head: bytes
     body: bytes
+    trailers: bytes = b""
 
     @property
     def status(self) -> int:
@@ -277,10 +282,11 @@ class RawClient:
         if not head:
             return Answer(head=b"HTTP/1.1 0 closed\r\n\r\n", body=b"")
         status = int(head.split(b" ", 2)[1])
-        if no_body or status in {100, 101, 204, 304}:
+        if no_body or 100 <= status < 200 or status in {204, 304}:
             return Answer(head=head, body=b"")
         if header_values(head, b"content-length") or header_values(head, b"transfer-encoding"):
-            return Answer(head=head, body=read_body(self.source, head))
+            body, trailers = read_body(self.source, head)
+            return Answer(head=head, body=body, trailers=trailers)
         return Answer(head=head, body=self.source.read())
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 from mitmproxy import http
 from mitmproxy.flow import Error
+from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
@@ -46,7 +47,7 @@ class MemorySink:
 class Proxy:
     """A recorder addon with a clock that ticks 10 ns a look, from 1000 on."""
 
-    def __init__(self, *, reverse: bool = True) -> None:
+    def __init__(self) -> None:
         self.sink = MemorySink()
         self.notes: list[str] = []
         ticks = count(1000, 10)
@@ -55,7 +56,6 @@ class Proxy:
             clock_ns=lambda: next(ticks),
             started_ns=1000,
             max_body_bytes=1000,
-            upstream_host="upstream" if reverse else None,
             note=self.notes.append,
         )
 
@@ -257,11 +257,13 @@ def test_an_error_of_ours_never_breaks_a_body(monkeypatch: pytest.MonkeyPatch):
     assert len(proxy.notes) == 1
 
 
-def test_the_upstream_is_named_in_tls_by_its_own_name():
-    """In reverse mode the TLS name is the upstream's, in forward mode it is left to mitmproxy."""
-    for reverse, expected in ((True, "upstream"), (False, None)):
-        proxy = Proxy(reverse=reverse)
-        data = ServerConnectionHookData(make_server(""), tflow.tclient_conn())
-        data.server.sni = None
-        proxy.addon.server_connect(data)
-        assert data.server.sni == expected
+def test_the_scheme_is_the_clients_own_in_reverse_mode():
+    """A client of a reverse proxy talks to it as to the server; a forward proxy's client names the scheme."""
+    for mode, expected in (("reverse:https://upstream", b"http"), ("regular", b"https")):
+        proxy = Proxy()
+        flow = tflow.tflow(resp=True)
+        flow.client_conn.proxy_mode = ProxyMode.parse(mode)
+        flow.client_conn.tls = False
+        flow.request.scheme = "https"
+        whole(proxy, flow)
+        assert proxy.sink.exchanges[0].request.scheme == expected

@@ -57,7 +57,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path, arguments: tuple[str, ...]):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--mode", "socks5"), ("socks5", "reverse:http://HOST:PORT", "regular")),
+        (("--mode", "dns"), ("dns", "reverse:http://HOST:PORT", "socks5")),
+        (("--mode", "regular", "--mode", "socks5"), ("@127.0.0.1:8081",)),
+        (("--mode", "regular", "--route", "/a=http://b"), ("--route", "reverse")),
+        ((*MODE, "--route", "nowhere"), ("route", "/api=http://HOST:PORT")),
         ((*MODE, "--listen", "8080"), ("8080", "127.0.0.1:8080")),
         ((*MODE, "--max-body", "lots"), ("lots", "64KiB")),
         ((*MODE, "--max-body", "61MiB"), ("60MiB", "--max-body")),
@@ -91,9 +94,14 @@ def test_the_ready_line_and_the_account_are_json_lines(
     recorder = start_recorder(start_server().port)
     assert recorder.ready["output"] == str(recorder.output)
     assert recorder.ready["listening"].startswith("http://127.0.0.1:")
+    (listener,) = recorder.ready["listeners"]
+    assert listener == {"url": recorder.ready["listening"], "mode": recorder.ready["mode"]}
     with RawClient(recorder.port) as client:
         client.call(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     assert recorder.stop() == 0
+    added_ns = recorder.account.pop("added_ns")
+    assert added_ns["exchanges"] == 1
+    assert 0 < added_ns["p50"] <= added_ns["p99"] <= added_ns["max"]
     assert recorder.account == {
         "seen": 1,
         "written": 1,
@@ -104,6 +112,9 @@ def test_the_ready_line_and_the_account_are_json_lines(
         "connections": 1,
         "messages": 0,
         "messages_dropped": 0,
+        "withheld": 0,
+        "withheld_uses": 0,
+        "files": [str(recorder.output)],
         "complete": True,
     }
     assert recorder.stderr == ""

@@ -1,0 +1,110 @@
+"""One worker process: takes connections that its parent accepted, and records them to a part of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from captures.errors import HookreelError
+from captures.model import CaptureHeader
+from recorder.addon import RecorderAddon
+from recorder.assembly import make_addon, start_proxy, until_stopped
+from recorder.embedding import Note
+from recorder.latency import LatencyHistogram
+from recorder.options import Choices, open_sink
+from recorder.settings import RecorderSettings, Recording
+from recorder.tuning import new_event_loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """
+    What one worker does.
+
+    ``path`` and ``header`` are its part's, ``choices`` say what it keeps. Offsets count from
+    ``started_ns`` on the monotonic clock, which all processes of a machine share. ``specs`` are
+    the modes by their number; ``addresses`` are the (host, port) pairs the parent listens on.
+    """
+
+    settings: RecorderSettings
+    choices: Choices
+    path: Path
+    header: CaptureHeader
+    started_ns: int
+    specs: tuple[str, ...]
+    addresses: tuple[tuple[str, int], ...]
+
+
+def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
+    """
+    A worker process from start to end.
+
+    ``control`` brings a byte, the mode's number, and a descriptor for each connection; its end
+    is the order to stop. ``reports`` takes ("ready", None), ("note", sentence), ("state",
+    Recording) and at last ("finished", Recording).
+    """
+    # Ctrl-C reaches every process of a terminal; only the parent decides what it means. When the
+    # parent is gone, the control socket says so.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def note(text: str) -> None:
+        with suppress(OSError):
+            reports.send(("note", text))
+
+    sink = open_sink(job.choices, job.path, job.header, note=note)
+    sink.start()
+    addon = make_addon(job.settings, sink, started_ns=job.started_ns, note=note)
+    added = LatencyHistogram()
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            added = runner.run(_work(job, addon, control, reports, note))
+    except HookreelError as error:
+        note(str(error))
+    finally:
+        account = sink.close(in_flight=addon.end(), connections=addon.connections)
+        with suppress(OSError):
+            reports.send(("finished", Recording(account=account, added=added)))
+        reports.close()
+
+
+async def _work(
+    job: Job, addon: RecorderAddon, control: socket.socket, reports: Connection, note: Note
+) -> LatencyHistogram:
+    proxy = await start_proxy(job.settings, addon, own_addresses=job.addresses, note=note)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()  # a loop keeps no reference to its tasks
+
+    def hear() -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            loop.remove_reader(control.fileno())
+            stop.set()
+            return
+        for descriptor in descriptors:
+            accepted = socket.socket(fileno=descriptor)
+            accepted.setblocking(False)
+            task = loop.create_task(proxy.acceptor.take(job.specs[data[0]], accepted))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    control.setblocking(False)
+    loop.add_reader(control.fileno(), hear)
+    reports.send(("ready", None))
+    try:
+        await until_stopped(stop, proxy.running, None)
+        await proxy.drain(job.settings.drain_s)
+    finally:
+        await proxy.stop()
+    return proxy.added

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from captures.model import Response
+from captures.reader import CaptureReader
+from recorder.library import FileRecorder
+from tests.recorder.support import WAIT_S, RawClient, RawServer, Recorder, read_capture, run_command
+
+GET = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def parts_of(output: Path) -> list[Path]:
+    return sorted(output.parent.glob(f"{output.name}.part*"))
+
+
+def children_of(pid: int) -> list[int]:
+    """Worker processes (the one that tracks shared resources is not one)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def status_or_gone(client: RawClient) -> int:
+    try:
+        return client.call(GET % b"/which").status
+    except ConnectionError:
+        return 0
+
+
+def test_workers_share_connections_and_their_parts_become_one_capture(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+):
+    """Connections are dealt out in turn; the file has all exchanges in the order they were sent."""
+    server = start_server()
+    recorder = start_recorder(server.port, "--workers", "3")
+    assert len(parts_of(recorder.output)) == 3
+    clients = [RawClient(recorder.port) for _ in range(6)]
+    targets = []
+    for turn in range(5):
+        for number, client in enumerate(clients):
+            targets.append(f"/{turn}/{number}")
+            assert client.call(GET % targets[-1].encode()).status == 200
+    for client in clients:
+        client.close()
+    assert recorder.stop() == 0
+    assert recorder.stderr == ""
+    assert parts_of(recorder.output) == []
+    capture = read_capture(recorder.output)
+    assert capture.complete
+    assert [item.request.target.decode() for item in capture.exchanges] == targets
+    assert [item.seq for item in capture.exchanges] == list(range(30))
+    assert [item.connection for item in capture.exchanges] == list(range(6)) * 5
+    assert capture.counters["seen"] == capture.counters["written"] == 30
+    assert (recorder.account["written"], recorder.account["connections"]) == (30, 6)
+    assert recorder.account["added_ns"]["exchanges"] == 30
+    with CaptureReader.open(recorder.output) as reader:
+        assert (reader.header.lineage, reader.header.source) == ((), f"record {recorder.ready['mode']}")
+
+
+def test_a_signal_drains_every_worker(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+):
+    """A request on its way in a worker is answered after SIGTERM; Ctrl-C to the whole group is no harm."""
+    reached, release = threading.Event(), threading.Event()
+
+    def slow(connection: socket.socket, _source: object) -> None:
+        reached.set()
+        release.wait(WAIT_S)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+
+    recorder = start_recorder(start_server(answers={"/slow": slow}).port, "--workers", "2")
+    with RawClient(recorder.port) as client:
+        client.socket.sendall(GET % b"/slow")
+        assert reached.wait(WAIT_S)
+        for child in children_of(recorder.process.pid):
+            os.kill(child, signal.SIGINT)
+        recorder.process.send_signal(signal.SIGTERM)
+        release.set()
+        assert client.answer().body == b"late"
+    assert recorder.wait() == 0
+    outcome = read_capture(recorder.output).at("/slow").outcome
+    assert isinstance(outcome, Response)
+
+
+def test_a_worker_that_dies_takes_only_its_own_with_it(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+):
+    """The others go on, the loss is told, and what was written of the dead one is in the capture."""
+    recorder = start_recorder(start_server().port, "--workers", "2")
+    clients = [RawClient(recorder.port) for _ in range(2)]
+    for number, client in enumerate(clients):
+        assert client.call(GET % b"/before/%d" % number).status == 200
+    victim = children_of(recorder.process.pid)[0]
+    os.kill(victim, signal.SIGKILL)
+    assert sorted(status_or_gone(client) for client in clients) == [0, 200]
+    with RawClient(recorder.port) as first, RawClient(recorder.port) as second:
+        assert first.call(GET % b"/after/1").status == 200
+        assert second.call(GET % b"/after/2").status == 200
+    for client in clients:
+        client.close()
+    assert recorder.stop() == 1
+    assert "worker process ended" in recorder.stderr
+    assert recorder.account["complete"] is False
+    targets = {item.request.target for item in read_capture(recorder.output).exchanges}
+    assert {b"/after/1", b"/after/2", b"/which"} <= targets
+
+
+def test_a_left_part_is_not_overwritten(tmp_path: Path, confdir: Path):
+    """Parts of a recording that was killed are the user's; nothing is started over them."""
+    output = tmp_path / "a.reel"
+    FileRecorder(tmp_path / "a.reel.part2").done()
+    result = run_command(
+        *("record", "--mode", "regular@0", "--workers", "2", "--confdir", confdir, "-o", output)
+    )
+    assert result.returncode == 2
+    assert "a.reel.part2" in result.stderr
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "many"])
+def test_the_number_of_workers_is_checked(tmp_path: Path, workers: str):
+    """One to 64."""
+    result = run_command("record", "--mode", "regular", "--workers", workers, "-o", tmp_path / "a.reel")
+    assert result.returncode == 2
+    assert "--workers" in result.stderr
