@@ -77,11 +77,13 @@ class CaptureAccount:
     A capture in numbers.
 
     ``protocols`` counts connections by what their first request spoke, such as
-    ``"HTTP/1.1 over TLS"``. ``credentials`` counts requests by credential fingerprint,
+    ``"HTTP/1.1 over TLS"``. ``recipients`` are the public keys that an encrypted capture is
+    sealed to. ``credentials`` counts requests by credential fingerprint,
     ``signing`` by ``"ENDPOINT scheme"``; neither holds a value.
     """
 
     header: CaptureHeader
+    recipients: tuple[str, ...]
     exchanges: int
     connections: int
     duration_ns: int
@@ -104,6 +106,7 @@ class CaptureAccount:
         del header["fingerprint_salt"]
         return {
             **header,
+            "recipients": list(self.recipients),
             "exchanges": self.exchanges,
             "connections": self.connections,
             "duration_ns": self.duration_ns,
@@ -206,6 +209,7 @@ def account_of(reader: CaptureReader) -> CaptureAccount:
     _count_messages(reader, traffic.messages, tally.streams)
     return CaptureAccount(
         header=reader.header,
+        recipients=reader.recipients,
         exchanges=len(reader),
         connections=len(np.unique(index.connection)),
         duration_ns=reader.duration_ns,

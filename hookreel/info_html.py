@@ -102,6 +102,7 @@ def _head(name: str, account: CaptureAccount) -> Iterator[str]:
         if header.anonymized is not None
         else ("", "not anonymized: may hold secrets and personal data")
     ]
+    badges += [("good", "encrypted")] if account.recipients else []
     yield "<p>" + "".join(f'<span class="badge {kind}">{text}</span>' for kind, text in badges) + "</p>"
 
 
@@ -293,6 +294,8 @@ def _connections(account: CaptureAccount) -> str:
 def _origin(account: CaptureAccount) -> str:
     header = account.header
     facts = [("capture id", header.capture_id), ("written by", header.tool), ("source", header.source)]
+    if account.recipients:
+        facts.append(("encrypted to", ", ".join(account.recipients)))
     if header.lineage:
         facts.append(("made from", ", ".join(header.lineage)))
     if header.anonymized is not None:

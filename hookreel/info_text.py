@@ -19,6 +19,7 @@ def info_text(capture: Path, account: CaptureAccount, canvas: Canvas) -> str:
     lines = [
         headline(capture, account),
         origin(account.header),
+        *([f"encrypted to {', '.join(map(printable, account.recipients))}"] if account.recipients else []),
         f"account: {counters_sentence(account)}",
         *connection_lines(account),
         "complete" if account.complete else "NOT COMPLETE",

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from captures.errors import UsageError
+from captures.encryption import IDENTITY_VARIABLE, new_identity
+from captures.errors import HookreelError, UsageError
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter
 from hookreel import info_cli
 from hookreel.info_cli import canvas_here, info
 
@@ -124,3 +127,27 @@ def test_a_pipe_gets_plain_text(output, monkeypatch: pytest.MonkeyPatch) -> None
     assert canvas_here().blocks is False
     output(None, terminal=False)
     assert canvas_here().blocks is False
+
+
+def test_an_encrypted_capture_says_for_whom(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text, JSON and page name the public key; without the identity nothing is shown at all."""
+    secret, recipient = new_identity()
+    sealed, identity = tmp_path / "sealed.reel", tmp_path / "identity"
+    identity.write_text(secret)
+    identity.chmod(0o600)
+    with (
+        CaptureReader.open(capture) as reader,
+        CaptureWriter.create(sealed, reader.header, recipients=(recipient,)) as writer,
+    ):
+        for exchange in reader.exchanges():
+            writer.write(exchange)
+    with pytest.raises(HookreelError):
+        run(sealed)
+    monkeypatch.setenv(IDENTITY_VARIABLE, str(identity))
+    page = tmp_path / "sealed.html"
+    assert f"encrypted to {recipient}" in run(sealed, "--html", page).stdout
+    assert recipient in page.read_text()
+    assert json.loads(run(sealed, "--json").stdout)["recipients"] == [recipient]
+    assert json.loads(run(capture, "--json").stdout)["recipients"] == []
