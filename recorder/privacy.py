@@ -114,7 +114,8 @@ class Withhold:
         if not isinstance(outcome, Response):
             request = _everywhere(request, headers, target, body, known)
             return replace(exchange, request=request)
-        response_headers = self._declared(outcome.headers, set_cookies(outcome.headers), known)
+        given = (*set_cookies(outcome.headers), *find_credentials(outcome.headers))  # logins answer so too
+        response_headers = self._declared(outcome.headers, given, known)
         response_body = self._body(outcome.body, outcome.headers, outcome.truncated_bytes, known)
         request = _everywhere(request, headers, target, body, known)
         if outcome.stream and outcome.end_ns is None:

@@ -78,6 +78,14 @@ def test_a_cookie_that_is_set_has_the_stand_in_of_the_cookie_that_is_sent():
     assert sent.request.headers[0][1] == value.removesuffix(b"; Path=/")
 
 
+def test_credentials_that_a_response_hands_out_do_not_stay():
+    """Logins that answer with Authorization or API key headers give nothing away."""
+    headers = ((b"Authorization", b"Bearer " + TOKEN), (b"X-Auth-Token", API_KEY))
+    found = everything(withhold(made_exchange(response_headers=headers)))
+    assert TOKEN not in found
+    assert API_KEY not in found
+
+
 @pytest.mark.parametrize(
     "body",
     [
