@@ -175,9 +175,15 @@ class BodyScrubber:
             names = (key.decode("utf-8", "replace") for key in (*leaf.path, leaf.key))
             return self._policy.keeps(".".join((path, *filter(None, names))))
 
+        paths: dict[tuple[tuple[bytes, ...], bytes], str] = {}
+
         def told(leaf: JsonLeaf, edits: list[Edit]) -> None:
-            names = (self._path_name(key) for key in (*leaf.path, leaf.key))
-            self._told(".".join((path, *filter(None, names))), edits)
+            where = (leaf.path, leaf.key)
+            known = paths.get(where)
+            if known is None:
+                names = (self._path_name(key) for key in (*leaf.path, leaf.key))
+                known = paths[where] = ".".join((path, *filter(None, names)))
+            self._told(known, edits)
 
         return self._scrubber.json(
             data,

@@ -41,8 +41,8 @@ class Scrubber:
     """
     Finds what is sensitive in a text, and everything that was found before.
 
-    Without ``literals`` it collects: findings go into the table and the edits returned only
-    mark places. With them it replaces.
+    Without ``literals`` it collects: findings go into the table and there are no edits. With
+    them it replaces.
     """
 
     def __init__(
@@ -89,15 +89,14 @@ class Scrubber:
         ]
         if self._literals is None:
             self._collect(text, findings, depth)
-            edits = [Edit(start, stop, b"", kind) for kind, start, stop in findings]
-        else:
-            edits = [
-                Edit(
-                    start, stop, self._table.replacement(kind, text[start:stop], number=context.number), kind
-                )
-                for kind, start, stop in findings
-            ]
-            edits += self._literals.edits(text, number=context.number)
+            if not context.number and depth < MAX_DEPTH:
+                self._collect_inner(text, context, depth + 1)
+            return []
+        edits = [
+            Edit(start, stop, self._table.replacement(kind, text[start:stop], number=context.number), kind)
+            for kind, start, stop in findings
+        ]
+        edits += self._literals.edits(text, number=context.number)
         if not context.number and depth < MAX_DEPTH:
             edits += self._inner(text, context, depth + 1)
         if len(edits) > 1:
@@ -114,6 +113,12 @@ class Scrubber:
         for layer in layers(text, context):
             edits += layer.back(self.text(layer.text, layer.context, depth))
         return edits
+
+    def _collect_inner(self, text: bytes, context: Context, depth: int) -> None:
+        if json.looks_like_json(text) and b'"' in text:
+            self.json(text, depth)
+        for layer in layers(text, context):
+            self.text(layer.text, layer.context, depth)
 
     def _collect(self, text: bytes, findings: Sequence[Finding], depth: int) -> None:
         words: list[Finding] = []

@@ -106,6 +106,12 @@ def marks_a_person(raw_key: bytes) -> bool:
     return _PERSON_MARKS.search(normal_key(raw_key)) is not None
 
 
+def key_tells(key: str, parent: str, person: bool) -> bool:
+    """Whether what stands under ``key`` may be a name for that alone."""
+    name = parent if key in _CHANGE_KEYS and parent else key
+    return _meaning(name, parent, person) is not _Says.NOTHING
+
+
 class NameDetector:
     """Finds names under the usual keys and under ``extra_keys`` (snake case)."""
 

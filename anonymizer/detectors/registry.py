@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from anonymizer.detectors import cards, emails, ips, jwts, phones, street_addresses, tokens
+import re
+from functools import lru_cache
+
+from anonymizer.detectors import cards, emails, ips, jwts, names, phones, street_addresses, tokens
 from anonymizer.detectors.base import Context, Finding
 from anonymizer.detectors.names import NameDetector
+
+# What no detector finds anything without, unless a key says what the text is.
+_ANYTHING = re.compile(rb"[0-9@=]|\.e[wy]|earer|PRIVATE KEY|hooks|" + tokens.HINT.pattern)
+
+
+@lru_cache(maxsize=16_384)
+def _key_tells(key: str, parent: str, person: bool) -> bool:
+    return tokens.key_tells(key) or street_addresses.key_tells(key) or names.key_tells(key, parent, person)
 
 
 class Detectors:
     """Every detector over one text; overlaps are settled by order, then by place."""
 
-    __slots__ = ("_find",)
+    __slots__ = ("_extra_keys", "_find")
 
     def __init__(self, extra_name_keys: frozenset[str] = frozenset()) -> None:
-        names = NameDetector(extra_name_keys)
+        self._extra_keys = extra_name_keys
         self._find = (
             jwts.find,
             tokens.find,
@@ -21,12 +32,20 @@ class Detectors:
             cards.find,
             phones.find,
             ips.find,
-            names.find,
+            NameDetector(extra_name_keys).find,
             street_addresses.find,
         )
 
     def find(self, text: bytes, context: Context) -> list[Finding]:
         """The findings in ``text`` that do not overlap, by their start."""
+        key, parent = context.key, context.parent
+        if not (
+            context.credential
+            or _ANYTHING.search(text)
+            or _key_tells(key, parent, context.person)
+            or (self._extra_keys and not self._extra_keys.isdisjoint((key, parent)))
+        ):
+            return []
         found: list[Finding] = []
         for find in self._find:
             for finding in find(text, context):

@@ -16,6 +16,11 @@ _LETTER_AND_MORE = re.compile(rb"(?=.*[A-Za-z\x80-\xff]).{4,120}", re.DOTALL)
 _LINE_KEY = re.compile(r"(?:^|_)line_?[12]$")
 
 
+def key_tells(key: str) -> bool:
+    """Whether what stands under ``key`` may be part of an address."""
+    return _STREET.search(key) is not None or _POSTAL_CODE.search(key) is not None
+
+
 def find(text: bytes, context: Context) -> Iterator[Finding]:
     """All of ``text`` where its key says that it is a street or a postal code."""
     if _STREET.search(context.key):

@@ -32,10 +32,12 @@ _KNOWN = re.compile(
     rb"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|ntn_[A-Za-z0-9]{40,}|figd_[A-Za-z0-9_-]{40,}|r8_[A-Za-z0-9]{37}"
     rb")(?![A-Za-z0-9_])"
 )
-_HINT = re.compile(
+HINT = re.compile(
     rb"gh[pousr]_|github_pat_|glpat-|_live_|_test_|whsec_|xox|xapp-|AKIA|ASIA|ABIA|ACCA|AIza|ya29|npm_|pypi-|SG\.|"
     rb"_v1_|shp|sbp_|sk-|sq0|hf_|key-|SK|hvs\.|lin_api_|:AA|ATATT3|_pat_|rubygems_|gsk_|glsa_|ntn_|figd_|r8_"
 )
+"""Found in every text that holds a known token."""
+
 _PRIVATE_KEY = re.compile(
     rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY-----([A-Za-z0-9+/=\s\\:,.-]+?)(?=-----END )", re.DOTALL
 )
@@ -94,6 +96,11 @@ _SEPARATE = re.compile(
 )
 
 
+def key_tells(key: str) -> bool:
+    """Whether what stands under ``key`` may be a secret for that alone."""
+    return any(pattern.search(key) for pattern in (_KEY, _SHORT_KEY, _NUMBER_KEY, _OAUTH_KEY))
+
+
 def find(text: bytes, context: Context) -> Iterator[Finding]:
     """Every token in ``text``, and all of ``text`` where its key says that it is a secret."""
     if context.credential and _is_address(text):
@@ -103,7 +110,7 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
         return
     if len(text) < 12 or context.number:
         return
-    if _HINT.search(text):
+    if HINT.search(text):
         for match in _KNOWN.finditer(text):
             yield Finding(Kind.TOKEN, *match.span())
     if b"earer" in text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anonymizer.detectors import cards, credentials, emails, ips, jwts, phones, street_addresses, tokens
 from anonymizer.detectors.base import Context, normal_key
@@ -270,6 +272,29 @@ def test_overlaps_are_settled() -> None:
     """Findings never overlap, and an address under a user name's key is an address."""
     found = Detectors().find(b"alice@corp.com", Context(key="username"))
     assert [finding.kind for finding in found] == ["email"]
+
+
+PIECES = st.sampled_from(
+    'Mona Lisa jane monkey + 4 . @ = : / - eyJ ewo Bearer xoxb- sk- hooks AKIA [ ] " corp.com abcdefghij e'.split(
+        " "
+    )
+)
+CONTEXTS = st.builds(
+    Context,
+    key=st.sampled_from(
+        ["", "text", "login", "owner", "name", "password", "pin", "zip", "line1", "phone", "pet"]
+    ),
+    parent=st.sampled_from(["", "user", "address", "login"]),
+    person=st.booleans(),
+)
+
+
+@given(st.lists(PIECES, max_size=8).map("".join), CONTEXTS)
+def test_nothing_is_found_in_what_is_skipped(text: str, context: Context) -> None:
+    """Texts that are passed over without a look hold nothing that any detector would find."""
+    detectors = Detectors(frozenset({"pet"}))
+    if not detectors.find(text.encode(), context):
+        assert not [finding for find in detectors._find for finding in find(text.encode(), context)]
 
 
 @pytest.mark.parametrize(
