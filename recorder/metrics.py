@@ -191,6 +191,9 @@ class MetricsPage:
             ),
             *_metric("messages_total", "counter", "WebSocket messages and SSE events.", account.messages),
             *_metric("messages_dropped_total", "counter", "Stream messages lost.", account.messages_dropped),
+            *_metric(
+                "credentials_withheld_total", "counter", "Uses of withheld ones.", account.withheld_uses
+            ),
             *_metric("queue_bytes", "gauge", "What waits for the writer.", snapshot.queued_bytes),
             *_metric(
                 "queue_limit_bytes", "gauge", "Above this exchanges are dropped.", snapshot.queue_limit_bytes

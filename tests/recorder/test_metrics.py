@@ -21,7 +21,12 @@ LOOPBACK = ListenAddress(host="127.0.0.1", port=0)
 
 def snapshot(*, accepting: bool = True, cut_by: str = "", **counts: int) -> Snapshot:
     account = Account(
-        counters=Counters(**counts), connections=3, messages=7, messages_dropped=1, cut_by=cut_by
+        counters=Counters(**counts),
+        connections=3,
+        messages=7,
+        messages_dropped=1,
+        withheld_uses=4,
+        cut_by=cut_by,
     )
     added = LatencyHistogram()
     for duration_ns in (300_000, 500_000, 40_000_000):
@@ -105,6 +110,7 @@ def test_metrics_have_the_whole_account() -> None:
     assert found["hookreel_exchanges_in_flight"] == 2
     assert found["hookreel_connections_total"] == 3
     assert (found["hookreel_messages_total"], found["hookreel_messages_dropped_total"]) == (7, 1)
+    assert found["hookreel_credentials_withheld_total"] == 4
     assert (found["hookreel_queue_bytes"], found["hookreel_queue_limit_bytes"]) == (2048, 4096)
     assert (found["hookreel_recording"], found["hookreel_accepting"]) == (1, 1)
     assert found["hookreel_added_latency_seconds_count"] == 3
