@@ -18,6 +18,8 @@ from recorder.cookies import set_cookies
 REMEMBERED = 100_000  # sessions and connections that are known at once; about 20 MB
 # A shorter cookie ("theme=dark", "lang=en") is a setting that many sessions share.
 _SESSION_COOKIE_BYTES = 16
+# A name that brought so many others with it stands for no session: every user has it.
+_SHARED_BY = 16
 _HASH_BYTES = 8
 _SHARE = re.compile(r"(?P<percent>\d{1,3}(?:\.\d{1,6})?)%|(?P<over>\d{1,9})/(?P<under>\d{1,9})")
 # An API key often stands for an application, not for a user, so it comes last.
@@ -69,6 +71,22 @@ class _Recent(Generic[_Key, _Value]):
             self._values.popitem(last=False)
 
 
+@dataclass(slots=True)
+class _Session:
+    """
+    Whether what carries this name is in.
+
+    ``adopted`` counts names that first came in a request beside this one.
+    """
+
+    chosen: bool
+    adopted: int = 0
+
+    @property
+    def shared(self) -> bool:
+        return self.adopted >= _SHARED_BY
+
+
 @dataclass(frozen=True, slots=True)
 class _Link:
     """Whether what comes on a connection is in, and whether a session was seen on it."""
@@ -83,26 +101,35 @@ class SessionSampler:
 
     A session is a token (Authorization), a cookie or an API key, and without any of them the
     connection. What a session gets later (a cookie set by a response, the first credential on a
-    connection that had none) belongs to it. The choice is the same wherever ``key`` is.
+    connection that had none) belongs to it. A name that turns out to be everybody's (the same
+    cookie or token beside ever new ones) is no longer looked at. The choice is the same wherever
+    ``key`` is.
     """
 
     def __init__(self, share: Fraction, key: bytes, *, remembered: int = REMEMBERED) -> None:
         self._share = share
         self._key = key
-        self._sessions: _Recent[bytes, bool] = _Recent(remembered)
+        self._sessions: _Recent[bytes, _Session] = _Recent(remembered)
         self._links: _Recent[int, _Link] = _Recent(remembered)
 
     def wants(self, exchange: Exchange) -> bool:
         """Whether the session of ``exchange`` is in the sample; ask in the order exchanges end."""
         names = [self._name(credential) for credential in _session_credentials(exchange)]
+        known = [self._sessions.get(name) for name in names]
         link = self._links.get(exchange.connection)
-        chosen = self._decide(names, link, exchange.connection)
+        telling = next((session for session in known if session is not None and not session.shared), None)
+        if telling is not None:
+            chosen = telling.chosen
+            telling.adopted += known.count(None)
+        else:
+            fresh = [name for name, session in zip(names, known, strict=True) if session is None]
+            chosen = self._decide(fresh or names, link, exchange.connection)
         outcome = exchange.outcome
         given = set_cookies(outcome.headers) if isinstance(outcome, Response) else ()
         names += [self._name(cookie) for cookie in given if _is_session_cookie(cookie)]
         for name in names:
             if self._sessions.get(name) is None:
-                self._sessions.put(name, chosen)
+                self._sessions.put(name, _Session(chosen))
         if link is None:
             self._links.put(exchange.connection, _Link(chosen, bool(names)))
         elif names and not link.has_session:
@@ -110,10 +137,7 @@ class SessionSampler:
         return chosen
 
     def _decide(self, names: list[bytes], link: _Link | None, connection: int) -> bool:
-        for name in names:
-            known = self._sessions.get(name)
-            if known is not None:
-                return known
+        """For a session that is seen for the first time."""
         if names and (link is None or link.has_session):  # pooled connections carry many sessions
             return self._draw(names[0])
         if link is not None:

@@ -129,3 +129,40 @@ def test_memory_is_bounded():
         chooser.wants(made_exchange(n, connection=n, headers=(bearer(n), cookie(n))))
     assert len(chooser._sessions._values) <= 50
     assert len(chooser._links._values) <= 50
+
+
+@pytest.mark.parametrize(
+    "common",
+    [(b"Cookie", b"ab_variant=control-group-of-2026"), (b"Authorization", b"Bearer the-anonymous-token")],
+    ids=["cookie", "token"],
+)
+def test_what_everybody_has_makes_no_one_session_of_all(common: tuple[bytes, bytes]):
+    """A cookie or token that all users send stops telling sessions apart, and each stays whole."""
+    chooser = sampler()
+    decisions: dict[int, set[bool]] = {}
+    for seq in range(1200):
+        user = seq % 400
+        exchange = made_exchange(seq, connection=seq, headers=(common, cookie(user)))
+        decisions.setdefault(user, set()).add(chooser.wants(exchange))
+    assert all(len(found) == 1 for found in decisions.values())
+    assert 120 < sum(found == {True} for found in decisions.values()) < 280
+
+
+def test_a_session_whose_cookie_changes_all_the_time_stays_whole():
+    """However often responses renew a cookie, the session's decision holds."""
+    for user in range(20):
+        chooser = sampler()
+        decisions = set()
+        for step in range(200):
+            now, then = (b"r=rolling-cookie-%d-%06d" % (user, step + one) for one in (0, 1))
+            decisions.add(
+                chooser.wants(
+                    made_exchange(
+                        step,
+                        connection=step,
+                        headers=((b"Cookie", b"sid=session-number-%08d; " % user + now),),
+                        response_headers=((b"Set-Cookie", then),),
+                    )
+                )
+            )
+        assert len(decisions) == 1
