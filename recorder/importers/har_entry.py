@@ -76,9 +76,10 @@ def plain_exchange(
     )
 
 
-def is_websocket(entry: dict[str, Any]) -> bool:
-    """Whether an entry is a WebSocket, with messages or without."""
-    return isinstance(entry.get("_webSocketMessages"), list) or entry.get("_resourceType") == "websocket"
+def has_websocket_messages(entry: dict[str, Any]) -> bool:
+    """Whether an entry was a WebSocket that opened; Chromium writes an empty list for those that did not."""
+    messages = entry.get("_webSocketMessages")
+    return isinstance(messages, list) and bool(messages)
 
 
 def duration_ns(value: Any) -> int | None:
@@ -203,10 +204,14 @@ def _outcome(
     status = source.get("status") if isinstance(source, dict) else None
     if isinstance(status, str) and status.isascii() and status.isdigit():
         status = int(status[:4])
+    opened = has_websocket_messages(entry)
     if not isinstance(source, dict) or type(status) is not int or not 100 <= status <= 999:
-        return _failure(entry, source, end_ns, remarks)
+        if not opened:
+            return _failure(entry, source, end_ns, remarks)
+        remarks["WebSocket without a status, taken as opened (101)"] += 1
+        status, source = 101, source if isinstance(source, dict) else {}
     pseudo, headers = _headers(source.get("headers"), remarks)
-    websocket = is_websocket(entry)
+    websocket = opened or status == 101
     body, truncated_bytes = b"", 0
     if not websocket and method != b"HEAD" and status not in {204, 304}:
         body, truncated_bytes = _content(source, headers, remarks)

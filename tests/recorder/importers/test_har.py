@@ -276,6 +276,18 @@ def test_websocket_messages(take: Callable[..., Any]) -> None:
     assert result.remarks["WebSocket message that is none, left out"] == 2
 
 
+def test_websocket_entries_of_other_kinds(take: Callable[..., Any]) -> None:
+    """An empty list of messages makes no stream; messages do, even where the status is missing."""
+    plain = changed(CHROMIUM, _webSocketMessages=[])
+    refused = changed(CHROMIUM, _resourceType="websocket", response__status=403)
+    opened = changed(CHROMIUM, response=None, _webSocketMessages=[{"type": "send", "data": "a"}])
+    result = take(har(plain, refused, opened))
+    assert [exchange.outcome.stream for exchange in result.exchanges] == [False, False, True]
+    assert result.exchanges[2].outcome.status == 101
+    assert [message.payload for message in result.messages] == [b"a", b""]
+    assert result.remarks["WebSocket without a status, taken as opened (101)"] == 1
+
+
 def test_connections_are_spread_where_none_is_named(take: Callable[..., Any]) -> None:
     """Requests to one host that overlap get connections of their own, later ones use them again."""
     times = ["10:00:00.000", "10:00:00.010", "10:00:00.500"]
