@@ -90,9 +90,10 @@ class MetricsServer:
                 self._serve, address.host, address.port, limit=HEAD_BYTES
             )
         except OSError as error:
+            number = error.errno or 0  # below 0 when it comes from looking the name up
+            reason = os.strerror(number) if number > 0 else "the name is not known"
             raise UsageError(
-                f"The metrics cannot be served on {address.host}:{address.port} "
-                f"({os.strerror(error.errno) if error.errno and error.errno > 0 else 'the name is not known'}); "
+                f"The metrics cannot be served on {address.host}:{address.port} ({reason}); "
                 "choose another address with --metrics."
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
