@@ -81,7 +81,8 @@ class Choices:
         """
         What each of several ``workers`` does: its own part is sealed for ``recipient``, the parent.
 
-        So nothing that the parts hold is readable before the parent has merged them.
+        So nothing that the parts hold can be read by others before the parent has merged them. Who
+        will read the capture can read its parts, too, should the parent be killed.
 
         Raises:
             UsageError: the parts of several workers cannot be limited in size or rotated.
@@ -89,7 +90,7 @@ class Choices:
         """
         if self.limits != Limits() and workers > 1:
             raise UsageError("--workers cannot go with --max-size or --rotate-...; leave one of them out.")
-        return replace(self, recipients=(recipient,))
+        return replace(self, recipients=(*self.recipients, recipient))
 
 
 def open_sink(

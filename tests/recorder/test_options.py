@@ -143,8 +143,9 @@ def test_keys_are_not_shown():
 
 
 def test_workers_seal_their_parts_for_the_parent():
-    """Several workers have one recipient, the parent; they cannot rotate or bound one file together."""
-    _, recipient = ephemeral_identity()
+    """Their parts can be read by the parent and the capture's own recipients; no limits are shared."""
+    (_, recipient), (_, team) = ephemeral_identity(), ephemeral_identity()
+    assert build_choices(encrypt_to=[team]).for_workers(2, recipient).recipients == (team, recipient)
     assert build_choices().for_workers(2, recipient).recipients == (recipient,)
     with pytest.raises(UsageError, match="--workers"):
         build_choices(max_size="1GB").for_workers(2, recipient)
