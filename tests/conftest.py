@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-TOOL_OF_MARKER = {"nginx": "nginx"}
+TOOL_OF_MARKER = {"nginx": "nginx", "tshark": "tshark"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

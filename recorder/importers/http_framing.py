@@ -14,8 +14,12 @@ from captures.http1 import MAX_HEAD_BYTES, Http1Error, parse_headers
 from captures.model import Headers
 from recorder.importers.tcp_half import MASK
 
+# Where a message may begin in the middle of a stream only known methods count: a piece that begins
+# with "OST /" is the rest of a request, not one with an odd method.
 REQUEST_START = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} (?:/|\*|https?://|[\w.\-\[\]:]{1,255}:\d)", re.IGNORECASE
+    rb"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS|TRACE|CONNECT|QUERY|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE"
+    rb"|LOCK|UNLOCK|SEARCH|REPORT|PURGE|ACL|MERGE|MKCALENDAR|M-SEARCH|NOTIFY|SUBSCRIBE|UNSUBSCRIBE)"
+    rb" (?:/|\*|[Hh][Tt][Tt][Pp][Ss]?://|[\w.\-\[\]:]{1,255}:\d)"
 )
 RESPONSE_START = re.compile(rb"HTTP/1\.[01] [1-9]\d\d")
 _METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |\Z)")
@@ -41,6 +45,15 @@ class _Stage(Enum):
     TRAILERS = auto()
     UNTIL_CLOSE = auto()
     HANDED_ON = auto()
+
+
+class Lost(Enum):
+    """Where a stream stood when its framing was lost; STILL when that had happened before."""
+
+    BEFORE_HEAD = auto()
+    IN_HEAD = auto()
+    IN_BODY = auto()
+    STILL = auto()
 
 
 class Framer:
@@ -86,8 +99,8 @@ class Framer:
         """The message is whole."""
         raise NotImplementedError
 
-    def on_lost(self, missing_bytes: int, *, in_head: bool) -> None:
-        """It is not known any more where the next message begins; ``in_head``: a head was half there."""
+    def on_lost(self, missing_bytes: int, lost: Lost) -> None:
+        """It is not known any more where the next message begins."""
         raise NotImplementedError
 
     def on_handed(self, rest: bytes, position: int, peer_position: int) -> None:
@@ -190,11 +203,14 @@ class Framer:
         self.on_end(trailers)
 
     def _lose(self, missing_bytes: int) -> None:
-        in_head = self._begun and self._stage is _Stage.HEAD
+        if self._stage is _Stage.HEAD:
+            lost = Lost.IN_HEAD if self._begun else Lost.BEFORE_HEAD
+        else:
+            lost = Lost.STILL if self._stage is _Stage.LOST else Lost.IN_BODY
         self._stage = _Stage.LOST
         self._begun = False
         self._held.clear()
-        self.on_lost(missing_bytes, in_head=in_head)
+        self.on_lost(missing_bytes, lost)
 
     def _head(self, data: bytes, at: int) -> int:
         size = len(data)

@@ -27,6 +27,7 @@ from recorder.importers.http_framing import (
     RESPONSE_START,
     UNTIL_CLOSE,
     Framer,
+    Lost,
     declared_length,
 )
 from recorder.importers.tcp_half import HALF, MASK
@@ -74,7 +75,7 @@ class Pairs:
         self.output = owner.output
         self._asking: OpenExchange | None = None
         self._answering: OpenExchange | None = None
-        # None stands for a request whose head is not whole: its response is known to be no other's.
+        # None stands for a request whose head is not in the file: its response is no other's.
         self._waiting: deque[OpenExchange | None] = deque()
         self._interim = False
         self._pipelined = False
@@ -122,11 +123,11 @@ class Pairs:
         if self._asking is not None:
             self._asking.request_body.missed(missing_bytes)
 
-    def request_lost(self, missing_bytes: int, *, in_head: bool) -> None:
+    def request_lost(self, missing_bytes: int, lost: Lost) -> None:
         """Where the next request begins is not known."""
         if self._asking is not None:
             self._cut_request(missing_bytes)
-        elif in_head:
+        elif lost in {Lost.BEFORE_HEAD, Lost.IN_HEAD}:
             self._waiting.append(None)
         if self._pipelined:
             self._doubt = True
@@ -173,14 +174,14 @@ class Pairs:
         if self._answering is not None:
             self._answering.response_missed(missing_bytes, self.responses.now_ns)
 
-    def response_lost(self, missing_bytes: int, *, in_head: bool) -> None:
+    def response_lost(self, missing_bytes: int, lost: Lost) -> None:
         """Where the next response begins is not known."""
         time_ns = self.responses.last_ns
         self._interim = False
         if self._answering is not None:
             exchange, self._answering = self._answering, None
             exchange.leave_open(time_ns, missing_bytes)
-        elif in_head and self._waiting and not self._resync:
+        elif lost is Lost.IN_HEAD and self._waiting and not self._resync:
             self._fail(self._waiting.popleft(), time_ns, MISSING_RESPONSE)
         self._resync = True
 
@@ -239,26 +240,29 @@ class Pairs:
         responses than ``position``. A client that does not pipeline had the answers to all but the
         last of these; else there is no telling.
         """
-        candidates: list[OpenExchange | None] = []
-        count = 0
-        for each in self._waiting:
-            candidates.append(each)
+        count, end = 0, None
+        for at, each in enumerate(self._waiting):
             if each is None:
+                # The server had more than the request before it, so it had this one.
+                if end is None or 0 < (received - end) & MASK < HALF:
+                    count = at + 1
                 continue
-            if each.end_position is None or (received - each.end_position) & MASK >= HALF:
+            end = each.end_position
+            if end is not None and (received - end) & MASK >= HALF:
                 break
             if (position - each.sent_after) & MASK >= HALF:
                 break
-            count = len(candidates)
-        candidates = candidates[:count]
+            count = at + 1
+        candidates = [self._waiting.popleft() for _ in range(count)]
         if not candidates:
             self.output.tally.remark("response after a gap, whose request is not known")
             return None
-        for _ in candidates:
-            self._waiting.popleft()
         places = [each.sent_after for each in candidates if each is not None]
         sure = len(candidates) == 1 or not (self._pipelined or len(set(places)) < len(places))
-        found = candidates.pop() if sure else None
+        if sure and (found := candidates[-1]) is not None and not found.doubtful:
+            candidates.pop()
+        else:
+            found = None
         for each in candidates:
             self._fail(each, self.responses.head_ns, MISSING_RESPONSE if sure else _UNDECIDABLE)
         self._resync = not sure
@@ -323,8 +327,8 @@ class _Requests(Framer):
     def on_end(self, trailers: Headers) -> None:
         self._pairs.asked(trailers)
 
-    def on_lost(self, missing_bytes: int, *, in_head: bool) -> None:
-        self._pairs.request_lost(missing_bytes, in_head=in_head)
+    def on_lost(self, missing_bytes: int, lost: Lost) -> None:
+        self._pairs.request_lost(missing_bytes, lost)
 
     def on_handed(self, rest: bytes, position: int, peer_position: int) -> None:
         self._pairs.owner.hand(rest, self.now_ns, position, peer_position, from_client=True)
@@ -353,8 +357,8 @@ class _Responses(Framer):
     def on_end(self, trailers: Headers) -> None:
         self._pairs.answered(trailers)
 
-    def on_lost(self, missing_bytes: int, *, in_head: bool) -> None:
-        self._pairs.response_lost(missing_bytes, in_head=in_head)
+    def on_lost(self, missing_bytes: int, lost: Lost) -> None:
+        self._pairs.response_lost(missing_bytes, lost)
 
     def on_handed(self, rest: bytes, position: int, peer_position: int) -> None:
         self._pairs.owner.hand(rest, self.now_ns, position, peer_position, from_client=False)

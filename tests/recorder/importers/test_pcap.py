@@ -39,6 +39,7 @@ from tests.recorder.importers.packets import (
     write_pcap,
     write_pcapng,
 )
+from tests.recorder.importers.traffic import DISTURBANCES, GAPS, answered_by_its_own
 
 GET = b"GET /a?b=1 HTTP/1.1\r\nHost: shop.test\r\nX-Case: kept  \r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -339,6 +340,32 @@ def test_reordering_and_retransmission(tmp_path_factory: pytest.TempPathFactory,
     exchanges, _, source = read(path)
     check_sample(exchanges)
     assert source.tally.remarks == {}
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+@pytest.mark.parametrize("seed", [11, 12])
+def test_generated_traffic(imported, kind: str, seed: int) -> None:
+    """Whatever happened on the way, each request has its own response and nothing is missing or cut."""
+    exchanges, _, source = imported(DISTURBANCES[kind](kind, seed))
+    assert len(exchanges) >= 36
+    assert all(isinstance(exchange.outcome, Response) for exchange in exchanges)
+    assert all(answered_by_its_own(exchange) for exchange in exchanges)
+    assert not any(exchange.request.truncated_bytes for exchange in exchanges)
+    assert source.tally.remarks == {}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_generated_traffic_with_gaps(imported, kind: str, seed: int) -> None:
+    """Whatever is missing, no response is given to a request that is not its own."""
+    packets = GAPS[kind](kind, seed)
+    exchanges, _, source = imported(packets)
+    assert all(answered_by_its_own(exchange) for exchange in exchanges)
+    if kind == "gaps anywhere":
+        assert len(exchanges) + source.tally.dropped == 36
+    if "responses" in kind:
+        assert len(exchanges) >= 36
+        assert source.tally.dropped == 0
 
 
 @pytest.mark.parametrize("isn", [MASK, MASK - 1, MASK - 300, MASK - 3000])
