@@ -7,6 +7,7 @@ the entries are found by their braces and parsed each for itself: a broken entry
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -14,16 +15,17 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 _CHUNK_BYTES = 256 * 1024
+_DECODER = json.JSONDecoder()
 MAX_ENTRY_BYTES = 512 * 1024 * 1024
 
-# A whole string (RFC 8259, section 7), or a brace. Possessive, so that no input makes it backtrack.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
-_PROPER = re.compile(rb"\s*+(?:,\s*+\{|\]|,?\s*+\Z)")  # what stands behind an entry
-_START = re.compile(rb'["{}\[\]]')
+# A whole string (RFC 8259, section 7), a brace, or the quote of a string that is not whole.
+# Possessive, so that no input makes it backtrack.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]"]', re.DOTALL)
+_PROPER = re.compile(r"\s*+(?:,\s*+\{|\]|,?\s*+\Z)")  # what stands behind an entry
 # How exporters begin an entry; where an unclosed string hides the braces, the next one starts here.
 _ENTRY = re.compile(
-    rb'\{\s*+"(?:startedDateTime|pageref|request|connection|time|_initiator|_priority|_resourceType'
-    rb'|_fromCache|_connectionId)"\s*+:'
+    r'\{\s*+"(?:startedDateTime|pageref|request|connection|time|_initiator|_priority|_resourceType'
+    r'|_fromCache|_connectionId)"\s*+:'
 )
 
 
@@ -44,7 +46,8 @@ class EntryScanner:
     def __init__(self, file: BinaryIO) -> None:
         self.found = False
         self._file = file
-        self._buffer = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._buffer = ""
         self._at = 0
         self._value_start = 0
         self._ended = False
@@ -54,23 +57,28 @@ class EntryScanner:
         if not self._find_list():
             return
         self.found = True
-        while True:
-            token = self._next_token()
-            if token is None:
+        while (mark := self._token()) != "]":
+            if mark is None:
                 yield Broken(cut=True)
                 return
-            kind, start = token
-            if kind == b"]":
+            entry = self._value() if mark in {"{", "["} else Broken()
+            yield entry
+            if entry == Broken(cut=True):
                 return
-            if kind in {b"{", b"["}:
-                end = self._end_of_value(start)
-                entry = Broken() if end is None else _parsed(self._buffer[self._value_start : end])
-                if isinstance(entry, Broken) and not self._step_behind(end):
-                    yield Broken(cut=True)
-                    return
-                yield entry
-            else:
-                yield Broken()
+
+    def _value(self) -> Any:
+        """The value whose opening brace was the last mark."""
+        start = self._value_start = self._at - 1
+        try:
+            value, self._at = _DECODER.raw_decode(self._buffer, start)
+        except (ValueError, RecursionError):  # broken, or not yet read to its end
+            end = self._end_of_value()
+        else:
+            return value
+        value = Broken() if end is None else _parsed(self._buffer[self._value_start : end])
+        if isinstance(value, Broken) and not self._step_behind(end):
+            return Broken(cut=True)
+        return value
 
     def _step_behind(self, end: int | None) -> bool:
         """Go on behind a broken value; False when nothing that looks like an entry is left."""
@@ -84,79 +92,53 @@ class EntryScanner:
 
     # -- tokens ----------------------------------------------------------------------------
 
-    def _next_token(self) -> tuple[bytes, int] | None:
-        """The next token's first byte (or the whole string) and where it starts; None at the end."""
+    def _token(self, *, in_value: bool = False) -> str | None:
+        """The next brace or whole string; None at the end. The buffer keeps a value from its start on."""
         while True:
-            found = _START.search(self._buffer, self._at)
-            if found is not None:
-                match = _TOKEN.match(self._buffer, found.start())
-                if match is not None:
-                    self._at = match.end()
-                    return match[0], match.start()
-                self._at = found.start()
-            else:
-                self._at = len(self._buffer)
-            if not self._read(keep_from=self._at):
+            match = _TOKEN.search(self._buffer, self._at)
+            if match is not None and match[0] != '"':
+                self._at = match.end()
+                return match[0]
+            self._at = len(self._buffer) if match is None else match.start()
+            if not self._read(keep_from=self._value_start if in_value else self._at):
                 return None
 
     def _read(self, *, keep_from: int) -> bool:
         """Reads on and forgets what is before ``keep_from``; False at the end of the document."""
-        if self._ended or len(self._buffer) - keep_from > MAX_ENTRY_BYTES:
-            return False
         kept = len(self._buffer) - keep_from
+        if self._ended or kept > MAX_ENTRY_BYTES:
+            return False
         # A long value is searched again from its start, so each read is as long as what is kept.
         data = self._file.read(max(_CHUNK_BYTES, kept))
         self._ended = not data
-        self._buffer = self._buffer[keep_from:] + data
+        self._buffer = self._buffer[keep_from:] + self._decoder.decode(data, final=self._ended)
         self._at -= keep_from
-        return bool(data)
+        self._value_start -= keep_from
+        return True
 
     def _find_list(self) -> bool:
         """Go behind the bracket that opens ``log.entries``."""
-        depth, key = 0, b""
-        while (token := self._next_token()) is not None:
-            kind, _ = token
-            if kind == b"[" and key == b'"entries"' and depth in {1, 2}:
+        depth, key = 0, ""
+        while (mark := self._token()) is not None:
+            if mark == "[" and key == '"entries"' and depth in {1, 2}:
                 return True
-            if kind in {b"{", b"["}:
-                depth += 1
-            elif kind in {b"}", b"]"}:
-                depth -= 1
-            key = kind if kind[:1] == b'"' else b""
+            depth += (mark in {"{", "["}) - (mark in {"}", "]"})
+            key = mark
         return False
 
-    def _end_of_value(self, start: int) -> int | None:
-        """Where the value that opens at ``start`` ends; the buffer keeps all of it."""
-        self._value_start = start
+    def _end_of_value(self) -> int | None:
+        """Where the value that opens at ``_value_start`` ends."""
         depth = 1
         while depth:
-            token = self._token_in_value()
-            if token is None:
+            mark = self._token(in_value=True)
+            if mark is None:
                 return None
-            if token in {b"{", b"["}:
-                depth += 1
-            elif token in {b"}", b"]"}:
-                depth -= 1
+            depth += (mark in {"{", "["}) - (mark in {"}", "]"})
         return self._at
 
-    def _token_in_value(self) -> bytes | None:
-        while True:
-            found = _START.search(self._buffer, self._at)
-            if found is not None:
-                match = _TOKEN.match(self._buffer, found.start())
-                if match is not None:
-                    self._at = match.end()
-                    return match[0]
-                self._at = found.start()
-            else:
-                self._at = len(self._buffer)
-            if not self._read(keep_from=self._value_start):
-                return None
-            self._value_start = 0
 
-
-def _parsed(data: bytes) -> Any:
+def _parsed(text: str) -> Any:
     try:
-        return json.loads(data.decode("utf-8", errors="replace"))
+        return json.loads(text)
     except (ValueError, RecursionError):
         return Broken()
