@@ -333,3 +333,33 @@ def test_the_key_block_is_found_right_behind_the_header(seal) -> None:
     assert (block.header.type, block.header.number) == (BlockType.KEY, 0)
     assert block.stored.startswith(encryption._AGE_MAGIC)
     assert BlockPacker().pack(BlockType.KEY, b"x", compress=False)[56:] == b"x"
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_damaged_sealed_capture_opens_or_is_a_capture_error(
+    tmp_path_factory, make_exchange, pair, data: st.DataObject
+) -> None:
+    """Cut anywhere and with bytes changed anywhere: CaptureError, or exchanges that were really written."""
+    path = tmp_path_factory.mktemp("damaged") / "sealed.reel"
+    exchanges = [make_exchange(seq, seq * 10, body=b"b%d" % seq * 30) for seq in range(12)]
+    with CaptureWriter.create(
+        path, new_header(source="x", started_wall_ns=1), recipients=[pair[1]]
+    ) as writer:
+        for number, exchange in enumerate(exchanges):
+            writer.write(exchange)
+            if number % 4 == 3:
+                writer.flush()
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    for salvage in (False, True):
+        try:
+            with CaptureReader.open(path, identities=pair[0], salvage=salvage) as reader:
+                found = list(reader.exchanges())
+                list(reader.messages())
+                _ = reader.endpoint_labels, reader.duration_ns, len(reader)
+        except CaptureError:
+            continue
+        assert all(exchange in exchanges for exchange in found)
