@@ -13,41 +13,37 @@ from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import FAMILIES, Family, PseudonymTable, fold
 from captures.bodies.edits import Edit
 
-_HEX = re.compile(
-    rb"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{128}|[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32})(?![0-9A-Za-z])"
-)
-_BASE64 = re.compile(
-    rb"(?<![A-Za-z0-9+/_=])(?:[A-Za-z0-9+/_-]{86}(?:==)?|[A-Za-z0-9+/_-]{43}=?|[A-Za-z0-9+/_-]{27}=?"
-    rb"|[A-Za-z0-9+/_-]{22}(?:==)?)(?![A-Za-z0-9+/_=-])"
-)
-_MIN_TEXT_BYTES = 22
+_HEX = re.compile(rb"(?<![0-9A-Za-z])(?:[0-9a-f]{16,128}|[0-9A-F]{16,128})(?![0-9A-Za-z])")
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_-]{16,86})={0,2}(?![A-Za-z0-9+/_=-])")
+_MIN_TEXT_BYTES = 16
 _MAX_VALUE_BYTES = 256
-_ALGORITHMS = {16: "md5", 20: "sha1", 32: "sha256", 64: "sha512"}
-_KEY_BYTES = 16  # of a digest; enough to tell any two values apart
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
+_KEY_BYTES = 8  # so many first bytes tell any two digests apart, and find those that are cut
+_HEAD_CHARS = 16  # of base64, which stand for 12 bytes
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 class Hashes:
-    """Finds MD5, SHA-1, SHA-256 and SHA-512 of known values in hex or base64."""
+    """Finds MD5, SHA-1, SHA-256 and SHA-512 of known values in hex or base64, whole or cut."""
 
     __slots__ = ("_known",)
 
     def __init__(self, table: PseudonymTable, values: list[tuple[bytes, Kind]], policy: Policy) -> None:
-        self._known: dict[bytes, tuple[bytes, Kind]] = {}
+        self._known: dict[bytes, tuple[str, bytes, Kind]] = {}
         for raw, kind in values:
             if FAMILIES[kind] is Family.JWT or not 4 <= len(raw) <= _MAX_VALUE_BYTES:
                 continue
             for spelling in _spellings(kind, raw):
                 self._add(spelling, table.replacement(kind, spelling), kind)
         if policy.action(Kind.NAME) is not Action.KEEP:
-            for words in table.phrases:
-                new = b" ".join(table.replacement(Kind.NAME, word) for word in words)
-                self._add(b" ".join(words), new, Kind.NAME)
-                self._add(fold(b" ".join(words)), fold(new), Kind.NAME)
+            for name, words in sorted(table.full_names):
+                new = _with_words(name, words, [table.replacement(Kind.NAME, word) for word in words])
+                self._add(name, new, Kind.NAME)
+                self._add(fold(name), fold(new), Kind.NAME)
 
     def _add(self, value: bytes, new: bytes, kind: Kind) -> None:
-        for algorithm in _ALGORITHMS.values():
-            self._known.setdefault(_digest(algorithm, value)[:_KEY_BYTES], (new, kind))
+        for algorithm in _ALGORITHMS:
+            self._known.setdefault(_digest(algorithm, value)[:_KEY_BYTES], (algorithm, new, kind))
 
     def edits(self, text: bytes) -> list[Edit]:
         """The replacement of every hash of a known value in ``text`` by the same hash of its stand-in."""
@@ -55,28 +51,30 @@ class Hashes:
             return []
         found: list[Edit] = []
         for match in _HEX.finditer(text):
-            digest = bytes.fromhex(match[0].decode("ascii"))
-            known = self._known.get(digest[:_KEY_BYTES])
+            digits = match[0]
+            known = self._known.get(bytes.fromhex(digits[: 2 * _KEY_BYTES].decode("ascii")))
             if known is not None:
-                new = _digest(_ALGORITHMS[len(digest)], known[0]).hex().encode()
-                spelled = new if match[0] == match[0].lower() else new.upper()
-                found.append(Edit(*match.span(), spelled, known[1]))
+                new = _digest(known[0], known[1]).hex().encode()[: len(digits)]
+                found.append(Edit(*match.span(), new if digits == digits.lower() else new.upper(), known[2]))
         for match in _BASE64.finditer(text):
-            raw = match[0].rstrip(b"=")
-            try:
-                digest = base64.b64decode(raw.translate(_URL_SAFE) + b"=" * (-len(raw) % 4), validate=True)
-            except binascii.Error:
-                continue
-            known = self._known.get(digest[:_KEY_BYTES])
-            if known is not None and len(digest) in _ALGORITHMS:
-                found.append(Edit(*match.span(), _to_base64(digest, known[0], match[0]), known[1]))
+            head = binascii.a2b_base64(match[1][:_HEAD_CHARS].translate(_TO_STANDARD))
+            known = self._known.get(head[:_KEY_BYTES])
+            if known is not None:
+                altchars = b"-_" if b"-" in match[0] or b"_" in match[0] else None
+                new = base64.b64encode(_digest(known[0], known[1]), altchars)
+                found.append(Edit(*match.span(1), new[: len(match[1])], known[2]))
         return found
 
 
-def _to_base64(digest: bytes, new: bytes, raw: bytes) -> bytes:
-    altchars = b"-_" if b"-" in raw or b"_" in raw else None
-    encoded = base64.b64encode(_digest(_ALGORITHMS[len(digest)], new), altchars)
-    return encoded if raw.endswith(b"=") else encoded.rstrip(b"=")
+def _with_words(name: bytes, words: tuple[bytes, ...], new: list[bytes]) -> bytes:
+    """``name`` with each of its ``words`` replaced by the one in ``new``."""
+    parts: list[bytes] = []
+    position = 0
+    for word, other in zip(words, new, strict=True):
+        at = name.index(word, position)
+        parts += (name[position:at], other)
+        position = at + len(word)
+    return b"".join(parts) + name[position:]
 
 
 def _spellings(kind: Kind, raw: bytes) -> Iterator[bytes]:

@@ -20,7 +20,11 @@ _HEX = re.compile(
 )
 _BASE32 = re.compile(rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,})={0,6}(?![A-Za-z0-9+/=_-])")
 _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
-_BACKSLASH = re.compile(rb"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}")
+_BACKSLASH = re.compile(
+    rb"\\u[0-9a-fA-F]{4}"
+    rb"|\\x[c-fC-F][0-9a-fA-F](?:\\x[89abAB][0-9a-fA-F]){1,3}"  # a character in UTF-8, as Python shows bytes
+    rb"|\\x[0-9a-fA-F]{2}"
+)
 
 
 class Layer(NamedTuple):
@@ -138,6 +142,9 @@ def _escape_entity(new: bytes, _raw: bytes) -> bytes:
 
 
 def _undo_backslash(match: re.Match[bytes]) -> bytes | None:
+    if len(match[0]) > 6:
+        data = bytes.fromhex(match[0].replace(b"\\x", b"").decode())
+        return data if is_text(data) else None
     digits = match[0][2:]
     number = int(digits, 16)
     return None if 0xD800 <= number <= 0xDFFF else chr(number).encode()

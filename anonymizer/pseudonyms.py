@@ -70,6 +70,7 @@ class PseudonymTable:
         self._owners: dict[bytes, Family] = {}
         self.spellings: dict[bytes, Kind] = {}
         self.phrases: set[tuple[bytes, ...]] = set()
+        self.full_names: set[tuple[bytes, tuple[bytes, ...]]] = set()
         self.rebuild_jwt: Callable[[bytes], bytes] = lambda raw: generators.secret(prf, raw)
 
     def __repr__(self) -> str:
@@ -84,9 +85,10 @@ class PseudonymTable:
         if known is None or _rank(kind) < _rank(known):
             self.spellings[raw] = kind
 
-    def add_phrase(self, words: tuple[bytes, ...]) -> None:
-        """Take a name of several words, so that it is found with any separator between them."""
+    def add_phrase(self, words: tuple[bytes, ...], text: bytes = b"") -> None:
+        """Take a name of several words, so that it is found with any separator between them or hashed."""
         self.phrases.add(words)
+        self.full_names.add((text or b" ".join(words), words))
 
     def freeze(self) -> None:
         """Give every value its stand-in."""

@@ -134,7 +134,8 @@ class Scrubber:
             if finding.kind is Kind.NAME:
                 words.append(finding)
         if len(words) > 1 and all(b.start - a.stop <= 2 for a, b in pairwise(words)):
-            self._table.add_phrase(tuple(text[word.start : word.stop] for word in words))
+            whole = text[words[0].start : words[-1].stop]
+            self._table.add_phrase(tuple(text[word.start : word.stop] for word in words), whole)
             self._collect_hyphenated(text, words)
 
     def _collect_hyphenated(self, text: bytes, words: Sequence[Finding]) -> None:

@@ -11,12 +11,19 @@ from urllib.parse import unquote_to_bytes
 
 from anonymizer import domains
 from anonymizer.detectors.base import Kind
-from anonymizer.pseudonyms import FAMILIES, Family, fold, with_case_of
+from anonymizer.pseudonyms import FAMILIES, Family, fold, with_case_of, with_digits
 from anonymizer.reserved import is_common
 
 SEPARATORS = (b" ", b"-", b".", b"_", b"", b"+", b"%20")
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _APOSTROPHE = re.compile(rb"'|\xe2\x80\x99")
+_DIGITS = re.compile(rb"\d+")
+_USUAL_GROUPS = {
+    10: re.compile(rb"(\d{3})(\d{3})(\d{4})"),
+    11: re.compile(rb"(1)(\d{3})(\d{3})(\d{4})"),
+    15: re.compile(rb"(\d{4})(\d{6})(\d{5})"),
+    16: re.compile(rb"(\d{4})(\d{4})(\d{4})(\d{4})"),
+}
 _MAX_WORDS = 6
 _LONG_LABEL_BYTES = 8
 
@@ -65,12 +72,17 @@ def spellings(kind: Kind, raw: bytes, new: bytes) -> Iterator[Spelling]:
             yield from _accents(raw, new)
             if kind is Kind.NAME:
                 yield from _apostrophes(raw, new)
-            elif kind is Kind.USERNAME:
+            else:
                 yield from _separated(raw, new)
+        case Family.EMAIL:
+            yield from _joined(raw, new)
+        case Family.PHONE | Family.CARD:
+            yield from _grouped(raw, new)
         case Family.DOMAIN:
             yield from _labels(raw, new)
         case Family.IP if b"." in raw and b":" not in raw:
-            yield Spelling(raw.replace(b".", b"-"), new.replace(b".", b"-"))  # as in ip-10-0-0-5.internal
+            for sign in (b"-", b"_"):  # as in ip-10-0-0-5.internal
+                yield Spelling(raw.replace(b".", sign), new.replace(b".", sign))
         case Family.SECRET:
             if b"%" in raw:
                 yield Spelling(folded(unquote_to_bytes(raw)), unquote_to_bytes(new))
@@ -105,8 +117,29 @@ def _apostrophes(raw: bytes, new: bytes) -> Iterator[Spelling]:
 def _separated(raw: bytes, new: bytes) -> Iterator[Spelling]:
     words, others = _WORD.findall(folded(raw)), _WORD.findall(new)
     if 2 <= len(words) <= _MAX_WORDS and len(words) == len(others):
-        for separator in SEPARATORS[:5]:
+        for separator in SEPARATORS[:6]:
             yield Spelling(separator.join(words), separator.join(others))
+
+
+def _joined(raw: bytes, new: bytes) -> Iterator[Spelling]:
+    """An address as a name of a file or a key: ``jane_doe_corp_com``."""
+    words, others = _WORD.findall(folded(raw)), _WORD.findall(new)
+    if len(words) > 2:
+        for separator in (b"_", b"-", b""):
+            yield Spelling(separator.join(words), separator.join(others))
+
+
+def _grouped(raw: bytes, new: bytes) -> Iterator[Spelling]:
+    """A number in its own groups of digits, and in the usual ones for its length."""
+    digits, new_digits = b"".join(_DIGITS.findall(raw)), b"".join(_DIGITS.findall(new))
+    groupings = {tuple(_DIGITS.findall(raw))}
+    usual = _USUAL_GROUPS[len(digits)].fullmatch(digits) if len(digits) in _USUAL_GROUPS else None
+    if usual is not None:
+        groupings.add(usual.groups())
+    for groups in sorted(groupings):
+        for separator in (b" ", b"-", b".", b"_", b"+"):
+            text = separator.join(groups)
+            yield Spelling(text, with_digits(text, new_digits))
 
 
 def _labels(raw: bytes, new: bytes) -> Iterator[Spelling]:

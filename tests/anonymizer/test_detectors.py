@@ -274,11 +274,10 @@ def test_overlaps_are_settled() -> None:
     assert [finding.kind for finding in found] == ["email"]
 
 
-PIECES = st.sampled_from(
-    'Mona Lisa jane monkey + 4 . @ = : / - eyJ ewo Bearer xoxb- sk- hooks AKIA [ ] " corp.com abcdefghij e'.split(
-        " "
-    )
-)
+WORDS = """
+Mona Lisa jane monkey + 4 . @ = : / - eyJ ewo Bearer xoxb- sk- hooks AKIA [ ] " corp.com abcdefghij e
+"""
+PIECES = st.sampled_from([*WORDS.split(), " "])
 CONTEXTS = st.builds(
     Context,
     key=st.sampled_from(
