@@ -46,6 +46,8 @@ class AnonymizingWriter(CaptureWriter):
         """
         if output.exists() or output.is_symlink():
             raise UsageError(f"{output} exists already; name another file or remove it first.")
+        if not output.parent.is_dir():
+            raise UsageError(f"The folder of {output} does not exist; create it first.")
         spool = output.with_name(f".{output.name}.{os.getpid()}.spool")
         identities, recipient = ephemeral_identity()
         writer = cls.create(spool, header, recipients=[recipient])

@@ -136,13 +136,15 @@ def test_a_killed_recording_leaves_only_what_nobody_can_read(tmp_path: Path) -> 
         CaptureReader.open(spool)
 
 
-def test_an_output_that_exists_is_refused_at_the_start(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_made_is_refused_at_the_start(tmp_path: Path) -> None:
     """Not after an hour of recording."""
     output = tmp_path / "safe.reel"
     output.write_bytes(b"precious")
     with pytest.raises(UsageError, match="exists already"):
         AnonymizingWriter.begin(output, HEADER, anonymize=lambda _spool, _output: None)
     assert [path.name for path in tmp_path.iterdir()] == ["safe.reel"]
+    with pytest.raises(UsageError, match=r"no/safe.reel does not exist; create it first"):
+        AnonymizingWriter.begin(tmp_path / "no" / "safe.reel", HEADER, anonymize=lambda _spool, _output: None)
 
 
 def test_when_the_output_cannot_be_made_nothing_readable_is_left(tmp_path: Path) -> None:
