@@ -12,7 +12,6 @@ _HEAD_BYTES = 4096
 _PCAP = (
     b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4",  # us, little and big endian
     b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",  # ns
-    b"\x34\xcd\xb2\xa1", b"\xa1\xb2\xcd\x34",  # Kuznetzov's
     b"\x0a\x0d\x0d\x0a",  # pcapng
 )  # fmt: skip
 _CAPTURE = b"\x89REEL\r\n\x1a"

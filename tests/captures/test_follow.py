@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from captures.encryption import ephemeral_identity
 from captures.errors import CaptureError, UsageError
@@ -126,3 +128,28 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
             list(follower.items(Script(iter(()))))
     with pytest.raises(UsageError, match="start the recording"):
         Follower.open(tmp_path / "none")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_is_survived(
+    make_exchange: Callable[..., Exchange], tmp_path: Path, data: st.DataObject
+) -> None:
+    """A file with bytes changed, cut or put in is followed to its end, or refused with CaptureError."""
+    path = tmp_path / "damaged.reel"
+    path.unlink(missing_ok=True)
+    writer = CaptureWriter.create(path, new_header(source="x", started_wall_ns=0))
+    for seq in range(3):
+        writer.write(make_exchange(seq))
+        writer.flush()
+    writer.close()
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, 600))
+        content[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=5))
+    path.write_bytes(content)
+    with Follower.open(path) as follower:
+        try:
+            list(follower.items(Script(iter(()))))
+        except (CaptureError, UsageError):
+            return

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from captures.encryption import new_identity
 from captures.errors import CaptureError, UsageError
 from captures.model import Provenance
 from captures.reader import CaptureReader
@@ -186,3 +187,28 @@ def test_follow_with_a_choice(capture: Path) -> None:
 def test_follow_says_what_is_missing(torn_capture: Any) -> None:
     """A recording that was killed ends with a note."""
     assert "was not closed" in run(cat, torn_capture(30), "--follow").stderr
+
+
+def test_parts_and_sums_of_encrypted_captures_are_encrypted(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is cut from or merged with an encrypted capture is encrypted to the same recipients."""
+    secret, recipient = new_identity()
+    key = tmp_path / "key"
+    key.write_text(secret + "\n")
+    key.chmod(0o600)
+    monkeypatch.setenv("HOOKREEL_IDENTITY", str(key))
+    sealed = tmp_path / "sealed.reel"
+    with CaptureReader.open(capture) as reader:
+        header = new_header(source="x", started_wall_ns=reader.header.started_wall_ns)
+        with CaptureWriter.create(sealed, header, recipients=[recipient]) as writer:
+            for exchange in reader.exchanges():
+                writer.write(exchange)
+    run(files_cli.slice_, sealed, "-o", tmp_path / "part.reel", "--to", "2s")
+    run(files_cli.merge, sealed, capture, "-o", tmp_path / "both.reel")
+    for name, exchanges in (("part.reel", 2), ("both.reel", 8)):
+        with CaptureReader.open(tmp_path / name) as reader:
+            assert reader.recipients == (recipient,)
+            assert len(reader) == exchanges
+    followed = run(cat, sealed, "--follow")
+    assert len(followed.stdout.splitlines()) == 4
