@@ -35,6 +35,7 @@ from recorder.importers.tcp_half import HALF, MASK
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) +(\S.*?) +(HTTP/1\.\d) *", re.DOTALL)
 _STATUS_LINE = re.compile(rb"(HTTP/1\.\d) +([1-9]\d\d)(?: (.*))?", re.DOTALL)
 _UNDECIDABLE = "a gap in the file hides which response is its own"
+_NO_HTTP = "the response was not valid HTTP"
 _ODD_HEADER = "header line that is no header, left out"
 
 
@@ -178,7 +179,13 @@ class Pairs:
         """Where the next response begins is not known."""
         time_ns = self.responses.last_ns
         self._interim = False
-        if self._answering is not None:
+        if not missing_bytes:  # nothing is missing, it is no HTTP
+            exchange, self._answering = self._answering, None
+            if exchange is None and self._waiting and not self._resync:
+                exchange = self._waiting.popleft()
+            if exchange is not None:
+                exchange.fail(FailureReason.PROTOCOL_ERROR, time_ns, _NO_HTTP)
+        elif self._answering is not None:
             exchange, self._answering = self._answering, None
             exchange.leave_open(time_ns, missing_bytes)
         elif lost is Lost.IN_HEAD and self._waiting and not self._resync:

@@ -169,11 +169,18 @@ class _Unknown:
     def __init__(self, stream: HttpStream, side: int) -> None:
         self._stream = stream
         self._side = side
+        self._held: list[tuple[bytes, int, int, int]] = []
 
     def feed(self, data: bytes, time_ns: int, position: int, peer_position: int) -> None:
-        receiver = self._stream.recognise(self._side, data)
+        self._held.append((data, time_ns, position, peer_position))
+        start = b"".join(piece for piece, *_ in self._held)
+        if _PREFACE_START.startswith(start) or _TLS_START.startswith(start):
+            return  # one or two bytes, which may still become either
+        held, self._held = self._held, []
+        receiver = self._stream.recognise(self._side, start)
         if receiver is not self:
-            receiver.feed(data, time_ns, position, peer_position)
+            for piece in held:
+                receiver.feed(*piece)
 
     def gap(self, time_ns: int, missing_bytes: int) -> None:
         """What was not understood cannot be missed."""

@@ -197,6 +197,8 @@ class _Side:
             at += 9 + size_bytes
             self.frame_ns = time_ns
         self._held = data[at:]
+        if self._preface_bytes:
+            return
         if len(self._held) > 9 and int.from_bytes(self._held[:3]) > _MAX_FRAME_BYTES:
             self._connection.lose(time_ns)
 

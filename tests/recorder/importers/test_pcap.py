@@ -39,7 +39,7 @@ from tests.recorder.importers.packets import (
     write_pcap,
     write_pcapng,
 )
-from tests.recorder.importers.traffic import DISTURBANCES, GAPS, answered_by_its_own
+from tests.recorder.importers.traffic import DISTURBANCES, GAPS, answered_by_its_own, read_pcap
 
 GET = b"GET /a?b=1 HTTP/1.1\r\nHost: shop.test\r\nX-Case: kept  \r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -216,6 +216,37 @@ def test_file_without_packets(tmp_path: Path) -> None:
     """An empty capture has no exchanges."""
     exchanges, _, source = read(write_pcap(tmp_path / "made.pcap", []))
     assert (exchanges, source.started_wall_ns) == ([], 0)
+
+
+def test_real_capture() -> None:
+    """What dumpcap wrote of nginx and its clients on the loopback is what nginx logged, in its order."""
+    exchanges, _, source = read_pcap(Path(__file__).parent / "data" / "nginx.pcapng")
+    logged = [
+        *("GET /some.txt?1 200", "POST /api/2 201", "HEAD /some.txt?3 200", "PUT /api/4 201"),
+        *("GET /none?5 204", "DELETE /missing/6 405"),
+        *(f"GET /small.json?pipelined={at} 200" for at in range(3)),
+    ]
+    logged = [*logged, *logged, "GET /some.txt?h2 200", "POST /api/7 200"]  # by IPv4, IPv6, then HTTP/2
+    assert logged == [
+        f"{exchange.request.method.decode()} {exchange.request.target.decode()} {exchange.outcome.status}"
+        for exchange in exchanges
+        if isinstance(exchange.outcome, Response)
+    ]
+    assert len(gzip.decompress(bodies(exchanges)[0] or b"")) == 1500
+    assert exchanges[1].request.body == b"x" * 3000
+    assert exchanges[3].request.body == b"abc" * 10 + b"def" * 10
+    assert bodies(exchanges)[-2:] == [gzip.decompress(bodies(exchanges)[0] or b""), b"h2 ok"]
+    assert exchanges[-1].request.body == b"hello"
+    assert source.tally.remarks == {}
+
+
+def test_no_http_as_an_answer(imported) -> None:
+    """A response that is no HTTP is a Failure, also in the middle of a chunked body."""
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nwhat?\r\n"
+    for answer in (b"\x00\x01\x02\x03 binary", chunks, b"HTTP/1.1 20x OK\r\n\r\n"):
+        (exchange,), _, _ = imported(Talk().open().client(GET).server(answer).close().packets)
+        assert isinstance(exchange.outcome, Failure)
+        assert exchange.outcome.reason is FailureReason.PROTOCOL_ERROR
 
 
 def test_keep_alive(imported) -> None:
