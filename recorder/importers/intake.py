@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from captures.errors import HookreelError, UsageError, WriteError
 from captures.merge import merge_captures, merged_header
-from captures.model import Counters, Exchange, Response
+from captures.model import Counters, Exchange, Message, MessageKind, Request, Response
 from captures.reader import CaptureReader
+from captures.units import MIB
 from captures.writer import CaptureWriter, new_header
-from recorder.importers.base import Source
+from recorder.importers.base import Item, Source
 from recorder.importers.detect import open_source
 
-_TOO_LARGE = "exchange or message larger than a capture can hold"
+MAX_BODY_BYTES = 60 * MIB  # two bodies and their heads fit into a block
+_TOO_LARGE = "body or message larger than a capture can hold, cut"
+_Part = TypeVar("_Part", Request, Response)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,25 +96,24 @@ def _import_one(path: Path, out: Path) -> Imported:
 
 def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
     written = truncated = messages = 0
-    left_out: set[int] = set()
-    for item in source.items():
-        try:
-            if isinstance(item, Exchange):
-                writer.write(item)
-                written += 1
-                truncated += _is_truncated(item)
-            elif item.exchange not in left_out:
-                writer.write_message(item)
-                messages += 1
-        except WriteError:
-            raise
-        except HookreelError:
-            if isinstance(item, Exchange):
-                left_out.add(item.seq)
-                source.tally.drop(_TOO_LARGE)
-            else:
-                source.tally.remark(_TOO_LARGE)
     tally = source.tally
+    for item in source.items():
+        fitting = _fitting(item)
+        if fitting is not item:
+            tally.remark(_TOO_LARGE)
+        if isinstance(fitting, Exchange):
+            try:
+                writer.write(fitting)
+            except WriteError:
+                raise
+            except HookreelError:  # its headers alone do not fit
+                tally.drop("exchange larger than a capture can hold")
+                continue
+            written += 1
+            truncated += _is_truncated(fitting)
+        else:
+            writer.write_message(fitting)
+            messages += fitting.kind is not MessageKind.END
     counters = Counters(
         seen=written + tally.dropped + tally.in_flight,
         written=written,
@@ -126,6 +129,30 @@ def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
         messages=messages,
         remarks=dict(tally.remarks.most_common()),
     )
+
+
+def _fitting(item: Item) -> Item:
+    """The item itself, or with bodies cut to what a block can hold and marked."""
+    if isinstance(item, Message):
+        excess = len(item.payload) - MAX_BODY_BYTES
+        if excess <= 0:
+            return item
+        return replace(
+            item, payload=item.payload[:MAX_BODY_BYTES], truncated_bytes=item.truncated_bytes + excess
+        )
+    request, outcome = _cut(item.request), item.outcome
+    if isinstance(outcome, Response):
+        outcome = _cut(outcome)
+    if request is item.request and outcome is item.outcome:
+        return item
+    return replace(item, request=request, outcome=outcome)
+
+
+def _cut(part: _Part) -> _Part:
+    excess = len(part.body) - MAX_BODY_BYTES
+    if excess <= 0:
+        return part
+    return replace(part, body=part.body[:MAX_BODY_BYTES], truncated_bytes=part.truncated_bytes + excess)
 
 
 def _is_truncated(exchange: Exchange) -> bool:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captures.errors import UsageError
+from recorder.importers import intake
+from recorder.importers.intake import import_files
+
+SEPARATOR = "\n🐵🙈🙉\n".encode()
+
+
+def gor(second: int, body: bytes = b"") -> bytes:
+    head = b"1 %024d %d\nPOST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+    return head % (second, second * 10**9 + 10**18, second, len(body)) + body + SEPARATOR
+
+
+def test_bodies_too_large_for_a_capture_are_cut_and_marked(
+    take: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body above the limit is stored in part, with what is missing, and nothing else is lost."""
+    monkeypatch.setattr(intake, "MAX_BODY_BYTES", 10)
+    result = take(gor(1, b"b" * 25) + gor(2, b"c" * 10))
+    first, second = (exchange.request for exchange in result.exchanges)
+    assert (first.body, first.truncated_bytes) == (b"b" * 10, 15)
+    assert (second.body, second.truncated_bytes) == (b"c" * 10, 0)
+    assert result.counters.truncated == 1
+    assert result.remarks["body or message larger than a capture can hold, cut"] == 1
+
+
+def test_several_sources_share_one_clock(take: Callable[..., Any]) -> None:
+    """Sources are merged by wall clock, each with its own account."""
+    result = take(gor(5) + gor(7), gor(6))
+    assert [exchange.request.target for exchange in result.exchanges] == [b"/5", b"/6", b"/7"]
+    assert [exchange.offset_ns for exchange in result.exchanges] == [0, 10**9, 2 * 10**9]
+    assert [one.counters.written for one in result.imported] == [2, 1]
+    assert result.counters.seen == 3
+
+
+def test_nothing_is_left_behind_on_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an import breaks off, neither its output nor its parts stay."""
+    (tmp_path / "a").write_bytes(gor(1))
+    (tmp_path / "b").write_bytes(gor(2))
+    out = tmp_path / "out.reel"
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(intake, "_copy", fail)
+    for paths in ([tmp_path / "a"], [tmp_path / "a", tmp_path / "b"]):
+        with pytest.raises(RuntimeError):
+            import_files(paths, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_folder_of_the_output_must_exist(tmp_path: Path) -> None:
+    """An output in a folder that is not there is refused before anything is read."""
+    (tmp_path / "a").write_bytes(gor(1))
+    for paths in ([tmp_path / "a"], [tmp_path / "a", tmp_path / "a"]):
+        with pytest.raises(UsageError, match="folder"):
+            import_files(paths, tmp_path / "none" / "out.reel")
