@@ -6,81 +6,18 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
-from tabulate import tabulate
 
 from captures.reader import CaptureReader
-from captures.units import NS_PER_S, format_duration, format_size, parse_duration_ns
-from hookreel.account import CaptureAccount, account_of
+from captures.units import parse_duration_ns
 from hookreel.following import Following
 from hookreel.following import follow as follow_capture
 from hookreel.show import exchange_lines, exchange_record, message_record
 
 CAPTURE_FILE = click.Path(path_type=Path)
 FOLLOW_S = 0.1  # how often a growing file is looked at
-
-
-@click.command()
-@click.argument("capture", type=CAPTURE_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every number in base units.")
-def info(capture: Path, as_json: bool) -> None:
-    """
-    Show what a capture holds and what is missing.
-
-    Credentials are shown as fingerprints, the names that a credentials file for `hookreel replay` uses.
-
-    \b
-    hookreel info staging.reel
-    """
-    with CaptureReader.open(capture) as reader:
-        account = account_of(reader)
-    click.echo(json.dumps(account.as_json(), indent=2) if as_json else _info_text(capture, account))
-
-
-def _info_text(capture: Path, account: CaptureAccount) -> str:
-    header = account.header
-    started = datetime.fromtimestamp(header.started_wall_ns / NS_PER_S, UTC).isoformat(timespec="seconds")
-    seconds = account.duration_ns / NS_PER_S
-    rate = f", {account.exchanges / seconds:.1f} a second" if seconds > 0 else ""
-    lines = [
-        f"{capture}: {account.exchanges} exchanges in {format_duration(account.duration_ns)}{rate}, "
-        f"{account.connections} connections, {format_size(account.file_bytes)}",
-        f"recorded {started} from {header.source} by {header.tool}",
-    ]
-    if header.anonymized is not None:
-        lines.append(
-            f"anonymized with policy {header.anonymized.policy}, key {header.anonymized.key_fingerprint}"
-        )
-    counters = ", ".join(
-        f"{count} {name.replace('_', ' ')}" for name, count in asdict(account.counters).items()
-    )
-    lines.append(f"account: {counters}")
-    lines.append("complete" if account.complete else "NOT COMPLETE")
-    lines.extend(f"  {problem}" for problem in account.problems)
-    rows: list[tuple[Any, ...]] = [
-        (
-            endpoint.endpoint,
-            endpoint.exchanges,
-            " ".join(f"{status or 'failed'}:{count}" for status, count in sorted(endpoint.statuses.items())),
-            format_size(endpoint.request_bytes),
-            format_size(endpoint.response_bytes),
-        )
-        for endpoint in account.endpoints
-    ]
-    lines += ["", tabulate(rows, headers=("endpoint", "exchanges", "statuses", "sent", "received"))]
-    if account.credentials:
-        uses = [(name, count) for name, count in account.credentials.items()]
-        lines += ["", tabulate(uses, headers=("credential", "requests"))]
-    if account.signing:
-        lines += [
-            "",
-            tabulate(list(account.signing.items()), headers=("signed endpoint and scheme", "requests")),
-        ]
-    return "\n".join(lines)
 
 
 @click.command()

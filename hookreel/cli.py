@@ -9,15 +9,24 @@ import click
 
 from captures.errors import HookreelError
 from hookreel import __version__
+from hookreel.identity import READS_NO_CAPTURE, with_identity
 
 # Where each command lives and its first sentence. Loading is lazy, so that ``hookreel info`` or
 # ``--help`` does not wait for mitmproxy; a test compares the sentences with the commands' own.
 COMMANDS = {
-    "record": ("recorder.cli:record", "Record the traffic that crosses a proxy."),
+    "record": ("hookreel.recording:record", "Record the traffic that crosses a proxy."),
     "ca": ("recorder.cli:ca", "Show or export the certificate authority that clients must trust."),
-    "info": ("hookreel.captures_cli:info", "Show what a capture holds and what is missing."),
+    "import": ("hookreel.files_cli:import_", "Make a capture of HAR, mitmproxy, GoReplay or pcap files."),
+    "info": ("hookreel.info_cli:info", "Show what a capture holds and what is missing."),
     "cat": ("hookreel.captures_cli:cat", "Print the exchanges of a capture in send order."),
     "verify": ("hookreel.captures_cli:verify", "Check every block and row of a capture."),
+    "slice": ("hookreel.files_cli:slice_", "Write a part of a capture as a capture of its own."),
+    "merge": ("hookreel.files_cli:merge", "Put captures together, by the wall clock."),
+    "export": (
+        "hookreel.files_cli:export",
+        "Write a capture as HAR, mitmproxy flows, JSON lines or curl commands.",
+    ),
+    "keygen": ("hookreel.identity:keygen", "Make a key pair for encrypted captures, as age-keygen does."),
     "anonymize": (
         "anonymizer.cli:anonymize",
         "Replace what is sensitive in the capture IN by consistent stand-ins.",
@@ -52,7 +61,7 @@ class FrontDoor(click.Group):
         module, attribute = place[0].split(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
-        return command
+        return command if cmd_name in READS_NO_CAPTURE else with_identity(command)
 
     def format_commands(
         self,

@@ -62,7 +62,7 @@ def _write(reader: CaptureReader, path: Path) -> None:
         anonymized=old.anonymized,
         fingerprint_salt=old.fingerprint_salt,
     )
-    with CaptureWriter.create(path, header) as writer:
+    with CaptureWriter.create(path, header, recipients=reader.recipients) as writer:
         for exchange in reader.exchanges():
             writer.write(exchange)
         for message in reader.messages():

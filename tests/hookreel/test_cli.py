@@ -67,7 +67,7 @@ def test_an_error_is_one_sentence_and_an_exit_code(
         raise error
 
     failing = click.Command("info", callback=fail)
-    monkeypatch.setattr("hookreel.captures_cli.info", failing)
+    monkeypatch.setattr("hookreel.info_cli.info", failing)
     result = CliRunner().invoke(cli, ["info"])
     assert result.exit_code == exit_code
     assert result.stderr.startswith(sentence)
