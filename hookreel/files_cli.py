@@ -104,8 +104,8 @@ def import_(sources: tuple[Path, ...], output: Path, as_json: bool) -> None:
     """
     Make a capture of HAR, mitmproxy, GoReplay or pcap files.
 
-    What a file is, is told by its content. Several files are put together by the wall clock. What could
-    not be taken, or had to be made up, is counted and said.
+    What a file is, is told by its content; - is the standard input. Several files are put together by the
+    wall clock. What could not be taken, or had to be made up, is counted and said.
 
     \b
     hookreel import browser.har -o browser.reel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from captures.writer import CaptureWriter, new_header
 from recorder.importers.base import Item, Source
 from recorder.importers.detect import open_source
 
+STANDARD_INPUT = Path("-")
 MAX_BODY_BYTES = 60 * MIB  # two bodies and their heads fit into a block
 _TOO_LARGE = "body or message larger than a capture can hold, cut"
 _Part = TypeVar("_Part", Request, Response)
@@ -38,7 +40,8 @@ def import_files(paths: Sequence[Path], out: Path) -> list[Imported]:
     """
     Write everything of ``paths`` to the new capture ``out``.
 
-    Several sources are put together by the wall clock. When it fails, ``out`` is not left behind.
+    Several sources are put together by the wall clock; ``-`` is the standard input. When it fails,
+    ``out`` is not left behind.
 
     Raises:
         UsageError: a source cannot be read, or ``out`` exists.
@@ -48,20 +51,41 @@ def import_files(paths: Sequence[Path], out: Path) -> list[Imported]:
     """
     if out.exists():
         raise UsageError(f"{out} exists already; name another file or remove it first.")
-    if len(paths) == 1:
-        return [_import_one(paths[0], out)]
     folder = out.parent
     if not folder.is_dir():
         raise UsageError(f"The folder of {out} does not exist; create it first.")
-    # The parts stand beside the output: it is the place that has room for them.
-    with tempfile.TemporaryDirectory(prefix=".hookreel-import-", dir=folder) as parts, ExitStack() as stack:
+    # Parts and pipes' contents stand beside the output: it is the place that has room for them.
+    with tempfile.TemporaryDirectory(prefix=".hookreel-import-", dir=folder) as scratch, ExitStack() as stack:
+        sources = [_seekable(path, Path(scratch) / str(number)) for number, path in enumerate(paths)]
+        names = [_name(path) for path in paths]
+        if len(paths) == 1:
+            return [_import_one(sources[0], out, names[0])]
         imported, readers = [], []
-        for number, path in enumerate(paths):
-            part = Path(parts) / f"{number}.reel"
-            imported.append(_import_one(path, part))
+        for number, (source, name) in enumerate(zip(sources, names, strict=True)):
+            part = Path(scratch) / f"{number}.reel"
+            imported.append(_import_one(source, part, name))
             readers.append(stack.enter_context(CaptureReader.open(part)))
         _merge(readers, out)
     return imported
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STANDARD_INPUT else path.name
+
+
+def _seekable(path: Path, scratch: Path) -> Path:
+    """The file itself, or, of a pipe, a copy of what came through it: sources are read twice."""
+    pipe = Path("/dev/stdin") if path == STANDARD_INPUT else path
+    if pipe.is_file() or pipe.is_dir() or not pipe.exists():
+        return pipe
+    kept = scratch / _name(path)  # errors name it
+    try:
+        scratch.mkdir()
+        with pipe.open("rb") as source, kept.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    except OSError as error:
+        raise WriteError(f"{_name(path)} cannot be copied ({error.strerror}); free space.") from error
+    return kept
 
 
 def _merge(readers: Sequence[CaptureReader], out: Path) -> None:
@@ -76,17 +100,17 @@ def _merge(readers: Sequence[CaptureReader], out: Path) -> None:
         raise
 
 
-def _import_one(path: Path, out: Path) -> Imported:
+def _import_one(path: Path, out: Path, name: str) -> Imported:
     source = open_source(path)
     try:
         note = f" ({source.note})" if source.note else ""
         header = new_header(
-            source=f"import {source.format}:{path.name}{note}", started_wall_ns=source.started_wall_ns
+            source=f"import {source.format}:{name}{note}", started_wall_ns=source.started_wall_ns
         )
         writer = CaptureWriter.create(out, header)
         try:
             with writer:
-                return _copy(source, writer, path.name)
+                return _copy(source, writer, name)
         except BaseException:
             out.unlink(missing_ok=True)
             raise

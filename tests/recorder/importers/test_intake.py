@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,3 +64,15 @@ def test_folder_of_the_output_must_exist(tmp_path: Path) -> None:
     for paths in ([tmp_path / "a"], [tmp_path / "a", tmp_path / "a"]):
         with pytest.raises(UsageError, match="folder"):
             import_files(paths, tmp_path / "none" / "out.reel")
+
+
+def test_pipes_are_read(tmp_path: Path) -> None:
+    """What comes through a pipe is imported like a file, and its copy does not stay."""
+    pipe, out = tmp_path / "pipe", tmp_path / "out.reel"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(gor(1) + gor(2),))
+    writer.start()
+    [imported] = import_files([pipe], out)
+    writer.join()
+    assert (imported.name, imported.counters.written) == ("pipe", 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.reel", "pipe"]
