@@ -7,16 +7,17 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from captures.errors import UsageError
+from captures.model import Counters
 from captures.units import NS_PER_S
 from recorder.latency import LatencyHistogram
 from recorder.modes import ListenAddress, parse_listen
-from recorder.sink import Account
+from recorder.sink import QUEUE_BYTES, Account, Sink
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus text format
 HEAD_BYTES = 8 * 1024
@@ -40,6 +41,49 @@ class Snapshot:
     queued_bytes: int
     queue_limit_bytes: int
     added: LatencyHistogram | None = None
+
+
+def snapshot_of(
+    sink: Sink, *, connections: int, accepting: bool, added: LatencyHistogram | None = None
+) -> Snapshot:
+    """A sink as it stands while it runs; ``connections`` are those that carried a request."""
+    # The sink's own view of a running account. Each number is written by one thread, so this may
+    # mix moments a few microseconds apart, which a scrape every few seconds cannot see.
+    account = sink._account(sink._counters(None), connections)  # noqa: SLF001
+    return Snapshot(
+        account=account,
+        accepting=accepting,
+        queued_bytes=sink._put_bytes - sink._taken_bytes,  # noqa: SLF001
+        queue_limit_bytes=QUEUE_BYTES,
+        added=added,
+    )
+
+
+def total(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Several workers as one: counts and queues add up, and each must accept for all to."""
+    accounts = [snapshot.account for snapshot in snapshots]
+    added = LatencyHistogram()
+    for snapshot in snapshots:
+        if snapshot.added is not None:
+            added.merge(snapshot.added)
+    names = [field.name for field in fields(Counters)]
+    return Snapshot(
+        account=Account(
+            counters=Counters(
+                **{name: sum(getattr(account.counters, name) for account in accounts) for name in names}
+            ),
+            connections=sum(account.connections for account in accounts),
+            messages=sum(account.messages for account in accounts),
+            messages_dropped=sum(account.messages_dropped for account in accounts),
+            withheld=sum(account.withheld for account in accounts),
+            withheld_uses=sum(account.withheld_uses for account in accounts),
+            cut_by=next((account.cut_by for account in accounts if account.cut_by), ""),
+        ),
+        accepting=bool(snapshots) and all(snapshot.accepting for snapshot in snapshots),
+        queued_bytes=sum(snapshot.queued_bytes for snapshot in snapshots),
+        queue_limit_bytes=sum(snapshot.queue_limit_bytes for snapshot in snapshots),
+        added=added if any(snapshot.added is not None for snapshot in snapshots) else None,
+    )
 
 
 TakeSnapshot: TypeAlias = Callable[[], Snapshot]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -12,9 +13,18 @@ from captures.errors import UsageError
 from captures.model import Counters
 from recorder import metrics
 from recorder.latency import LatencyHistogram
-from recorder.metrics import MetricsPage, Snapshot, parse_metrics_address, resident_bytes, serve_metrics
+from recorder.metrics import (
+    MetricsPage,
+    Snapshot,
+    parse_metrics_address,
+    resident_bytes,
+    serve_metrics,
+    snapshot_of,
+    total,
+)
 from recorder.modes import ListenAddress
-from recorder.sink import Account
+from recorder.sink import Account, Sink
+from tests.recorder.memory import MemoryWriter, exchange
 
 LOOPBACK = ListenAddress(host="127.0.0.1", port=0)
 
@@ -260,3 +270,39 @@ def test_bad_addresses_are_usage_errors(text: str) -> None:
 def test_resident_memory_follows_what_is_used() -> None:
     """It is a plausible number of bytes for a Python process."""
     assert 2**22 < resident_bytes() < 2**36
+
+
+def test_a_running_sink_is_seen_as_it_stands() -> None:
+    """What waits is in flight and in the queue; once it is written it is neither."""
+    gate = threading.Event()
+    sink = Sink(MemoryWriter(lambda _row: gate.wait(10)), note=lambda _text: None)
+    sink.start()
+    sink.saw()
+    sink.saw()
+    sink.offer(exchange(0, body=b"x" * 1000))
+    before = snapshot_of(sink, connections=1, accepting=True)
+    assert (before.account.counters.seen, before.account.counters.written) == (2, 0)
+    assert before.account.counters.in_flight == 2
+    assert before.account.connections == 1
+    gate.set()
+    sink.close(in_flight=1, connections=1)
+    after = snapshot_of(sink, connections=1, accepting=False)
+    assert (after.account.counters.written, after.account.counters.in_flight) == (1, 1)
+    assert after.queued_bytes == 0
+    assert not after.accepting
+
+
+def test_workers_are_served_as_one() -> None:
+    """Counts add up; one that drains or cannot write any more shows for all."""
+    both = total([snapshot(seen=5, written=4), snapshot(seen=7, dropped=1, cut_by="full", accepting=False)])
+    assert (both.account.counters.seen, both.account.counters.written) == (12, 4)
+    assert both.account.counters.dropped == 1
+    assert both.account.messages == 14
+    assert both.account.cut_by == "full"
+    assert not both.accepting
+    assert both.queue_limit_bytes == 8192
+    assert both.added is not None
+    assert both.added.count == 6
+    nobody = total([])
+    assert not nobody.accepting
+    assert nobody.added is None
