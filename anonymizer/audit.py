@@ -132,9 +132,15 @@ def audit(original: CaptureReader, anonymized: CaptureReader) -> AuditReport:
     by the distinct originals.
 
     Raises:
-        UsageError: the two do not hold the same exchanges, so that nothing can be aligned.
+        UsageError: the second was never anonymized (so a clean answer would say nothing), or the
+            two do not hold the same exchanges, so that nothing can be aligned.
 
     """
+    if anonymized.header.anonymized is None:
+        raise UsageError(
+            f"{anonymized.path.name} was not made by hookreel anonymize; "
+            "give the original first and the anonymized capture second."
+        )
     originals, messages = _collect(original, anonymized)
     values = [*originals.number_of, *originals.wholes]
     places = [*originals.replaced_at, *originals.wholes.values()]

@@ -24,6 +24,7 @@ from captures.model import (
     Headers,
     Message,
     MessageKind,
+    Provenance,
     Request,
     Response,
 )
@@ -68,6 +69,7 @@ def make_exchange(
     )
 
 
+PROVENANCE = Provenance(policy="default", key_fingerprint="0" * 12)
 BEFORE = (make_exchange(LEAF.encode()), make_exchange(b"{}", seq=1))
 AFTER = (make_exchange(SAFE_LEAF.encode()), make_exchange(b"{}", seq=1))
 
@@ -95,6 +97,7 @@ def run(write_capture) -> Callable[..., Result]:
 
     def run_audit(before, after, *args: str, before_messages=(), after_messages=(), **header) -> Result:
         first = write_capture("before.reel", before, before_messages)
+        header = {"anonymized": PROVENANCE, **header}
         second = write_capture("after.reel", after, after_messages, **header)
         result = CliRunner().invoke(audit, [str(first), str(second), *args])
         printed = result.stdout + result.stderr
@@ -104,6 +107,14 @@ def run(write_capture) -> Callable[..., Result]:
         return result
 
     return run_audit
+
+
+def test_a_capture_that_was_never_anonymized_is_refused(write_capture) -> None:
+    """A copy of the original, or the two names swapped, is wrong usage and never a clean answer."""
+    first, second = write_capture("before.reel", BEFORE), write_capture("copy.reel", BEFORE)
+    result = CliRunner().invoke(audit, [str(first), str(second)])
+    assert isinstance(result.exception, UsageError)
+    assert "not made by hookreel anonymize" in str(result.exception)
 
 
 def found(result: Result) -> dict:
@@ -307,7 +318,7 @@ def test_a_foreign_capture_is_noted(run):
 @pytest.mark.parametrize("after", [AFTER[:1], (AFTER[0], replace(AFTER[1], seq=5))])
 def test_captures_that_cannot_be_aligned_are_refused(run, write_capture, after):
     """Different exchanges are a usage error in one sentence."""
-    first, second = write_capture("a.reel", BEFORE), write_capture("b.reel", after)
+    first, second = write_capture("a.reel", BEFORE), write_capture("b.reel", after, anonymized=PROVENANCE)
     result = CliRunner().invoke(audit, [str(first), str(second)])
     assert isinstance(result.exception, UsageError)
     assert "different exchanges" in str(result.exception)
@@ -316,14 +327,16 @@ def test_captures_that_cannot_be_aligned_are_refused(run, write_capture, after):
 def test_captures_with_different_messages_are_refused(write_capture):
     """A missing message is a usage error, since messages are aligned one by one."""
     first = write_capture("a.reel", BEFORE, (message(b"one"),))
-    result = CliRunner().invoke(audit, [str(first), str(write_capture("b.reel", AFTER))])
+    result = CliRunner().invoke(
+        audit, [str(first), str(write_capture("b.reel", AFTER, anonymized=PROVENANCE))]
+    )
     assert isinstance(result.exception, UsageError)
     assert "different messages" in str(result.exception)
 
 
 def test_an_incomplete_capture_is_noted(run, write_capture, tmp_path):
     """What is left of a capture that lost its end is audited, and a note says so."""
-    first, second = write_capture("a.reel", BEFORE), write_capture("b.reel", AFTER)
+    first, second = write_capture("a.reel", BEFORE), write_capture("b.reel", AFTER, anonymized=PROVENANCE)
     for path in (first, second):
         path.write_bytes(path.read_bytes()[:-20])
     result = CliRunner().invoke(audit, [str(first), str(second)])
