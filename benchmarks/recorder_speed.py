@@ -4,8 +4,9 @@ What recording costs: ``python -m benchmarks.recorder_speed [--seconds 5] [--rou
 nginx answers 1 kB of JSON and wrk asks for it, both on core 1; the proxy runs on core 0. In each
 round every variant is measured once with 16 keep-alive connections and once with a single one,
 so that what the machine does meanwhile hits all of them. Printed are the medians over the
-rounds, and the share of each round's own baseline. ``--workers`` compares one recorder process
-with two instead, on both cores. Needs nginx and wrk.
+rounds, and the share of each round's own baseline. Requests per CPU second of the proxy (all its
+threads) hardly depend on what else the machine does. ``--workers`` compares one recorder
+process with two instead, on both cores. Needs nginx and wrk.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Figures:
     """One wrk run."""
 
     rate: float
+    per_cpu_s: float
     p50_ms: float
     p99_ms: float
 
@@ -102,16 +104,32 @@ def nginx(folder: Path, core: int | None) -> Iterator[int]:
         yield port
 
 
-def wrk(port: int, *, connections: int, seconds: float, core: int | None) -> Figures:
+def cpu_s(pid: int | None) -> float:
+    """User and system time of a process, all threads."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wrk(port: int, *, connections: int, seconds: float, core: int | None, pid: int | None = None) -> Figures:
+    before_s = cpu_s(pid)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", f"http://127.0.0.1:{port}/"]
     text = subprocess.run(pinned(core, command), capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise SystemExit(f"wrk saw errors:\n{text}")
+    used_s = cpu_s(pid) - before_s
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    total = re.search(r"(\d+) requests in", text)
     found = dict(re.findall(r"^\s+(\d+)%\s+(\S+)$", text, re.MULTILINE))
-    if rate is None:
+    if rate is None or total is None:
         raise SystemExit(text)
-    return Figures(rate=float(rate[1]), p50_ms=in_ms(found["50"]), p99_ms=in_ms(found["99"]))
+    return Figures(
+        rate=float(rate[1]),
+        per_cpu_s=int(total[1]) / used_s if used_s else 0.0,
+        p50_ms=in_ms(found["50"]),
+        p99_ms=in_ms(found["99"]),
+    )
 
 
 def in_ms(text: str) -> float:
@@ -189,12 +207,12 @@ def compare(options: argparse.Namespace) -> None:
 
 def measure(start: Start | None, upstream: int, folder: Path, seconds: float) -> tuple[Figures, Figures]:
     with ExitStack() as stack:
-        port = upstream
+        port, pid = upstream, None
         if start is not None:
             command, port = start(upstream, folder)
-            stack.enter_context(running(pinned(0, command), port))
+            pid = stack.enter_context(running(pinned(0, command), port)).pid
         wrk(port, connections=16, seconds=1, core=1)
-        many = wrk(port, connections=16, seconds=seconds, core=1)
+        many = wrk(port, connections=16, seconds=seconds, core=1, pid=pid)
         one = wrk(port, connections=1, seconds=seconds, core=1)
     time.sleep(SETTLE_S)
     return many, one
@@ -204,8 +222,10 @@ def print_comparison(rounds: list[dict[str, tuple[Figures, Figures]]]) -> None:
     def median(title: str, of: Callable[[Figures, Figures], float]) -> float:
         return statistics.median(of(*round_[title]) for round_ in rounds)
 
-    def ratio(title: str, other: str) -> float:
-        return statistics.median(round_[title][0].rate / round_[other][0].rate for round_ in rounds)
+    def ratio(title: str, other: str, name: str = "rate") -> float:
+        return statistics.median(
+            getattr(round_[title][0], name) / getattr(round_[other][0], name) for round_ in rounds
+        )
 
     titles = list(rounds[0])
     stock, direct, ours = titles[1], titles[0], titles[-1]
@@ -219,14 +239,18 @@ def print_comparison(rounds: list[dict[str, tuple[Figures, Figures]]]) -> None:
     for title in titles:
         row = [title, f"{median(title, lambda many, _: many.rate):,.0f}", f"{ratio(title, stock):.2f}"]
         if title != direct:
+            row += [f"{median(title, lambda many, _: many.per_cpu_s):,.0f}"]
             row += [f"{added(title, 'p50_ms'):.3f}", f"{added(title, 'p99_ms'):.3f}"]
         rows.append(row)
-    head = ["variant", "req/s (16 conn.)", "x stock", "added p50 ms (1 conn.)", "added p99 ms"]
+    head = ["variant", "req/s (16 conn.)", "x stock", "req/CPU s", "added p50 ms (1 conn.)", "added p99 ms"]
     print(tabulate(rows, headers=head, tablefmt="github", disable_numparse=True))
     print(
         f"\nhookreel record: {ratio(ours, stock):.2f} x trivial addon, {ratio(ours, titles[2]):.2f} x -w, "
         f"{ratio(ours, titles[3]):.2f} x -q -w; recording costs {100 * (1 - ratio(ours, titles[4])):.1f} % "
-        f"of the lean proxy; added latency p50 {100 * added(ours, 'p50_ms') / added(stock, 'p50_ms'):.0f} %, "
+        f"of the lean proxy ({100 * (1 - ratio(ours, titles[4], 'per_cpu_s')):.1f} % by CPU time, "
+        f"where it is {ratio(ours, stock, 'per_cpu_s'):.2f} x trivial addon, "
+        f"{ratio(ours, titles[2], 'per_cpu_s'):.2f} x -w); "
+        f"added latency p50 {100 * added(ours, 'p50_ms') / added(stock, 'p50_ms'):.0f} %, "
         f"p99 {100 * added(ours, 'p99_ms') / added(stock, 'p99_ms'):.0f} % of stock. "
         f"{len(rounds)} rounds, load {os.getloadavg()[0]:.1f}."
     )

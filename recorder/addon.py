@@ -64,37 +64,70 @@ class RecorderAddon:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A request's head was read: the exchange begins."""
-        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
-        self._guarded(lambda: self._tracker.begin(flow, reverse=reverse), flow)
+        if self._tracker.ended:
+            return
+        try:
+            self._tracker.begin(flow, reverse=isinstance(flow.client_conn.proxy_mode, ReverseMode))
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def request(self, flow: http.HTTPFlow) -> None:
         """A request is whole."""
-        self._guarded(lambda: self._tracker.request_done(flow), flow)
+        if self._tracker.ended:
+            return
+        try:
+            self._tracker.request_done(flow)
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """A response's head was read."""
-        self._guarded(lambda: self._tracker.response_begins(flow), flow)
+        if self._tracker.ended:
+            return
+        try:
+            self._tracker.response_begins(flow)
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """A response is whole, or its connection becomes a WebSocket."""
-        self._guarded(lambda: self._tracker.response_done(flow), flow)
+        if self._tracker.ended:
+            return
+        try:
+            self._tracker.response_done(flow)
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A request gets no whole response."""
+        if self._tracker.ended:
+            return
         client_id = flow.client_conn.id
-        connect_error = self._connect_errors.get(client_id)
-        if client_id in self._broken_clients:
-            self._guarded(lambda: self._tracker.settle(flow.id, broken=True), flow)
-        else:
-            self._guarded(lambda: self._tracker.failed(flow, connect_error=connect_error), flow)
+        try:
+            if client_id in self._broken_clients:
+                self._tracker.settle(flow.id, broken=True)
+            else:
+                self._tracker.failed(flow, connect_error=self._connect_errors.get(client_id))
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """A whole WebSocket message passes."""
-        self._guarded(lambda: self._tracker.websocket_message(flow), flow)
+        if self._tracker.ended:
+            return
+        try:
+            self._tracker.websocket_message(flow)
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """A WebSocket was closed."""
-        self._guarded(lambda: self._tracker.stream_done(flow.id), flow)
+        if self._tracker.ended:
+            return
+        try:
+            self._tracker.stream_done(flow.id)
+        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
+            self._broke(flow, error)
 
     def client_disconnected(self, client: Client) -> None:
         """
@@ -135,14 +168,9 @@ class RecorderAddon:
             "A client broke off its TLS handshake; make it trust the certificate that `hookreel ca` names."
         )
 
-    def _guarded(self, step: Callable[[], None], flow: http.HTTPFlow) -> None:
-        if self._tracker.ended:
-            return
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - recording never breaks traffic
-            self._tracker.abandon(flow.id)
-            self._tell(error)
+    def _broke(self, flow: http.HTTPFlow, error: Exception) -> None:
+        self._tracker.abandon(flow.id)
+        self._tell(error)
 
     def _tell(self, error: Exception) -> None:
         self._note_once(

@@ -20,6 +20,12 @@ _CONNECTION_HEADERS = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
 _H2C_HEADERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
+_HOST_BYTES = len(b"host")
+_EXPECT_BYTES = len(b"expect")
+_UPGRADE_BYTES = len(b"upgrade")
+_CONTENT_TYPE_BYTES = len(b"content-type")
+_CONTENT_LENGTH_BYTES = len(b"content-length")
+_TRANSFER_ENCODING_BYTES = len(b"transfer-encoding")
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _ERRNO = re.compile(r"\[Errno -?\d+\]")
 
@@ -161,6 +167,12 @@ def failure_reason(
 
 def is_event_stream(response: http.Response, method: bytes) -> bool:
     """Whether a response is an SSE stream whose events can be told apart while they pass."""
+    for name, value in response.data.headers.fields:
+        # Nearly all responses are told apart here, without a look at any other header.
+        if len(name) == _CONTENT_TYPE_BYTES and b"event-stream" in value.lower():
+            break
+    else:
+        return False
     if method.upper() == b"HEAD" or response.status_code in {204, 304}:
         return False
     content_type = response.headers.get("content-type", "")
@@ -171,10 +183,15 @@ def is_event_stream(response: http.Response, method: bytes) -> bool:
 
 def declared_length(message: http.Message) -> int | None:
     """The Content-Length, or None when the length is not known before the body has passed."""
-    if "transfer-encoding" in message.headers:
-        return None
-    value = message.headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() else None
+    length: int | None = None
+    for name, value in message.data.headers.fields:
+        # Comparing sizes first is most of what makes this cheap: it is asked of every message.
+        size = len(name)
+        if size == _CONTENT_LENGTH_BYTES and name.lower() == b"content-length":
+            length = int(value) if value.isdigit() and length is None else None
+        elif size == _TRANSFER_ENCODING_BYTES and name.lower() == b"transfer-encoding":
+            return None
+    return length
 
 
 def may_have_body(request: http.Message) -> bool:
@@ -183,7 +200,7 @@ def may_have_body(request: http.Message) -> bool:
 
 
 def _pairs(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
-    return tuple((name, value) for name, value in fields)
+    return tuple(fields)  # mitmproxy's are tuples of tuples, which this does not copy
 
 
 def _sent_headers(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -192,10 +209,10 @@ def _sent_headers(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
     headers = _pairs(fields)
     removed: frozenset[bytes] = frozenset()
     for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"expect" and value.lower() == b"100-continue":
+        size = len(name)
+        if size == _EXPECT_BYTES and name.lower() == b"expect" and value.lower() == b"100-continue":
             removed |= {b"expect"}
-        elif lowered == b"upgrade" and value == b"h2c":
+        elif size == _UPGRADE_BYTES and value == b"h2c" and name.lower() == b"upgrade":
             removed |= _H2C_HEADERS
     return tuple(pair for pair in headers if pair[0].lower() not in removed) if removed else headers
 
@@ -204,7 +221,7 @@ def _authority(data: http.RequestData, headers: Headers, scheme: bytes) -> bytes
     if data.authority:
         return data.authority
     for name, value in headers:
-        if name.lower() == b"host":
+        if len(name) == _HOST_BYTES and name.lower() == b"host":
             return value
     host = f"[{data.host}]" if ":" in data.host else data.host
     port = "" if data.port == _DEFAULT_PORTS.get(scheme) else f":{data.port}"

@@ -1,8 +1,8 @@
 """
 mitmproxy's hooks called directly, without a task and a walk over every addon for each.
 
-Stock mitmproxy spends about half its time there. What is overridden is guarded by version: on
-a mitmproxy that this was not measured with, the stock connection handler is used instead.
+Stock mitmproxy spends about half its time there. On a version of mitmproxy that this was not
+tested with, the stock connection handler is used instead.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from time import monotonic_ns
 from typing import Any, TypeAlias
 
-from mitmproxy import addonmanager, version
+from mitmproxy import addonmanager
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.exceptions import AddonHalt
 from mitmproxy.flow import Flow
@@ -24,9 +25,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
 from recorder.latency import LatencyHistogram
-
-TESTED_FROM = (11, 0)
-TESTED_BELOW = (13, 0)
+from recorder.speedups import innermost
 
 Hook: TypeAlias = Callable[..., Any]
 _logger = logging.getLogger(__name__)
@@ -34,16 +33,8 @@ _HANDLER: Any = ProxyConnectionHandler  # mitmproxy leaves some of its functions
 _TRAVERSE: Any = addonmanager.traverse
 _ENDS = frozenset({"request", "response"})
 _ADDED = "hookreel.added_ns"
+_ARGUMENTS: dict[type, tuple[str, ...]] = {}
 _TASKS: set[asyncio.Task[None]] = set()  # a loop keeps no reference to its tasks
-
-
-def version_is_tested(text: str = version.VERSION) -> bool:
-    """Whether the overrides of mitmproxy's insides were measured and tested with this version of it."""
-    try:
-        major, minor = (int(part) for part in text.split(".")[:2])
-    except ValueError:
-        return False
-    return TESTED_FROM <= (major, minor) < TESTED_BELOW
 
 
 class HookTable:
@@ -87,6 +78,11 @@ class LeanConnectionHandler(_HANDLER):  # type: ignore[misc]
 
     hooks: HookTable
     added: LatencyHistogram
+    layer: Any
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._unwritten: list[tuple[Any, bytes]] = []
 
     async def server_event(self, event: events.Event) -> None:
         """Runs the protocol layers on one event, and what follows from it."""
@@ -105,7 +101,9 @@ class LeanConnectionHandler(_HANDLER):  # type: ignore[misc]
                             self._obey(command)
             except Exception:  # noqa: BLE001 - as in the stock handler
                 self.log("mitmproxy has crashed!", logging.ERROR, exc_info=True)
+            self._write_out()
             if touched:
+                self.layer = innermost(self.layer)
                 note_added(self.added, touched, monotonic_ns() - began_ns)
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
@@ -141,11 +139,12 @@ class LeanConnectionHandler(_HANDLER):  # type: ignore[misc]
             if link is None:
                 return  # the connection has been closed already
             if isinstance(command, commands.SendData):
-                if not link.writer.is_closing():
-                    link.writer.write(command.data)
+                self._unwritten.append((link, command.data))
             elif isinstance(command, commands.CloseTcpConnection):
+                self._write_out()
                 self.close_connection(command.connection, command.half_close)
             elif isinstance(command, commands.CloseConnection):
+                self._write_out()
                 self.close_connection(command.connection, False)
             else:
                 raise TypeError(f"unexpected command: {type(command).__name__}")
@@ -154,6 +153,16 @@ class LeanConnectionHandler(_HANDLER):  # type: ignore[misc]
                 self.log(command.message, command.level)
         else:
             raise TypeError(f"unexpected command: {type(command).__name__}")
+
+    def _write_out(self) -> None:
+        """Head and body of a message come as two commands and go out as one packet."""
+        unwritten, self._unwritten = self._unwritten, []
+        while unwritten:
+            link = unwritten[0][0]
+            same = [data for owner, data in unwritten if owner is link]
+            unwritten = [item for item in unwritten if item[0] is not link]
+            if not link.writer.is_closing():
+                link.writer.write(same[0] if len(same) == 1 else b"".join(same))
 
     def _open(self, command: commands.OpenConnection) -> None:
         task = asyncio.get_running_loop().create_task(self.open_connection(command))
@@ -167,7 +176,12 @@ class LeanConnectionHandler(_HANDLER):  # type: ignore[misc]
 
 def call(functions: tuple[Hook, ...], hook: commands.StartHook) -> None:
     """Calls one hook's functions; an error in one is logged and stops neither others nor traffic."""
-    arguments = hook.args()
+    if not functions:
+        return
+    names = _ARGUMENTS.get(type(hook))
+    if names is None:  # hook.args() finds them anew each time
+        names = _ARGUMENTS[type(hook)] = tuple(item.name for item in fields(hook))  # type: ignore[arg-type]
+    arguments = [getattr(hook, name) for name in names]
     for function in functions:
         try:
             function(*arguments)

@@ -18,7 +18,7 @@ from mitmproxy.proxy import server
 from mitmproxy.utils import asyncio_utils
 
 from captures.errors import UsageError
-from recorder import http1_layers
+from recorder import http1_layers, speedups
 from recorder.addon import RecorderAddon
 from recorder.latency import LatencyHistogram
 from recorder.listening import Acceptor
@@ -104,7 +104,7 @@ class EmbeddedProxy:
             UsageError: mitmproxy does not take an option.
 
         """
-        if not http1_layers.install():
+        if not (http1_layers.install() and speedups.install()):
             note(
                 "This version of mitmproxy is not one that hookreel was tested with: it is used as it is, "
                 "slower, and HTTP/1.1 messages with trailers cannot pass."

@@ -32,7 +32,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 
 from captures.units import MIB
-from recorder.dispatch import version_is_tested
+from recorder.versions import version_is_tested
 
 MAX_HEAD_BYTES = MIB
 

@@ -17,9 +17,11 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler, ServerInstance
 from mitmproxy.proxy.mode_specs import ProxyMode, TransparentMode
 
 from captures.errors import UsageError
-from recorder.dispatch import HookTable, LeanConnectionHandler, version_is_tested
+from recorder.dispatch import HookTable, LeanConnectionHandler
 from recorder.latency import LatencyHistogram
 from recorder.modes import ListenAddress, Mode
+from recorder.speedups import OptionSnapshot
+from recorder.versions import version_is_tested
 
 BACKLOG = 1024
 
@@ -105,6 +107,7 @@ class Acceptor:
         )
         self._handler: Any = lean if version_is_tested() else ProxyConnectionHandler
         self._instances: dict[str, Any] = {}
+        self._snapshot: Any = None
 
     async def accept_from(self, listening: Sequence[Listening]) -> None:
         """Accepts connections from now on."""
@@ -140,7 +143,7 @@ class Acceptor:
     async def serve(self, spec: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client connection to its end."""
         instance = self._instance(spec)
-        handler = self._handler(self._master, reader, writer, self._master.options, instance.mode)
+        handler = self._handler(self._master, reader, writer, self._options(), instance.mode)
         handler.layer = instance.make_top_layer(handler.layer.context)
         context = handler.layer.context
         if isinstance(instance.mode, TransparentMode):
@@ -152,6 +155,13 @@ class Acceptor:
             context.client.sockname = context.server.address = destination
         with self._proxyserver.register_connection(context.client.id, handler):
             await handler.handle_client()
+
+    def _options(self) -> Any:
+        if not version_is_tested():
+            return self._master.options
+        if self._snapshot is None:
+            self._snapshot = OptionSnapshot(self._master.options)
+        return self._snapshot
 
     def _instance(self, spec: str) -> Any:
         if spec not in self._instances:

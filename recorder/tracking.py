@@ -126,8 +126,10 @@ class Tracker:
             self._sink.drop()
             raise
         self._open[flow.id] = exchange
-        exchange.declared_bytes = convert.declared_length(flow.request) or 0
-        if self._passes_unbuffered(flow.request):
+        length_bytes = convert.declared_length(flow.request)
+        exchange.declared_bytes = length_bytes or 0
+        # A request without a length has no body, mostly.
+        if self._is_large(length_bytes) and (length_bytes is not None or convert.may_have_body(flow.request)):
             exchange.request_tee = convert.BodyTee(self._max_body_bytes)
             flow.request.stream = self._tee(exchange.request_tee.feed)
 
@@ -152,7 +154,7 @@ class Tracker:
             exchange.splitter = EventSplitter(self._max_body_bytes)
             flow.response.stream = self._tee(lambda chunk: self._pass_events(exchange, chunk))
             self._offer_stream(flow, exchange, offset_ns)
-        elif self._passes_unbuffered(flow.response):
+        elif self._is_large(convert.declared_length(flow.response)):
             exchange.response_tee = convert.BodyTee(self._max_body_bytes)
             flow.response.stream = self._tee(exchange.response_tee.feed)
 
@@ -265,12 +267,9 @@ class Tracker:
             self.connections += 1
         return number
 
-    def _passes_unbuffered(self, message: http.Message) -> bool:
-        length_bytes = convert.declared_length(message)
-        if length_bytes is not None:
-            return length_bytes > self._stream_above_bytes
-        # A request without a length has no body; a response may go on until the connection ends.
-        return isinstance(message, http.Response) or convert.may_have_body(message)
+    def _is_large(self, length_bytes: int | None) -> bool:
+        # A response of unknown length may go on until the connection ends.
+        return length_bytes is None or length_bytes > self._stream_above_bytes
 
     def _request_of(self, flow: http.HTTPFlow, exchange: OpenExchange) -> Request:
         body, truncated_bytes = self._stored(exchange.request_tee, flow.request)

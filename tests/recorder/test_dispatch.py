@@ -12,8 +12,9 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.layers.http import HttpRequestHook
 from mitmproxy.test import tflow
 
-from recorder.dispatch import HookTable, call, note_added, version_is_tested
+from recorder.dispatch import HookTable, call, note_added
 from recorder.latency import LatencyHistogram
+from recorder.versions import version_is_tested
 
 
 class Plain:
