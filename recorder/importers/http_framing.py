@@ -22,7 +22,9 @@ REQUEST_START = re.compile(
     rb" (?:/|\*|[Hh][Tt][Tt][Pp][Ss]?://|[\w.\-\[\]:]{1,255}:\d)"
 )
 RESPONSE_START = re.compile(rb"HTTP/1\.[01] [1-9]\d\d")
-_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |\Z)")
+# Where a message must begin, perhaps with only a few of its bytes so far.
+REQUEST_SO_FAR = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |\Z)")
+RESPONSE_SO_FAR = re.compile(rb"H(?:\Z|T(?:\Z|T(?:\Z|P(?:\Z|/))))")
 _PLAIN_HEADERS = re.compile(
     rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([^\x00-\x20](?:[^\x00\r\n]*[^\x00-\x20])?|)\r?$", re.MULTILINE
 )
@@ -66,7 +68,7 @@ class Framer:
     """
 
     begins: re.Pattern[bytes]  # what a message looks like at the start of a piece
-    begins_loosely: re.Pattern[bytes]  # the same where a message must begin
+    so_far: re.Pattern[bytes]  # the same where a message must begin, of its first 33 bytes or fewer
 
     def __init__(self, *, synced: bool) -> None:
         self.now_ns = self.head_ns = self.last_ns = 0
@@ -223,7 +225,7 @@ class Framer:
             self.head_ns = self.now_ns
             self.head_position = (self._base + at) & MASK
             self.head_peer_position = self._peer_position
-        if not self.begins_loosely.match(data, at, min(size, at + 33)):
+        if not self.so_far.match(data, at, min(size, at + 33)):
             raise Http1Error("the stream is not HTTP/1")
         end = data.find(b"\n\r\n", at)
         bare = data.find(b"\n\n", at, end if end >= 0 else size)

@@ -23,7 +23,9 @@ from recorder.importers.http_exchange import (
 )
 from recorder.importers.http_framing import (
     HANDED_ON,
+    REQUEST_SO_FAR,
     REQUEST_START,
+    RESPONSE_SO_FAR,
     RESPONSE_START,
     UNTIL_CLOSE,
     Framer,
@@ -316,7 +318,7 @@ class Pairs:
 
 class _Requests(Framer):
     begins = REQUEST_START
-    begins_loosely = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |\Z)")
+    so_far = REQUEST_SO_FAR
 
     def __init__(self, pairs: Pairs, *, synced: bool) -> None:
         super().__init__(synced=synced)
@@ -346,7 +348,7 @@ class _Requests(Framer):
 
 class _Responses(Framer):
     begins = RESPONSE_START
-    begins_loosely = re.compile(rb"H(?:\Z|T(?:\Z|T(?:\Z|P(?:\Z|/))))")
+    so_far = RESPONSE_SO_FAR
 
     def __init__(self, pairs: Pairs, *, synced: bool) -> None:
         super().__init__(synced=synced)

@@ -110,9 +110,9 @@ class PcapSource:
             if done:
                 yield from done
                 done.clear()
-        self._reassembler.finish(offset_ns)
-        yield from done
-        done.clear()
+        for _ in self._reassembler.finish(offset_ns):
+            yield from done
+            done.clear()
 
     def close(self) -> None:
         """Let the file go."""

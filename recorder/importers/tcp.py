@@ -8,7 +8,7 @@ Where two segments disagree about a byte, the first one captured wins, as it doe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from captures.units import MIB, NS_PER_MS, NS_PER_S
@@ -84,7 +84,7 @@ class Reassembler:
             acked = peer.acked
             if acked is None or (ack - acked) & MASK < HALF:
                 peer.acked = ack
-        # Nearly every packet ends here: 0.7 us, against 3 us for reading it from the file.
+        # Nearly every packet ends here.
         if half.plain and peer.plain and not flags & (FIN | RST):
             if not payload:
                 return
@@ -95,10 +95,11 @@ class Reassembler:
                 return
         self._unusual(half, connection, time_ns, seq, ack if flags & ACK else None, flags, payload)
 
-    def finish(self, time_ns: int) -> None:
-        """Says that there are no more segments."""
+    def finish(self, time_ns: int) -> Iterator[None]:
+        """Says that there are no more segments; closes a connection with each step, so that none pile up."""
         for connection in self._connections():
             self._close(connection, time_ns)
+            yield
         self._halves.clear()
 
     def _opened(
