@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import binascii
 import importlib
 import re
 import zlib
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +57,18 @@ def inflate(data: bytes) -> bytes | None:
         return _inflate(data, 32 + zlib.MAX_WBITS)
     except (_UndecodableError, zlib.error):
         return None
+
+
+def inflate_base64(text: bytes) -> bytes | None:
+    """The content of a gzip or zlib stream in base64 or base64url ``text``, or None."""
+    core = text.rstrip(b"=").translate(_BACK_TO_BASE64)
+    try:
+        return inflate(b64decode(core + b"=" * (-len(core) % 4)))
+    except binascii.Error:
+        return None
+
+
+_BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def _inflate(data: bytes, window_bits: int) -> bytes:

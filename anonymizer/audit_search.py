@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from anonymizer.audit_decode import inflate
+from anonymizer.audit_decode import inflate_base64
 from anonymizer.audit_spans import decode_base64_text
 from anonymizer.encodings import Encoding, escape_name, needs_boundary
 
@@ -178,7 +178,7 @@ def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
     if b"&" in data and _ENTITY.search(data):
         yield "HTML entities", _ENTITY.sub(_entity, data)
     for match in _BASE64_PACKED.finditer(data):
-        content = _inflate_base64(match[0])
+        content = inflate_base64(match[0])
         if content is not None:
             yield "base64 of compressed text", content
     texts = []
@@ -198,14 +198,6 @@ def _base64_text(text: bytes) -> bytes | None:
     if any(byte < 32 and byte not in b"\t\r\n" for byte in head):
         return None
     return decode_base64_text(text)
-
-
-def _inflate_base64(text: bytes) -> bytes | None:
-    core = text.rstrip(b"=").translate(_BACK_TO_BASE64)
-    try:
-        return inflate(b64decode(core + b"=" * (-len(core) % 4)))
-    except binascii.Error:
-        return None
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:

@@ -22,6 +22,7 @@ from itertools import zip_longest
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
+from anonymizer.audit_decode import inflate_base64
 from anonymizer.audit_places import Place
 
 MIN_BYTES = 6
@@ -41,6 +42,7 @@ _RUN = re.compile(rb"[^\n\r\t;&<>\"{}|]+")
 _ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
+_PACKED = re.compile(rb"(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
 _SALIENT = re.compile(
     rb"[^\s@\"'<>,;]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"  # an e-mail address
     rb"|\+?\d[\d() .-]{7,20}\d"  # a phone, card or account number
@@ -247,6 +249,10 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     if _ESCAPE.search(before):
         before, after = unquote_to_bytes(before), unquote_to_bytes(after)
     if depth < _DEPTH_MAX:
+        content = inflate_base64(before) if _PACKED.fullmatch(before) else None
+        if content is not None:  # the head of compressed data says nothing: what is in it counts
+            yield from _value(content, inflate_base64(after) or b"", depth + 1)
+            return
         yield from _decoded(before, after, depth)
     words = [match.span() for match in _WORD.finditer(before)]
     texts = [before[start:stop] for start, stop in words]
