@@ -18,7 +18,10 @@ _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z
 _HEX = re.compile(
     rb"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){6,}(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){6,}(?![0-9A-Za-z])"
 )
-_BASE32 = re.compile(rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,})={0,6}(?![A-Za-z0-9+/=_-])")
+_BASE32 = re.compile(
+    rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,}|[A-Z2-7]{8,}(?==)|[a-z2-7]{8,}(?==))={0,6}"
+    rb"(?![A-Za-z0-9+/=_-])"
+)
 _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 _BACKSLASH = re.compile(
     rb"\\u[0-9a-fA-F]{4}"
@@ -56,7 +59,7 @@ def layers(text: bytes, context: Context) -> Iterator[Layer]:
         yield from _decoded(match, _from_base64(match[0]), _to_base64)
     for match in _HEX.finditer(text) if len(text) >= 12 else ():
         yield from _decoded(match, bytes.fromhex(match[0].decode()), _to_hex)
-    for match in _BASE32.finditer(text) if len(text) >= 16 else ():
+    for match in _BASE32.finditer(text) if len(text) >= 10 else ():
         yield from _decoded(match, _from_base32(match[0]), _to_base32)
 
 

@@ -46,7 +46,12 @@ def _coded(data: bytes, name: bytes) -> tuple[bytes, Pack] | None:
         text = coding.decode(data, name)
     except (coding.CodingError, zlib.error):
         return None
-    return (text, lambda new: coding.encode(new, name)) if is_text(text) else None
+    if not is_text(text):
+        return None
+    if name != b"gzip" or data[3]:
+        return text, lambda new: coding.encode(new, name)
+    # time and system of the head (RFC 1952) stay as they were
+    return text, lambda new: _GZIP + data[2:10] + coding.encode(new, name)[10:]
 
 
 def _utf16(data: bytes, charset: str) -> bytes | None:

@@ -33,6 +33,16 @@ def test_packed_text_comes_back(text: str) -> None:
         assert again[0] == b"changed " + data
 
 
+def test_the_head_of_a_gzip_file_stays() -> None:
+    """Time and system stay as they were, and what was packed is whole."""
+    packed = gzip.compress(b"some text", mtime=1_700_000_000)
+    unpacked = unpack(packed)
+    assert unpacked is not None
+    again = unpacked[1](b"other text")
+    assert again[:10] == packed[:10]
+    assert gzip.decompress(again) == b"other text"
+
+
 @pytest.mark.parametrize(
     "data",
     [
