@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
 
-from captures.errors import HookreelError
+from captures.errors import CaptureError, HookreelError
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Columns
@@ -106,7 +106,8 @@ class Engine:
         Connect, send everything when it is due, and wait for what comes back.
 
         Raises:
-            HookreelError: the target cannot be reached at the start; nothing was sent.
+            HookreelError: the target cannot be reached at the start, or the first exchange cannot
+                be compiled; nothing was sent.
 
         """
         self._loop.set_exception_handler(self._on_exception)
@@ -143,6 +144,17 @@ class Engine:
         self._pool.next_due_ns = _NEVER_DUE_NS
         self._all_finished()
 
+    def _stop_with(self, error: HookreelError) -> None:
+        """A run of which nothing was sent is none, so the error comes out; else it says why it ended."""
+        if self._row:
+            self.stop(str(error).rstrip("."))
+        else:
+            self._end_with(error)
+
+    def _end_with(self, error: Exception) -> None:
+        if not self._finished.done():
+            self._finished.set_exception(error)
+
     # -- before time 0 ---------------------------------------------------------------------
 
     async def _warm_up(self) -> None:
@@ -178,6 +190,12 @@ class Engine:
 
     def _pump(self) -> None:
         """Send all that is due, prepare what comes next, and set the timer."""
+        try:
+            self._send_due()
+        except Exception as error:  # noqa: BLE001  whoever called may keep an error to itself
+            self._end_with(error)
+
+    def _send_due(self) -> None:
         if self._finished.done():
             return
         due_ns, total, zero_ns = self._due_ns, self._total, self._columns.zero_ns
@@ -207,10 +225,10 @@ class Engine:
             try:
                 window = self._window_of(row, wait=True)
             except HookreelError as error:
-                self.stop(str(error).rstrip("."))
+                self._stop_with(error)
                 return False
             if window is None:
-                self.stop("the capture ended before its schedule")
+                self._stop_with(CaptureError("The capture ended before its schedule; verify it."))
                 return False
         number, server_name = self._connection[row], self._server_name(window, row)
         if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name):
@@ -301,10 +319,11 @@ class Engine:
     def _on_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Errors of a transport are rows already; anything else ends the run, as it must not hang."""
         error = context.get("exception")
-        if error is None or isinstance(error, (OSError, asyncio.CancelledError)):
+        if error is None or isinstance(error, asyncio.CancelledError):
             return
-        if not self._finished.done():
-            self._finished.set_exception(error)
+        of_transport = bool(context.get("transport") or context.get("protocol"))
+        if not (isinstance(error, OSError) and of_transport):
+            self._end_with(error)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

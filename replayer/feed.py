@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from captures.errors import CaptureError, HookreelError
 from replayer.compile import Window
 
 _AHEAD = 5  # windows in the queue; with those in the sender's and the compiler's hands <= 64 MB
@@ -24,18 +25,27 @@ class WindowFeed:
 
     def __init__(self, windows: Iterator[Window], ahead: int = _AHEAD) -> None:
         self._windows = windows
-        self._queue: queue.Queue[Window | BaseException | None] = queue.Queue(maxsize=ahead)
+        self._queue: queue.Queue[Window | HookreelError | None] = queue.Queue(maxsize=ahead)
         self._primed = threading.Event()
         self._stopped = threading.Event()
         self._ended = False
-        self._error: BaseException | None = None
+        self._error: HookreelError | None = None
+        self._failed_at_once: HookreelError | None = None
         self._thread = threading.Thread(target=self._compile, name="compile", daemon=True)
         self._normal_interval_s = sys.getswitchinterval()
 
     def prime(self) -> None:
-        """Start, and wait until the queue is full or everything is compiled."""
+        """
+        Start, and wait until the queue is full or everything is compiled.
+
+        Raises:
+            HookreelError: not even the first window could be compiled, so nothing can be sent.
+
+        """
         self._thread.start()
         self._primed.wait()
+        if self._failed_at_once is not None:
+            raise self._failed_at_once
         if self._thread.is_alive():
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
@@ -60,7 +70,7 @@ class WindowFeed:
         if item is None:
             self._ended = True
             return None
-        if isinstance(item, BaseException):
+        if isinstance(item, HookreelError):
             self._ended = True
             self._error = item
             return self.next(wait=wait)
@@ -77,17 +87,22 @@ class WindowFeed:
         sys.setswitchinterval(self._normal_interval_s)
 
     def _compile(self) -> None:
+        made = 0
         try:
             for window in self._windows:
                 if not self._put(window):
                     return
+                made += 1
             self._put(None)
         except BaseException as error:  # noqa: BLE001  it is raised again where the windows are taken
-            self._put(error)
+            told = telling(error)
+            if not made:
+                self._failed_at_once = told
+            self._put(told)
         finally:
             self._primed.set()
 
-    def _put(self, item: Window | BaseException | None) -> bool:
+    def _put(self, item: Window | HookreelError | None) -> bool:
         while not self._stopped.is_set():
             try:
                 self._queue.put(item, timeout=0.05)
@@ -98,3 +113,17 @@ class WindowFeed:
                 self._primed.set()
             return True
         return False
+
+
+def telling(error: BaseException) -> HookreelError:
+    """
+    What stopped the compiler as an error for the user, with ``error`` as its cause.
+
+    Of an error that nobody foresaw only the kind is told: its text could quote a request.
+    """
+    if isinstance(error, HookreelError):
+        return error
+    why = (error.strerror or "input error").lower() if isinstance(error, OSError) else type(error).__name__
+    told = CaptureError(f"The capture cannot be read further ({why}); check it with hookreel verify.")
+    told.__cause__ = error
+    return told

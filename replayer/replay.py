@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from captures.errors import UsageError
+from captures.errors import CaptureError
 from captures.reader import CaptureReader
 from captures.units import format_multiplier
 from captures.writer import TOOL
 from replayer.compile import Compiler
 from replayer.credentials import Keyring
 from replayer.engine import Engine, Progress, Sent
-from replayer.feed import WindowFeed
+from replayer.feed import WindowFeed, telling
 from replayer.fidelity import invalid_reasons
 from replayer.pool import Dial
 from replayer.results import Limits, Run, RunHeader
@@ -82,16 +82,16 @@ def replay(
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
-        UsageError: the capture holds nothing to send, or an option does not fit it.
-        CaptureError: the capture is damaged.
+        UsageError: an option does not fit the capture.
+        CaptureError: the capture is damaged, or holds nothing to send.
 
     """
     schedule = _schedule(reader, options)
     rewriter, compiler = _stages(reader, options, schedule)
     _raise_file_limit()
     feed = WindowFeed(compiler.windows(reader.exchanges()))
-    feed.prime()
     try:
+        feed.prime()
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             sent = runner.run(_send(schedule, feed, options, progress))
     finally:
@@ -128,14 +128,17 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
     Do all that a replay does before the first connection, and nothing after.
 
     Raises:
-        UsageError: the capture holds nothing to send, or an option does not fit it.
-        CaptureError: the capture is damaged.
+        UsageError: an option does not fit the capture.
+        CaptureError: the capture is damaged, or holds nothing to send.
 
     """
     schedule = _schedule(reader, options)
     rewriter, compiler = _stages(reader, options, schedule)
-    for _ in compiler.windows(reader.exchanges()):
-        pass
+    try:
+        for _ in compiler.windows(reader.exchanges()):
+            pass
+    except OSError as error:
+        raise telling(error) from error
     counts = Counter(schedule.endpoint.tolist())
     return Rehearsal(
         schedule=schedule,
@@ -162,8 +165,11 @@ async def _send(
 def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
     schedule = build_schedule(reader.index, options.multiplier)
     if not len(schedule):
-        held = "only WebSocket sessions" if schedule.upgrades else "no exchanges"
-        raise UsageError(f"The capture holds {held}, so there is nothing to send; record some traffic first.")
+        held, advice = "no exchanges", "record some traffic first"
+        if schedule.upgrades:
+            held = f"only WebSocket sessions ({schedule.upgrades}), which are not replayed"
+            advice = "record HTTP exchanges too"
+        raise CaptureError(f"The capture holds {held}, so there is nothing to send; {advice}.")
     return schedule
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import threading
@@ -216,6 +217,58 @@ def test_progress_is_told_once_a_second(serve: Serve) -> None:
     schedule = make_schedule([0, 1_500 * MS])
     run_engine(schedule, iter([window(0, 2)]), server.url, told.append)
     assert [(one.sent, one.total, one.waiting) for one in told] == [(1, 2, 0)]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), ValueError("sesame")])
+def test_any_error_of_the_compiler_ends_the_run(serve: Serve, error: Exception) -> None:
+    """Whatever its kind: what was sent is kept, and of an unforeseen error only the kind is told."""
+
+    def windows() -> Iterator[Window]:
+        for first in range(0, 40, 10):
+            yield window(first, 10)
+        raise error
+
+    due_ns = [number * 2 * MS for number in range(40)] + [2_000 * MS] * 10
+    sent = run_engine(make_schedule(due_ns), windows(), serve().url, ahead=1)
+    assert sent.rows.outcome.tolist() == [Outcome.COMPLETED] * 40 + [Outcome.DROPPED] * 10
+    assert sent.stopped is not None
+    assert sent.stopped.startswith("The capture cannot be read further (")
+    assert "sesame" not in sent.stopped
+
+
+def test_an_error_before_the_first_send_is_the_runs_own(serve: Serve) -> None:
+    """A compiler that gives nothing ends the run with its error, not with a run of nothing."""
+
+    def windows() -> Iterator[Window]:
+        raise CaptureError("A block is damaged; verify it.")
+        yield window(0, 1)
+
+    with pytest.raises(CaptureError, match="A block is damaged"):
+        run_engine(make_schedule([0]), windows(), serve().url)
+    with pytest.raises(CaptureError, match="ended before its schedule"):
+        run_engine(make_schedule([0]), iter([]), serve().url)
+
+
+def test_only_a_transports_own_os_errors_are_passed_over(serve: Serve) -> None:
+    """An OSError without a transport would otherwise leave the run waiting for ever."""
+
+    async def run(context: dict[str, Any]) -> Sent:
+        feed = WindowFeed(iter([window(0, 1)]))
+        feed.prime()
+        dial = Dial(target=parse_target(server.url), tls=None, timeout_ns=5_000 * MS)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.2, loop.call_exception_handler, context)
+        try:
+            return await Engine(schedule=make_schedule([500 * MS]), feed=feed, dial=dial).run()
+        finally:
+            feed.close()
+
+    server = serve()
+    error = OSError(errno.EIO, "Input/output error")
+    sent = asyncio.run(run({"message": "", "exception": error, "transport": object()}))
+    assert sent.rows.outcome.tolist() == [Outcome.COMPLETED]
+    with pytest.raises(OSError, match="Input/output"):
+        asyncio.run(run({"message": "", "exception": error}))
 
 
 def test_an_error_in_the_engine_is_not_a_hang(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import standardwebhooks
 import stripe
 
 from captures.credentials import find_credentials
-from captures.errors import CaptureError, UsageError
+from captures.errors import CaptureError, HookreelError, UsageError
 from captures.model import Exchange, Failure, FailureReason, Headers, SignatureScheme, SigningRecipe
+from captures.reader import CaptureReader
 from captures.signatures import verify
 from replayer.credentials import Keyring
-from replayer.replay import Replayed
+from replayer.replay import Replayed, ReplayOptions, rehearse
 from replayer.results import NEVER_NS, Outcome, read_run, write_run
+from replayer.targets import parse_target
 
 Make = Callable[..., Exchange]
 Send = Callable[..., Replayed]
@@ -206,12 +210,13 @@ def test_equal_replays_offer_equal_schedules(
 
 
 def test_a_capture_with_nothing_to_send_is_told(exchange: Make, send: Send, serve: Serve) -> None:
-    """An empty capture, or one of WebSocket sessions alone, is wrong usage."""
+    """An empty capture, or one of WebSocket sessions alone, is a clear sentence and exit code 1."""
     server = serve()
-    with pytest.raises(UsageError, match="no exchanges"):
+    with pytest.raises(CaptureError, match="no exchanges") as empty:
         send([], server.url)
-    with pytest.raises(UsageError, match="only WebSocket sessions"):
+    with pytest.raises(CaptureError, match=r"only WebSocket sessions \(1\), which are not replayed"):
         send([exchange(0, status=101)], server.url)
+    assert empty.value.exit_code == 1
     assert server.connections == 0
 
 
@@ -232,3 +237,50 @@ def test_a_cut_capture_is_replayed_as_far_as_it_goes(
     replayed = send(path, serve().url)
     assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 5
     assert replayed.run.header.notes[0].startswith("The capture ")
+
+
+def test_a_capture_whose_first_block_is_damaged_is_an_error_and_no_run(
+    exchange: Make, send: Send, serve: Serve, capture: Callable[..., Path]
+) -> None:
+    """Before anything was sent the damage itself is told, and the target is not even connected to."""
+    path = capture([exchange(number) for number in range(4)])
+    with CaptureReader.open(path) as reader:
+        position = reader.index.blocks[0].position
+    content = bytearray(path.read_bytes())
+    content[position + 80] ^= 255
+    path.write_bytes(content)
+    server = serve()
+    with pytest.raises(CaptureError, match="damaged"):
+        send(path, server.url)
+    assert server.connections == 0
+
+
+def test_a_secret_that_does_not_fit_its_scheme_is_wrong_usage(
+    exchange: Make, send: Send, serve: Serve
+) -> None:
+    """It is found before the first send and never quoted."""
+    scheme = SignatureScheme.STANDARD_WEBHOOKS
+    signed = exchange(0, headers=((b"Host", b"h"), *STAND_INS[scheme]), signing=recipe(scheme))
+    server = serve()
+    with pytest.raises(UsageError) as told:
+        send([signed], server.url, keyring=Keyring(by_scheme={scheme: b"!sesame!"}))
+    assert "sesame" not in str(told.value)
+    assert server.connections == 0
+
+
+def test_a_rehearsal_tells_a_capture_that_cannot_be_read(
+    exchange: Make, capture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the file system is a sentence, too."""
+
+    def broken(_reader: CaptureReader) -> Iterator[Exchange]:
+        raise OSError(errno.EIO, "Input/output error")
+        yield
+
+    path = capture([exchange(0)])
+    options = ReplayOptions(
+        target=parse_target("http://127.0.0.1:1"), multiplier=Fraction(1), tls=None, timeout_ns=10**9
+    )
+    monkeypatch.setattr(CaptureReader, "exchanges", broken)
+    with CaptureReader.open(path) as reader, pytest.raises(HookreelError, match="input/output error"):
+        rehearse(reader, options)
