@@ -12,6 +12,7 @@ import click
 
 from captures.units import NS_PER_MS, parse_duration_ns, parse_size_bytes
 from recorder.ca import DEFAULT_CONFDIR, ensure_authority, export_certificate
+from recorder.metrics import parse_metrics_address
 from recorder.modes import parse_listen, parse_modes, parse_routes
 from recorder.options import Choices, open_part_of, recording_options, withheld_line
 from recorder.settings import MAX_WORKERS, RecorderSettings, Recording
@@ -83,6 +84,12 @@ from recorder.settings import MAX_WORKERS, RecorderSettings, Recording
     metavar="N",
     help="Share the connections among N processes; their parts are merged by time at the end.",
 )
+@click.option(
+    "--metrics",
+    default=None,
+    metavar="HOST:PORT",
+    help="Serve readiness (/ready) and counters for Prometheus (/metrics) here; a port alone is on loopback.",
+)
 @click.option("--duration", default=None, metavar="TIME", help="Stop after this time, like 90s or 10m.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the ready line and the account as JSON, a line each."
@@ -98,6 +105,7 @@ def record(
     ssl_insecure: bool,
     max_body: str,
     workers: int,
+    metrics: str | None,
     duration: str | None,
     as_json: bool,
     choices: Choices,
@@ -131,11 +139,15 @@ def record(
         upstream_ca=upstream_ca,
         workers=workers,
         choices=choices,
+        metrics=None if metrics is None else parse_metrics_address(metrics),
         duration_ns=None if duration is None else parse_duration_ns(duration),
     )
 
-    def ready(urls: Sequence[str]) -> None:
-        _print_now(_ready_json(settings, urls) if as_json else _ready_text(settings, urls))
+    def ready(urls: Sequence[str], metrics_url: str) -> None:
+        if as_json:
+            _print_now(_ready_json(settings, urls, metrics_url))
+        else:
+            _print_now(_ready_text(settings, urls) + (f"; metrics on {metrics_url}" if metrics_url else ""))
 
     recording = run_recorder(
         settings,
@@ -194,16 +206,15 @@ def ca(confdir: Path, export: Path | None, as_json: bool) -> None:
         click.echo(f"{shown}\nSHA-256 {authority.fingerprint}")
 
 
-def _ready_json(settings: RecorderSettings, urls: Sequence[str]) -> str:
+def _ready_json(settings: RecorderSettings, urls: Sequence[str], metrics_url: str) -> str:
     specs = [mode.spec for mode in settings.modes]
-    return json.dumps(
-        {
-            "listening": urls[0],
-            "listeners": [{"url": url, "mode": spec} for url, spec in zip(urls, specs, strict=True)],
-            "output": str(settings.output),
-            "mode": specs[0],
-        }
-    )
+    line: dict[str, object] = {
+        "listening": urls[0],
+        "listeners": [{"url": url, "mode": spec} for url, spec in zip(urls, specs, strict=True)],
+        "output": str(settings.output),
+        "mode": specs[0],
+    }
+    return json.dumps(line | ({"metrics": metrics_url} if metrics_url else {}))
 
 
 def _ready_text(settings: RecorderSettings, urls: Sequence[str]) -> str:

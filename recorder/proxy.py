@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captures.encryption import ephemeral_identity
 from captures.errors import HookreelError, UsageError
@@ -22,6 +22,7 @@ from recorder.ca import ensure_authority
 from recorder.embedding import Note
 from recorder.latency import LatencyHistogram
 from recorder.listening import Listening, bind_all
+from recorder.metrics import MetricsServer, Snapshot, serve_metrics, snapshot_of, total
 from recorder.options import OpenPart, open_sink
 from recorder.settings import LARGEST_MAX_BODY_BYTES, RecorderSettings, Recording
 from recorder.sink import Sink
@@ -32,7 +33,8 @@ from recorder.workers import WorkerPool, make_jobs, merge_parts
 _ACCEPT_RETRY_S = 0.05
 SECOND_SIGNAL_EXIT = 130  # as a shell reports a process that SIGINT ended
 
-OnListening = Callable[[Sequence[str]], None]
+OnListening = Callable[[Sequence[str], str], None]
+"""Told the modes' URLs and that of the metrics, empty without any."""
 
 
 def run_recorder(
@@ -41,8 +43,8 @@ def run_recorder(
     """
     Records until SIGINT, SIGTERM or the duration's end, and gives the account.
 
-    ``on_listening`` gets the modes' URLs once connections are accepted; ``note`` gets sentences
-    meant for the user. ``open_part`` opens the capture in place of a plain writer. Only one
+    ``on_listening`` is called once connections are accepted; ``note`` gets sentences meant for
+    the user. ``open_part`` opens the capture in place of a plain writer. Only one
     recording runs in a process, in its main thread.
 
     Raises:
@@ -72,9 +74,14 @@ class Front:
     on_listening: OnListening
     note: Note
 
-    def tell_listening(self) -> None:
+    def tell_listening(self, settings: RecorderSettings, metrics: MetricsServer | None) -> None:
         """Says where connections are accepted, and who can make them."""
-        self.on_listening([item.url for item in self.listening])
+        metrics_url = ""
+        if metrics is not None and settings.metrics is not None:
+            metrics_url = f"{settings.metrics.url(metrics.port)}/metrics"
+            if not settings.metrics.loopback:
+                self.note(f"Everyone who can reach {settings.metrics.host} can read the metrics.")
+        self.on_listening([item.url for item in self.listening], metrics_url)
         for item in self.listening:
             if not item.listen.loopback:
                 self.note(f"Everyone who can reach {item.listen.host} port {item.port} can use this proxy.")
@@ -124,17 +131,27 @@ async def _serve(
 ) -> LatencyHistogram:
     own_addresses = {(item.listen.host, item.port) for item in front.listening}
     proxy = await start_proxy(settings, addon, own_addresses=own_addresses, note=front.note)
+    stop = asyncio.Event()
+    metrics: MetricsServer | None = None
+
+    def take() -> Snapshot:
+        return snapshot_of(
+            sink, connections=addon.connections, accepting=not stop.is_set(), added=proxy.added
+        )
+
     try:
-        stop = asyncio.Event()
         stop_on_signals(stop)
         loop = asyncio.get_running_loop()
         sink.when_full(lambda: loop.call_soon_threadsafe(stop.set))
+        metrics = None if settings.metrics is None else await serve_metrics(settings.metrics, take)
         await proxy.acceptor.accept_from(front.listening)
-        front.tell_listening()
+        front.tell_listening(settings, metrics)
         await until_stopped(stop, proxy.running, settings.duration_ns)
         await proxy.drain(settings.drain_s)
     finally:
         await proxy.stop()
+        if metrics is not None:
+            await metrics.close()
     return proxy.added
 
 
@@ -153,8 +170,11 @@ def _record_in_workers(settings: RecorderSettings, front: Front, open_part: Open
         writer = opened
     try:
         pool = asyncio.run(_share(settings, jobs, front))
-    except BaseException:
+    except BaseException as error:
         writer.discard()
+        if isinstance(error, UsageError):
+            for job in jobs:
+                job.path.unlink(missing_ok=True)  # nothing was recorded
         raise
     return merge_parts(pool, writer, identities)
 
@@ -164,14 +184,20 @@ async def _share(settings: RecorderSettings, jobs: Sequence[Job], front: Front) 
     stop = asyncio.Event()
     stop_on_signals(stop)
     accepting: list[asyncio.Task[None]] = []
+    metrics: MetricsServer | None = None
+
+    def take() -> Snapshot:
+        return replace(total(pool.snapshots()), accepting=not stop.is_set())
+
     try:
         await pool.start(jobs)
+        metrics = None if settings.metrics is None else await serve_metrics(settings.metrics, take)
         accepting = [
             asyncio.create_task(_accept(pool, number, bound))
             for number, item in enumerate(front.listening)
             for bound in item.sockets
         ]
-        front.tell_listening()
+        front.tell_listening(settings, metrics)
         gone = asyncio.create_task(pool.all_gone())
         with suppress(HookreelError):  # all workers are gone: what they wrote is merged
             await until_stopped(stop, gone, settings.duration_ns)
@@ -180,6 +206,8 @@ async def _share(settings: RecorderSettings, jobs: Sequence[Job], front: Front) 
             task.cancel()
         front.close()
         await pool.drain()
+        if metrics is not None:
+            await metrics.close()
         pool.close()
     return pool
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -14,11 +16,14 @@ from captures.errors import HookreelError
 from captures.model import CaptureHeader
 from recorder.addon import RecorderAddon
 from recorder.assembly import make_addon, start_proxy, until_stopped
-from recorder.embedding import Note
 from recorder.latency import LatencyHistogram
+from recorder.metrics import Snapshot, snapshot_of
 from recorder.options import Choices, open_sink
 from recorder.settings import RecorderSettings, Recording
+from recorder.sink import Sink
 from recorder.tuning import new_event_loop
+
+STATE_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,43 +45,62 @@ class Job:
     addresses: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The parent process as a worker sees it."""
+
+    control: socket.socket
+    reports: Connection
+
+    def tell(self, kind: str, value: object) -> None:
+        """Reports something; a parent that is gone hears nothing."""
+        with suppress(OSError):
+            self.reports.send((kind, value))
+
+    def note(self, text: str) -> None:
+        """Reports a sentence meant for the user."""
+        self.tell("note", text)
+
+
 def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     """
     A worker process from start to end.
 
     ``control`` brings a byte, the mode's number, and a descriptor for each connection; its end
     is the order to stop. ``reports`` takes ("ready", None), ("note", sentence), ("state",
-    Recording) and at last ("finished", Recording).
+    Snapshot) when metrics are served, and at last ("finished", Recording).
     """
     # Ctrl-C reaches every process of a terminal; only the parent decides what it means. When the
     # parent is gone, the control socket says so.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-    def note(text: str) -> None:
-        with suppress(OSError):
-            reports.send(("note", text))
-
+    parent = Parent(control=control, reports=reports)
+    note = parent.note
     sink = open_sink(job.choices, job.path, job.header, note=note)
     sink.start()
     addon = make_addon(job.settings, sink, started_ns=job.started_ns, note=note)
     added = LatencyHistogram()
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            added = runner.run(_work(job, addon, control, reports, note))
+            added = runner.run(_work(job, sink, addon, parent))
     except HookreelError as error:
         note(str(error))
     finally:
         account = sink.close(in_flight=addon.end(), connections=addon.connections)
-        with suppress(OSError):
-            reports.send(("finished", Recording(account=account, added=added)))
+        parent.tell("finished", Recording(account=account, added=added))
         reports.close()
 
 
-async def _work(
-    job: Job, addon: RecorderAddon, control: socket.socket, reports: Connection, note: Note
-) -> LatencyHistogram:
-    proxy = await start_proxy(job.settings, addon, own_addresses=job.addresses, note=note)
+async def _keep_telling(parent: Parent, take: Callable[[], Snapshot]) -> None:
+    while True:
+        await asyncio.sleep(STATE_PERIOD_S)
+        parent.tell("state", take())
+
+
+async def _work(job: Job, sink: Sink, addon: RecorderAddon, parent: Parent) -> LatencyHistogram:
+    proxy = await start_proxy(job.settings, addon, own_addresses=job.addresses, note=parent.note)
+    control = parent.control
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()  # a loop keeps no reference to its tasks
@@ -101,10 +125,17 @@ async def _work(
 
     control.setblocking(False)
     loop.add_reader(control.fileno(), hear)
-    reports.send(("ready", None))
+    telling: asyncio.Task[None] | None = None
+    if job.settings.metrics is not None:
+        take = partial(snapshot_of, sink, accepting=True, added=proxy.added)
+        parent.tell("state", take(connections=0))
+        telling = asyncio.create_task(_keep_telling(parent, lambda: take(connections=addon.connections)))
+    parent.tell("ready", None)
     try:
         await until_stopped(stop, proxy.running, None)
         await proxy.drain(job.settings.drain_s)
     finally:
+        if telling is not None:
+            telling.cancel()
         await proxy.stop()
     return proxy.added

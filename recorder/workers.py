@@ -28,6 +28,7 @@ from captures.writer import CaptureWriter
 from recorder.embedding import Note
 from recorder.latency import LatencyHistogram
 from recorder.listening import Listening
+from recorder.metrics import Snapshot
 from recorder.options import Choices
 from recorder.settings import RecorderSettings, Recording
 from recorder.sink import Account
@@ -49,6 +50,7 @@ class Worker:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     latest: Recording | None = None
+    snapshot: Snapshot | None = None
     finished: bool = False
 
 
@@ -133,8 +135,12 @@ class WorkerPool:
         await asyncio.gather(*(worker.ended.wait() for worker in self.workers))
 
     def latest(self) -> list[Recording]:
-        """What each worker reported last."""
+        """What each worker that has ended came to."""
         return [worker.latest for worker in self.workers if worker.latest is not None]
+
+    def snapshots(self) -> list[Snapshot]:
+        """Each worker's counters as it told them last."""
+        return [worker.snapshot for worker in self.workers if worker.snapshot is not None]
 
     def _hear(self, worker: Worker) -> None:
         try:
@@ -153,9 +159,11 @@ class WorkerPool:
             if value not in self._told:  # each worker says what concerns them all
                 self._told.add(value)
                 self._note(value)
+        elif kind == "state":
+            worker.snapshot = value
         else:
             worker.latest = value
-            worker.finished = kind == "finished"
+            worker.finished = True
 
 
 def make_jobs(

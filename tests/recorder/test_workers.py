@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,42 @@ def test_a_worker_that_dies_takes_only_its_own_with_it(
     assert recorder.account["complete"] is False
     targets = {item.request.target for item in read_capture(recorder.output).exchanges}
     assert {b"/after/1", b"/after/2", b"/which"} <= targets
+
+
+def scrape(url: str) -> str:
+    port = int(url.split(":")[2].split("/", maxsplit=1)[0])
+    with RawClient(port) as client:
+        return client.call(GET % b"/metrics").body.decode()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_counters_are_served_for_all_workers_together(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer], workers: str
+):
+    """What each worker has seen is added up, within about a second."""
+    recorder = start_recorder(start_server().port, "--workers", workers, "--metrics", "127.0.0.1:0")
+    assert "hookreel_exchanges_seen_total 0" in scrape(recorder.ready["metrics"])
+    for _ in range(4):
+        with RawClient(recorder.port) as client:
+            assert client.call(GET % b"/a").status == 200
+    deadline_s = time.monotonic() + WAIT_S
+    while "hookreel_exchanges_seen_total 4" not in scrape(recorder.ready["metrics"]):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)  # workers tell it in their own time
+    assert recorder.stop() == 0
+    assert recorder.account["written"] == 4
+
+
+def test_metrics_on_a_port_in_use_leave_nothing_behind(tmp_path: Path, confdir: Path):
+    """Neither the output nor a worker's part stays."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run_command(
+            *("record", "--mode", "regular@0", "--workers", "2", "--confdir", confdir),
+            *("--metrics", f"127.0.0.1:{taken.getsockname()[1]}", "-o", tmp_path / "a.reel"),
+        )
+    assert result.returncode == 2
+    assert "--metrics" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_left_part_is_not_overwritten(tmp_path: Path, confdir: Path):
