@@ -48,7 +48,7 @@ _HOOK_URL = re.compile(
 )
 # password=..., AccountKey=... and the like in settings and logs
 _ASSIGNED = re.compile(
-    rb"(?<![A-Za-z0-9_?&%-])([A-Za-z][A-Za-z0-9_.-]{2,40})=([^\s;,&\"'<>%]{4,2048}+)(?![^\s;,&\"'<>])"
+    rb"(?<![A-Za-z0-9_?&%-])([A-Za-z][A-Za-z0-9_.-]{2,40})=([^\s;,&\"'<>%]{4,512}+)(?![^\s;,&\"'<>])"
 )
 _KEY = re.compile(
     r"(?:^|_)(?:access_?token|refresh_?token|id_token|auth_?token|csrf_?token|xsrf_?token|session_?token|token|"
