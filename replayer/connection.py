@@ -35,6 +35,9 @@ class Owner(Protocol):
 
     next_due_ns: int
 
+    def made(self, connection: Connection) -> None:
+        """The connection stands."""
+
     def released(self, connection: Connection) -> None:
         """A response came and the connection can take another request."""
 
@@ -159,6 +162,7 @@ class Connection(asyncio.Protocol):
             return
         if transport.get_extra_info("ssl_object") is None:
             self._fd = transport.get_extra_info("socket").fileno()
+        self._owner.made(self)
         if self.row != IDLE:
             wire, self._pending = self._pending, b""
             self._write(self._transport, wire)
@@ -297,11 +301,11 @@ class Connection(asyncio.Protocol):
         self.abort()
 
     def connect_failed(self, outcome: Outcome) -> None:
-        """Say that the connection never stood."""
+        """Say that the connection never stood; a dropped exchange was never done."""
         self.closed = True
         self._parser = None
         if self.row != IDLE:
-            self._finish(outcome, self._columns.now_ns())
+            self._finish(outcome, NEVER_NS if outcome is Outcome.DROPPED else self._columns.now_ns())
 
     def give_up(self, outcome: Outcome, done_ns: int) -> None:
         """End the exchange that waits, if any, from this side; an open stream is completed."""

@@ -55,7 +55,8 @@ class Sent:
     What a run of the engine gave.
 
     ``rows`` holds all rows that came due; fewer than the schedule's when the run was stopped,
-    for the reason in ``stopped`` (None when it was not).
+    for the reason in ``stopped`` (None when it was not). ``shortages`` counts the exchanges that
+    were dropped because this machine could open no connection, by reason.
     """
 
     rows: RunRows
@@ -64,6 +65,7 @@ class Sent:
     spare_connections: int
     spare_exchanges: int
     reconnections: int
+    shortages: dict[str, int]
     exact_timer: bool
 
 
@@ -129,6 +131,7 @@ class Engine:
             spare_connections=len(self._pool.spares_used),
             spare_exchanges=self._pool.spare_exchanges,
             reconnections=self._pool.reconnections,
+            shortages=dict(self._pool.shortages),
             exact_timer=self._timer.exact,
         )
 

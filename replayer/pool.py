@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +21,8 @@ from replayer.targets import Target
 
 _MOST_RESERVE = 64
 _NEVER_DUE_NS = 2**63 - 1
+# This machine ran out of something: no word about the target, so the exchange was never offered.
+_OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,9 @@ class Pool:
     A recorded connection is opened when ``prepare`` says that it will be needed, and closed
     after its last exchange. When it is busy at due time the exchange goes on a spare one; a
     few of these are kept open ahead of need. Connections that the target closed are opened
-    anew while more exchanges are announced for them.
+    anew while more exchanges are announced for them. An exchange whose connection this machine
+    could not open, for want of descriptors, ports or memory, is dropped; ``shortages`` counts
+    these by reason.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Pool:
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0
         self.reconnections = 0
+        self.shortages: Counter[str] = Counter()
 
     @property
     def default_name(self) -> str:
@@ -94,6 +102,10 @@ class Pool:
             else:
                 self._spares.setdefault(self.default_name, []).append(connection)
                 return
+        if isinstance(failure, OSError) and failure.errno in _OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
+            raise HookreelError(
+                f"No connection can be opened on this machine ({_os_reason(failure)}); raise its limits."
+            )
         reason = "it does not answer" if isinstance(failure, TimeoutError) else _os_reason(failure)
         raise HookreelError(f"{target.url} cannot be reached ({reason}); start it or check --target.")
 
@@ -141,6 +153,12 @@ class Pool:
             spares.append(self._open(self._spare_number(), self.default_name))
 
     # -- what connections call -------------------------------------------------------------
+
+    def made(self, connection: Connection) -> None:
+        """Count a recorded connection that stands for a second time."""
+        if connection.number >= 0:
+            self.reconnections += connection.number in self._opened
+            self._opened.add(connection.number)
 
     def released(self, connection: Connection) -> None:
         """Keep a connection for its next exchange, or close it after its last."""
@@ -208,8 +226,6 @@ class Pool:
         return -self._spares_made
 
     def _open_recorded(self, number: int, server_name: str) -> Connection:
-        self.reconnections += number in self._opened
-        self._opened.add(number)
         connection = self._recorded[number] = self._open(number, server_name)
         return connection
 
@@ -237,8 +253,10 @@ class Pool:
             pass
         except (ConnectionResetError, ConnectionAbortedError):  # in the handshake, if there is one
             outcome = Outcome.TLS_FAILED if self._dial.tls is not None else outcome
-        except (OSError, TimeoutError):
-            pass
+        except (OSError, TimeoutError) as error:
+            if error.errno in _OUR_SHORTAGES:
+                outcome = Outcome.DROPPED
+                self.shortages[_os_reason(error)] += connection.row != IDLE
         else:
             return
         self._all.discard(connection)
@@ -263,5 +281,8 @@ def _tls_reason(error: ssl.SSLError) -> str:
 
 
 def _os_reason(error: Exception | None) -> str:
+    number = getattr(error, "errno", None)
+    if number in _OUR_SHORTAGES:
+        return os.strerror(number).lower()  # event loops word it in their own ways
     text = getattr(error, "strerror", None) or type(error).__name__
     return text.lower() if isinstance(error, ConnectionRefusedError) else text

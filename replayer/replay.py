@@ -246,6 +246,12 @@ def _sending_notes(sent: Sent) -> tuple[str, ...]:
         notes.append(
             f"{sent.reconnections} times a recorded connection was opened again after the target closed it."
         )
+    notes += [
+        f"{count} exchanges were dropped as this machine could open no connection for them ({why}); "
+        "raise its limits (ulimit -n) or replay at a lower speed."
+        for why, count in sorted(sent.shortages.items())
+        if count
+    ]
     if not sent.exact_timer:
         notes.append("This system has no timerfd; sends were timed by the event loop, with lower fidelity.")
     return tuple(notes)

@@ -23,16 +23,15 @@ from captures.frames import (
     BlockOpener,
     BlockPacker,
     BlockType,
-    Damage,
     pack_file_header,
     pack_trailer,
     parse_file_header,
     parse_trailer,
     read_at,
-    scan_blocks,
 )
 from captures.keys import create_private_file
 from captures.migrate import RUN_MIGRATIONS, RUN_VERSION, MigrationPath
+from captures.scanning import Damage, scan_blocks
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt32s: TypeAlias = NDArray[np.uint32]

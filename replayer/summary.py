@@ -34,9 +34,10 @@ class Summary:
     """
     Totals of a run; quantiles are in ns.
 
-    ``duration_ns`` is first due to last completion; ``offered_rps`` and ``achieved_rps`` count
-    between the first and the last due or sent exchange, 0 when that is no time. ``endpoints``
-    holds the busiest of the ``endpoint_count``.
+    ``sent`` counts what was not dropped: ``completed + failed``, a failure to connect included.
+    ``duration_ns`` is first due to last completion, 0 without one; ``offered_rps`` and
+    ``achieved_rps`` count between the first and the last due or sent exchange, 0 when that is
+    no time. ``endpoints`` holds the busiest of the ``endpoint_count``.
     """
 
     sent: int
@@ -61,10 +62,10 @@ def summarise(run: Run) -> Summary:
     rows = run.rows
     completed = rows.outcome == Outcome.COMPLETED
     dropped = int((rows.outcome == Outcome.DROPPED).sum())
-    last_ns = max((int(np.max(times)) for times in (rows.done_ns, rows.sent_ns) if len(times)), default=0)
+    last_ns = int(np.max(rows.done_ns[completed], initial=0))
     sent_ns = rows.sent_ns[rows.sent_ns != NEVER_NS]
     return Summary(
-        sent=len(sent_ns),
+        sent=len(rows) - dropped,
         completed=int(completed.sum()),
         failed=len(rows) - int(completed.sum()) - dropped,
         dropped=dropped,

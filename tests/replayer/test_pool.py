@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import resource
 import threading
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 
+from captures.errors import HookreelError
 from captures.model import Exchange
 from replayer.columns import Columns
-from replayer.connection import IDLE
+from replayer.connection import IDLE, Connection
 from replayer.pool import Dial, Pool
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
+from replayer.summary import summarise
 from replayer.targets import parse_target
 
 Make = Callable[..., Exchange]
@@ -137,10 +142,8 @@ def test_many_short_connections_are_opened_and_closed(exchange: Make, send: Send
     assert len({one.connection for one in server.seen}) == 120
 
 
-def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
-    """Only a busy connection without a standing spare makes the sender look at responses first."""
-    server = serve()
-    schedule = Schedule(
+def make_schedule() -> Schedule:
+    return Schedule(
         seq=np.arange(3, dtype=np.int64),
         due_ns=np.zeros(3, np.int64),
         endpoint=np.zeros(3, np.uint32),
@@ -149,6 +152,12 @@ def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
         multiplier=Fraction(1),
         upgrades=0,
     )
+
+
+def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
+    """Only a busy connection without a standing spare makes the sender look at responses first."""
+    server = serve()
+    schedule = make_schedule()
 
     async def run() -> list[bool]:
         columns = Columns(schedule, lambda: None)
@@ -180,3 +189,55 @@ def test_the_first_address_that_answers_is_used(exchange: Make, send: Send, serv
     replayed = send([exchange(0)], server.url, target=where)
     assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED]
     assert server.seen[0].request.headers[0][1] == b"localhost:%d" % server.port
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_machine_without_descriptors_drops_exchanges(
+    exchange: Make, send: Send, serve: Serve, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """They say nothing about the target: dropped, so the run is invalid, and a note says why."""
+    if loop == "asyncio":
+        monkeypatch.setattr("replayer.replay._new_loop", asyncio.new_event_loop)
+    connect = Pool._connect
+
+    async def connect_without_descriptors(pool: Pool, connection: Connection) -> None:
+        if connection.number != 1:
+            await connect(pool, connection)
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            await connect(pool, connection)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    monkeypatch.setattr(Pool, "_connect", connect_without_descriptors)
+    exchanges = [exchange(number, offset_ns=number * 40 * MS, connection=number % 2) for number in range(6)]
+    run = send(exchanges, serve().url).run
+    assert run.rows.outcome.tolist() == [Outcome.COMPLETED, Outcome.DROPPED] * 3
+    assert run.rows.sent_ns[1] == run.rows.done_ns[1] == NEVER_NS
+    assert "3 exchanges were due and not sent." in run.header.invalid_reasons
+    notes = " ".join(run.header.notes)
+    assert "3 exchanges were dropped as this machine could open no connection" in notes
+    assert "(too many open files)" in notes
+    assert "opened again" not in notes
+    summary = summarise(run)
+    assert (summary.sent, summary.completed, summary.failed, summary.dropped) == (3, 3, 0, 3)
+
+
+def test_a_machine_that_can_open_nothing_is_told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target is not blamed for it."""
+
+    async def connect(_pool: Pool, _connection: Connection) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def run() -> None:
+        columns = Columns(schedule, lambda: None)
+        dial = Dial(target=parse_target(server.url), tls=None, timeout_ns=5_000 * MS)
+        await Pool(dial=dial, columns=columns, connection=schedule.connection, pump=lambda: None).probe()
+
+    server = serve()
+    schedule = make_schedule()
+    monkeypatch.setattr(Pool, "_connect", connect)
+    with pytest.raises(HookreelError, match=r"on this machine \(too many open files\)"):
+        asyncio.run(run())

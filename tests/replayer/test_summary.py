@@ -58,20 +58,28 @@ MIXED = make_run(
 
 
 def test_every_exchange_is_counted_once() -> None:
-    """Completed, failed and dropped add up; sent are those that left."""
+    """Sent are completed and failed, failures to connect included; with dropped they are all."""
     summary = summarise(MIXED)
-    assert (summary.sent, summary.completed, summary.failed, summary.dropped) == (3, 2, 2, 1)
+    assert (summary.sent, summary.completed, summary.failed, summary.dropped) == (4, 2, 2, 1)
     assert summary.statuses == {"200": 1, "503": 1}
     assert summary.status_matches == 1
     assert summary.outcomes == {"DROPPED": 1, "CONNECT_FAILED": 1, "TIMEOUT": 1}
     assert (summary.offered_rps, summary.achieved_rps) == (100.0, 100.0)
-    assert summary.duration_ns == 20 * MS + 1000
+    assert summary.duration_ns == 11 * MS + 1000
     assert summary.response.max == MS + 1000
     assert summary.send_lag.count == 3
     assert [(line.endpoint, line.exchanges, line.failed) for line in summary.endpoints] == [
         ("GET /a", 3, 2),
         ("POST /b", 2, 0),
     ]
+
+
+def test_a_timeout_is_no_completion() -> None:
+    """The duration ends with the last response, not with the last that was given up."""
+    run = make_run([Outcome.COMPLETED, Outcome.TIMEOUT], [200, 0])
+    run.rows.done_ns[1] = 30_000 * MS
+    assert summarise(run).duration_ns == MS + 1000
+    assert summarise(make_run([Outcome.TIMEOUT], [0])).duration_ns == 0
 
 
 def test_json_is_numeric_whatever_happened() -> None:
