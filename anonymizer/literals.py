@@ -56,12 +56,13 @@ class Literals:
                     literals[pattern] = literal
                 elif known.kind is literal.kind and raw not in known.values:
                     literals[pattern] = known._replace(values=(*known.values, raw))
-        for pattern, literal in self._derived(values):
-            literals.setdefault(pattern, literal)
+        # names before other spellings: of jane.doe@... "Jane Doe" is that name and no user name
         if policy.action(Kind.NAME) is not Action.KEEP:
             for words in sorted(table.phrases):
                 for pattern, phrase in self._phrases(words):
                     literals.setdefault(pattern, _Literal(Kind.NAME, _Where.WORD, phrase=phrase))
+        for pattern, literal in self._derived(values):
+            literals.setdefault(pattern, literal)
         patterns = sorted(literals)
         self._literals: Sequence[_Literal] = [literals[pattern] for pattern in patterns]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns) if patterns else None

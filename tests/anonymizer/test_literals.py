@@ -131,6 +131,14 @@ def test_other_spellings(value: dict[str, str], spelling: str, together: Any) ->
     assert text["t"] != spelling
 
 
+def test_a_name_is_no_spelling_of_an_address(together: Any) -> None:
+    """First name, full name and their mention agree, also where an address has the same words."""
+    user = {"first_name": "Torvald", "last_name": "Lindqvist", "name": "Torvald Lindqvist"}
+    (new,) = together({**user, "email": "torvald.lindqvist@corp-nine.io", "note": "TORVALD LINDQVIST"})
+    assert new["name"] == f"{new['first_name']} {new['last_name']}"
+    assert new["note"] == new["name"].upper()
+
+
 def test_a_reverse_look_up_is_that_of_the_stand_in(together: Any) -> None:
     """The octets of the stand-in stand in reverse as those of the address did."""
     new, text = together({"ip": "81.2.69.160"}, {"ptr": "160.69.2.81.in-addr.arpa"})
