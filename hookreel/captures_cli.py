@@ -1,4 +1,4 @@
-"""Commands that look at a capture: info, cat, verify."""
+"""Commands that look at a capture: cat, verify."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ HEADER = re.compile(rb"([123]) ([0-9A-Za-z_\-]{1,128}) (\d{1,19})(?: (-?\d{1,19}
 MAX_RECORD_BYTES = 256 * MIB
 _CHUNK_BYTES = 256 * 1024
 _HEADER_BYTES = 512
+_MAX_NS = 2**62  # the year 2116
+_MAX_LATENCY_NS = 2**50  # 13 days
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _CHUNKED = re.compile(rb"^transfer-encoding:[^\r\n]*chunked", re.IGNORECASE | re.MULTILINE)
 _MAX_HEAD_BYTES = 256 * 1024
@@ -53,7 +55,7 @@ class RecordReader:
         """Every record in file order."""
         while self._fill(_HEADER_BYTES) or self._at < len(self._buffer):
             header = HEADER.match(self._buffer, self._at)
-            if header is None:
+            if header is None or int(header[3]) >= _MAX_NS:
                 self._skip()
                 yield None
                 continue
@@ -64,7 +66,7 @@ class RecordReader:
                 kind=int(header[1]),
                 id=header[2],
                 timing_ns=int(header[3]),
-                latency_ns=None if latency < 0 else latency,
+                latency_ns=latency if 0 <= latency < _MAX_LATENCY_NS else None,
                 payload=self._buffer[self._at + start : self._at + end],
             )
             self._at += end + len(SEPARATOR)

@@ -29,6 +29,7 @@ from recorder.importers.streams import event_messages, stream_items
 from recorder.importers.timeline import NO_TIME_NS, ExportedStart, Timeline, exact_ns
 
 OVERLAY_FIELD = "_hookreel"
+_MAX_SECONDS = 2**32
 _TIME_UNITS_ABOVE = 1e11  # seconds since 1970 stay below it for 3,000 years, milliseconds do not
 
 
@@ -158,7 +159,7 @@ def _message_offset_ns(item: dict[str, Any], exchange: Exchange, started_wall_ns
     if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
         return exchange.outcome.offset_ns
     seconds = time / 1000 if abs(time) > _TIME_UNITS_ABOVE else time
-    if abs(seconds) > _TIME_UNITS_ABOVE:
+    if not 0 <= seconds < _MAX_SECONDS:
         return exchange.outcome.offset_ns
     return max(exchange.offset_ns, exact_ns(seconds) - started_wall_ns)
 

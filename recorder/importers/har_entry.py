@@ -34,11 +34,12 @@ _SCHEMES = {"http": b"http", "https": b"https", "ws": b"http", "wss": b"https"}
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._\-]+)", re.IGNORECASE)
 _SAFE = "!#$%&'()*+,/:;=?@[]-._~\"<>\\^`{|}"  # what is kept; spaces, controls and non-ASCII are escaped
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_MS = 10**12
+_MAX_MS = 10**10  # 115 days
+_MAX_WALL_NS = 2**62  # the year 2116; sums of times then stay within 64 bits
 
 
 def start_wall_ns(entry: dict[str, Any]) -> int | None:
-    """Unix time of ``startedDateTime`` in ns, all digits kept; None when it is absent or no time."""
+    """Unix time of ``startedDateTime`` in ns, all digits kept; None when it is absent or no time of ours."""
     value = entry.get("startedDateTime")
     match = _DATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -49,7 +50,8 @@ def start_wall_ns(entry: dict[str, Any]) -> int | None:
     except (ValueError, OverflowError):
         return None
     whole_s = (moment - _EPOCH) // timedelta(seconds=1) + int(match[6] or 0)
-    return whole_s * NS_PER_S + int((match[7] or "0").ljust(9, "0")[:9])
+    wall_ns = whole_s * NS_PER_S + int((match[7] or "0").ljust(9, "0")[:9])
+    return wall_ns if 0 <= wall_ns < _MAX_WALL_NS else None
 
 
 def plain_exchange(

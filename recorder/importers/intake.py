@@ -21,6 +21,7 @@ from recorder.importers.detect import open_source
 
 STANDARD_INPUT = Path("-")
 MAX_BODY_BYTES = 60 * MIB  # two bodies and their heads fit into a block
+_MAX_NS = 2**62  # 146 years
 _TOO_LARGE = "body or message larger than a capture can hold, cut"
 _Part = TypeVar("_Part", Request, Response)
 
@@ -122,6 +123,12 @@ def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
     written = truncated = messages = 0
     tally = source.tally
     for item in source.items():
+        if not _is_possible(item):
+            if isinstance(item, Exchange):
+                tally.drop("exchange with a time or status that cannot be")
+            else:
+                tally.remark("message with a time that cannot be, left out")
+            continue
         fitting = _fitting(item)
         if fitting is not item:
             tally.remark(_TOO_LARGE)
@@ -153,6 +160,21 @@ def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
         messages=messages,
         remarks=dict(tally.remarks.most_common()),
     )
+
+
+def _is_possible(item: Item) -> bool:
+    """Whether the numbers, which come from files that may be damaged, are those of some traffic."""
+    if isinstance(item, Message):
+        return 0 <= item.offset_ns < _MAX_NS and 0 <= item.truncated_bytes < _MAX_NS
+    outcome = item.outcome
+    times = [item.offset_ns, item.request_end_ns, outcome.offset_ns]
+    sizes = [item.request.truncated_bytes]
+    if isinstance(outcome, Response):
+        if not 100 <= outcome.status <= 999:
+            return False
+        times.append(outcome.end_ns or 0)
+        sizes.append(outcome.truncated_bytes)
+    return all(0 <= number < _MAX_NS for number in (*times, *sizes))
 
 
 def _fitting(item: Item) -> Item:

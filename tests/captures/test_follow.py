@@ -130,7 +130,7 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
         Follower.open(tmp_path / "none")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_damage_is_survived(
     make_exchange: Callable[..., Exchange], tmp_path: Path, data: st.DataObject

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from captures.model import Exchange, Failure, FailureReason, Request, Response
@@ -87,6 +87,7 @@ PARTS = st.dictionaries(
 )
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(JSON_VALUES | PARTS)
 def test_any_json_is_an_overlay_or_a_value_error(value: Any) -> None:
     """Whatever stands where an overlay should, it is applied or refused with ValueError."""

@@ -79,7 +79,7 @@ RECIPES = st.none() | st.builds(SigningRecipe, scheme=st.sampled_from(SignatureS
 
 
 @KINDS
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     parts=st.lists(st.tuples(TIMES, TIMES, REQUESTS, RESPONSES | FAILURES, RECIPES), min_size=1, max_size=3)
 )

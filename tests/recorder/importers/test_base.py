@@ -40,7 +40,7 @@ def test_damaged_gzip_gives_what_came_before(tmp_path: Path) -> None:
         assert got[:1000] == TEXT[:1000]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=60))
 def test_any_bytes_behind_a_gzip_magic_end(tmp_path: Path, content: bytes) -> None:
     """Reading never raises on what only starts like gzip."""

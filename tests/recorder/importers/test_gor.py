@@ -170,7 +170,7 @@ def test_no_record_is_an_error(take: Callable[..., Any]) -> None:
         take(b"1 abc 5 no line end")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_damage_is_survived(take: Callable[..., Any], data: st.DataObject) -> None:
     """A file with bytes changed, cut or put in gives a whole capture or CaptureError, nothing else."""
@@ -187,7 +187,7 @@ def test_any_damage_is_survived(take: Callable[..., Any], data: st.DataObject) -
     assert result.counters.seen == result.counters.written + result.counters.dropped
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     bodies=st.lists(
         st.lists(st.sampled_from([SEPARATOR, b"1 ab 5\n", b"x", b"\n", b"\r\n"]), max_size=6), max_size=4

@@ -388,7 +388,7 @@ PLACES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=st.lists(st.tuples(PLACES, JSON_VALUES), max_size=4))
 def test_any_json_in_any_place_is_survived(take: Callable[..., Any], changes: list[tuple[str, Any]]) -> None:
     """Whatever JSON stands where, each entry is imported or counted, and the next one imports."""
@@ -403,7 +403,7 @@ def test_any_json_in_any_place_is_survived(take: Callable[..., Any], changes: li
     assert any(exchange.request.target == b"/logo.png" for exchange in result.exchanges)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_damage_is_survived(take: Callable[..., Any], data: st.DataObject) -> None:
     """A HAR with bytes changed, cut or put in gives a whole capture or CaptureError, nothing else."""

@@ -76,3 +76,41 @@ def test_pipes_are_read(tmp_path: Path) -> None:
     writer.join()
     assert (imported.name, imported.counters.written) == ("pipe", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.reel", "pipe"]
+
+
+@pytest.mark.parametrize("digits", [b"9" * 19, b"4" + b"9" * 18, b"0"])
+def test_times_that_cannot_be_are_counted(take: Callable[..., Any], digits: bytes) -> None:
+    """A record of the far future, or the distant past, breaks nothing."""
+    odd = gor(1).replace(b" 1000000001000000000\n", b" %s\n" % digits)
+    counters = take(odd + gor(2)).counters
+    assert counters.seen == 2
+    assert counters.written >= 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"startedDateTime": "9999-12-31T23:59:59Z"},
+        {"startedDateTime": "0001-01-01T00:00:00Z"},
+        {"time": 1e300, "timings": {"send": 1e300, "wait": 9e9, "receive": 9e9}},
+        {"_hookreel": {"started_wall_ns": 0, "exchange": {"offset_ns": [0, 2**61]}}},
+        {"_hookreel": {"started_wall_ns": 2**61, "response": {"status": 10**9}}},
+        {
+            "_webSocketMessages": [
+                {"type": "send", "time": 1e18, "data": "x"},
+                {"_wall_ns": 2**70, "data": "y"},
+            ]
+        },
+    ],
+)
+def test_numbers_that_cannot_be_break_nothing(take: Callable[..., Any], changes: dict[str, Any]) -> None:
+    """Whatever numbers an entry has, the entries beside it are imported."""
+    entry = {
+        "startedDateTime": "2026-03-01T10:00:00Z",
+        "request": {"method": "GET", "url": "http://h/"},
+        "response": {"status": 200},
+    }
+    result = take({"log": {"entries": [entry, {**entry, **changes}, entry]}})
+    assert result.complete
+    assert result.counters.seen == 3
+    assert result.counters.written >= 2

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recorder.importers import json_entries
@@ -22,6 +22,7 @@ def scan(data: bytes) -> list[Any]:
     return list(EntryScanner(io.BytesIO(data)).entries())
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.dictionaries(st.text(), VALUES), max_size=5), st.booleans(), st.integers(1, 60))
 def test_entries_are_found_whatever_they_hold(entries: list[Any], ascii_only: bool, chunk_bytes: int) -> None:
     """Every entry comes as the JSON parser gives it, however short the portions that are read."""
@@ -67,6 +68,7 @@ def test_deep_nesting_is_survived() -> None:
     assert scan(f'{{"log": {{"entries": [{{"a": {deep}}}, {{"a": 1}}]}}}}'.encode()) == [Broken(), {"a": 1}]
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200))
 def test_any_bytes_end(data: bytes) -> None:
     """Arbitrary bytes behind the start of a HAR give values or damage, and an end."""

@@ -203,6 +203,7 @@ def test_find_reads_single_values() -> None:
 DAMAGED = written(make_flow("/a"), tflow.twebsocketflow(), make_flow("/b"))
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=300))
 def test_any_bytes_end(data: bytes) -> None:
     """Reading frames of arbitrary bytes ends, with frames or damaged stretches."""
@@ -210,7 +211,7 @@ def test_any_bytes_end(data: bytes) -> None:
         assert isinstance(item, bytes | DamagedStretch)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_damage_is_survived(take: Callable[..., Any], data: st.DataObject) -> None:
     """A flow file with bytes changed, cut or put in gives a whole capture or CaptureError, nothing else."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from array import array
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recorder.importers.timeline import NO_TIME_NS, ExportedStart, Timeline, exact_ns
@@ -17,6 +17,7 @@ def test_numbers_follow_the_times() -> None:
     assert timeline.note == ""
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.one_of(st.just(NO_TIME_NS), st.integers(0, 10**18)), max_size=12))
 def test_made_up_times_lie_between_their_neighbours(walls: list[int]) -> None:
     """Times are filled in beside the one before, never behind a later one after, and known ones stay."""
