@@ -36,7 +36,10 @@ _SEEN_MAX = 200_000
 _SEEN_MAX_BYTES = 512
 _ATOM_REACH_BYTES = 128
 _MATCH_WORDS_MAX = 500  # SequenceMatcher is quadratic
-_WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
+_WORD = re.compile(
+    rb"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"  # an IPv4 address is one value: 192.0.2 names nobody
+    rb"|[0-9A-Za-z\x80-\xff]+"
+)
 _PIECE = re.compile(rb"[^\s/?#&=;,@:]+")
 _RUN = re.compile(rb"[^\n\r\t;&<>\"{}|]+")
 _ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")

@@ -229,3 +229,11 @@ def test_any_two_documents_can_be_aligned(before, after):
     first = json.dumps([before], ensure_ascii=False).encode("utf-8", "surrogatepass")
     second = json.dumps([after], ensure_ascii=False).encode("utf-8", "surrogatepass")
     list(place_spans(place(first), place(second)))
+
+
+def test_an_address_is_one_value_even_if_its_last_number_stays():
+    """192.0.2.7 that became 203.0.113.7 was replaced as a whole; 192.0.2 alone names nobody."""
+    before, after = place(b"from 192.0.2.7 to here"), place(b"from 203.0.113.7 to here")
+    values = {span.value for span in place_spans(before, after)}
+    assert b"192.0.2.7" in values
+    assert b"192.0.2" not in values
