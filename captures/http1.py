@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
 
 from captures.model import Headers
 
+HTTP_1 = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
+"""The versions that a request line can end with."""
 MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 1024 * 1024 * 1024
 
@@ -25,6 +27,7 @@ _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9]\d\d)(?: (.*))?", re.DOTALL)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _DIGITS = re.compile(rb"\d{1,15}")
 _BROKEN_LINE = re.compile(rb"[ \t]*[\r\n\x00]+[ \t]*")
+_BREAK = re.compile(rb"[\r\n\x00]")
 _NOT_IN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
 
 
@@ -37,11 +40,11 @@ class ParsedRequest:
     """One whole request; ``body`` has its transfer coding removed."""
 
     method: bytes
-    target: bytes
+    target: bytes = field(repr=False)
     http_version: bytes
-    headers: Headers
-    body: bytes = b""
-    trailers: Headers = ()
+    headers: Headers = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    trailers: Headers = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +54,9 @@ class ParsedResponse:
     status: int
     reason: bytes
     http_version: bytes
-    headers: Headers
-    body: bytes = b""
-    trailers: Headers = ()
+    headers: Headers = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    trailers: Headers = field(default=(), repr=False)
 
 
 def render_request(
@@ -68,12 +71,27 @@ def render_request(
     """
     The bytes of one request; headers are taken as they are, framing included.
 
-    With ``trailers`` the body is written in chunks, so the headers must say so. What would
-    break the message apart is made harmless: line breaks in headers become one space (as
-    RFC 9112 section 5.2 asks for folded lines), controls and spaces in the target are escaped.
+    With ``trailers`` the body is written in chunks, so the headers must say so. Spaces and
+    harmless controls in the target are escaped.
+
+    Raises:
+        Http1Error: the parts are not one request: another version than ``HTTP_1``, a method or
+            header name that is no token, a line break or NUL in the target or a header value.
+
     """
-    lines = [b"%s %s %s\r\n" % (unfold(method), _NOT_IN_TARGET.sub(_escape, target), http_version)]
-    lines += [b"%s: %s\r\n" % (unfold(name), unfold(value)) for name, value in headers]
+    if http_version not in HTTP_1:
+        raise Http1Error("the version is not HTTP/1")
+    if _TOKEN.fullmatch(method) is None:
+        raise Http1Error("the method is no token")
+    if _BREAK.search(target):
+        raise Http1Error("the target holds a line break")
+    for name, value in (*headers, *trailers):
+        if _TOKEN.fullmatch(name) is None:
+            raise Http1Error("a header name is no token")
+        if _BREAK.search(value):
+            raise Http1Error("a header value holds a line break")
+    lines = [b"%s %s %s\r\n" % (method, _NOT_IN_TARGET.sub(_escape, target), http_version)]
+    lines += [b"%s: %s\r\n" % header for header in headers]
     lines += [b"\r\n", render_chunked(body, trailers) if trailers else body]
     return b"".join(lines)
 

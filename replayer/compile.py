@@ -8,17 +8,21 @@ Only signatures over the time of sending are left open; they are finished just b
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
+import numpy as np
+from numpy.typing import NDArray
+
 from captures.errors import CaptureError
-from captures.http1 import render_request
+from captures.http1 import Http1Error, render_request
 from captures.model import Exchange, Failure, Request, SignatureScheme, SigningRecipe
 from captures.signatures import recognise, sign
 from replayer.credentials import Keyring
 from replayer.pace import scale_ns
-from replayer.rewrite import Rewriter
+from replayer.rewrite import Deeds, Rewriter, Tally
 from replayer.schedule import Schedule
 
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -31,13 +35,14 @@ class Trait(IntFlag):
     HEAD = 1  # its response has no body
     STREAM = 2  # its response goes on until it is closed
     TIMED_SIGNATURE = 4  # signed for the moment of sending
+    UNSENDABLE = 8  # no HTTP/1 request; it has no bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsignedRequest:
     """A request whose signature covers the time at which it is sent."""
 
-    request: Request
+    request: Request = field(repr=False)
     recipe: SigningRecipe
     secret: bytes = field(repr=False)
 
@@ -57,10 +62,10 @@ class Window:
     """
 
     first: int
-    buffer: bytes
-    bounds: array[int]
-    traits: bytes
-    unsigned: dict[int, UnsignedRequest]
+    buffer: bytes = field(repr=False)
+    bounds: array[int] = field(repr=False)
+    traits: bytes = field(repr=False)
+    unsigned: dict[int, UnsignedRequest] = field(repr=False)
     stream_ns: dict[int, int | None]
     server_names: tuple[str, ...]
 
@@ -89,6 +94,8 @@ class Compiler:
         self._keyring = keyring
         self._with_server_names = server_names
         self._window_bytes = window_bytes
+        self._kinds: dict[Deeds, int] = {}  # numbered, as most requests have the same done to them
+        self._kind_of_row = array("I")
 
     def windows(self, exchanges: Iterable[Exchange]) -> Iterator[Window]:
         """
@@ -102,13 +109,13 @@ class Compiler:
         draft = _Draft(first=0)
         row = 0
         sequence, endpoint = self._schedule.seq.data, self._schedule.endpoint.data
-        for exchange in exchanges:
-            if row == len(self._schedule):
-                break
+        for exchange in exchanges if len(self._schedule) else ():
             if exchange.seq != sequence[row]:
                 continue  # left out of the schedule
             self._add(draft, row, exchange, self._endpoints[endpoint[row]])
             row += 1
+            if row == len(self._schedule):
+                break
             if draft.size_bytes >= self._window_bytes:
                 yield draft.window()
                 draft = _Draft(first=row)
@@ -117,45 +124,70 @@ class Compiler:
         if draft.traits:
             yield draft.window()
 
+    def tally(self, sent: NDArray[np.bool_] | None = None) -> Tally:
+        """What was done to the first ``len(sent)`` requests where ``sent`` is true; all by default."""
+        kinds = np.frombuffer(self._kind_of_row, dtype=np.uint32)
+        chosen = kinds if sent is None else kinds[: len(sent)][sent[: len(kinds)]]
+        counts = np.bincount(chosen, minlength=len(self._kinds)).tolist()
+        tally = Tally()
+        for deeds, count in zip(self._kinds, counts, strict=True):
+            if count and not deeds.unsendable:
+                tally.add(deeds, count)
+        return tally
+
+    def unsendable(self, rows: int | None = None) -> Counter[str]:
+        """How many of the first ``rows`` requests cannot be sent, by reason; of all by default."""
+        kinds = np.frombuffer(self._kind_of_row, dtype=np.uint32)[:rows]
+        counts = np.bincount(kinds, minlength=len(self._kinds)).tolist()
+        found: Counter[str] = Counter()
+        for deeds, count in zip(self._kinds, counts, strict=True):
+            if count and deeds.unsendable:
+                found[deeds.unsendable] += count
+        return found
+
     def _add(self, draft: _Draft, row: int, exchange: Exchange, label: str) -> None:
-        request = self._rewriter(exchange.request)
+        request, deeds = self._rewriter(exchange.request)
+        recipe = exchange.signing
+        if recipe is None and self._keyring.signs:
+            recipe = recognise(request.headers)
+        secret = None if recipe is None else self._keyring.secret(recipe.scheme, label)
         trait = Trait.HEAD if request.method == b"HEAD" else Trait(0)
-        outcome = exchange.outcome
-        if not isinstance(outcome, Failure) and outcome.stream:
-            trait |= Trait.STREAM
-            self._rewriter.tally.streams += 1
-            length_ns = None if outcome.end_ns is None else max(0, outcome.end_ns - exchange.offset_ns)
-            draft.stream_ns[row] = (
-                None if length_ns is None else scale_ns(length_ns, self._schedule.multiplier)
-            )
-        unsigned = self._unsigned(exchange, request, label)
         wire = b""
-        if unsigned is None:
-            wire = _render(request)
-        elif unsigned.recipe.scheme is SignatureScheme.GITHUB:  # no time in it
-            wire = unsigned.wire(0)
+        try:
+            if recipe is None or secret is None:
+                wire = _render(request)
+                if exchange.signing is not None:
+                    deeds = replace(deeds, unsigned=exchange.signing.scheme.value)
+            else:
+                deeds = replace(deeds, signed=recipe.scheme.value)
+                unsigned = UnsignedRequest(request=request, recipe=recipe, secret=secret)
+                wire = unsigned.wire(0)  # a secret that does not fit is found now, not in mid-run
+                if recipe.scheme is not SignatureScheme.GITHUB:  # whose signature has no time in it
+                    wire = b""
+                    trait |= Trait.TIMED_SIGNATURE
+                    draft.unsigned[row] = unsigned
+                    draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
+        except Http1Error as error:
+            trait, deeds = Trait.UNSENDABLE, Deeds(unsendable=str(error))
         else:
-            trait |= Trait.TIMED_SIGNATURE
-            unsigned.wire(0)  # a secret that does not fit is found now, not in mid-run
-            draft.unsigned[row] = unsigned
-            draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
+            if _is_stream(exchange):
+                trait |= Trait.STREAM
+                deeds = replace(deeds, stream=True)
+                draft.stream_ns[row] = self._stream_ns(exchange)
         draft.add(wire, trait)
+        self._kind_of_row.append(self._kinds.setdefault(deeds, len(self._kinds)))
         if self._with_server_names:
             draft.server_names.append(server_name(exchange.request.authority))
 
-    def _unsigned(self, exchange: Exchange, request: Request, label: str) -> UnsignedRequest | None:
-        recipe, tally = exchange.signing, self._rewriter.tally
-        if recipe is None and self._keyring.signs:
-            recipe = recognise(request.headers)
-        if recipe is None:
+    def _stream_ns(self, exchange: Exchange) -> int | None:
+        outcome = exchange.outcome
+        if isinstance(outcome, Failure) or outcome.end_ns is None:
             return None
-        secret = self._keyring.secret(recipe.scheme, label)
-        if secret is None:
-            if exchange.signing is not None:
-                tally.unsigned[recipe.scheme.value] += 1
-            return None
-        tally.signed[recipe.scheme.value] += 1
-        return UnsignedRequest(request=request, recipe=recipe, secret=secret)
+        return scale_ns(max(0, outcome.end_ns - exchange.offset_ns), self._schedule.multiplier)
+
+
+def _is_stream(exchange: Exchange) -> bool:
+    return not isinstance(exchange.outcome, Failure) and exchange.outcome.stream
 
 
 def server_name(authority: bytes) -> str:
@@ -169,9 +201,9 @@ def server_name(authority: bytes) -> str:
 @dataclass(slots=True, kw_only=True)
 class _Draft:
     first: int
-    wires: list[bytes] = field(default_factory=list)
-    traits: bytearray = field(default_factory=bytearray)
-    unsigned: dict[int, UnsignedRequest] = field(default_factory=dict)
+    wires: list[bytes] = field(default_factory=list, repr=False)
+    traits: bytearray = field(default_factory=bytearray, repr=False)
+    unsigned: dict[int, UnsignedRequest] = field(default_factory=dict, repr=False)
     stream_ns: dict[int, int | None] = field(default_factory=dict)
     server_names: list[str] = field(default_factory=list)
     size_bytes: int = 0

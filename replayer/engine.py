@@ -37,6 +37,7 @@ _PROGRESS_QUIET_NS = 2 * NS_PER_MS
 _MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
 _NEVER_DUE_NS = 2**63 - 1
 _TIMED = int(Trait.TIMED_SIGNATURE)
+_UNSENDABLE = int(Trait.UNSENDABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ class Engine:
             window = self._window_of(row, wait=False)
             if window is None:
                 break
-            self._pool.prepare(self._connection[row], self._server_name(window, row))
+            self._announce(window, row)
             self._ahead = row + 1
         await self._pool.dialled()
 
@@ -233,7 +234,13 @@ class Engine:
             if window is None:
                 self._stop_with(CaptureError("The capture ended before its schedule; verify it."))
                 return False
+        place = row - window.first
+        trait = window.traits[place]
         number, server_name = self._connection[row], self._server_name(window, row)
+        if trait & _UNSENDABLE:
+            self._pool.skip(number)
+            self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
+            return True
         if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name):
             # A new connection costs more than a look at what came in: perhaps a response that
             # frees one has only not been read yet. Without this a backlog would open
@@ -243,8 +250,6 @@ class Engine:
             self._loop.call_soon(self._pump)
             return False
         self._yields = 0
-        place = row - window.first
-        trait = window.traits[place]
         wire: memoryview | bytes
         if trait & _TIMED:
             self._sign(window, row)
@@ -269,10 +274,14 @@ class Engine:
             window = self._window_of(self._ahead, wait=False)
             if window is None:
                 return min(next_due_ns, now_ns + NS_PER_MS)
-            self._pool.prepare(self._connection[self._ahead], self._server_name(window, self._ahead))
+            self._announce(window, self._ahead)
             self._sign(window, self._ahead)
             self._ahead += 1
         return self._columns.now_ns()
+
+    def _announce(self, window: Window, row: int) -> None:
+        if not window.traits[row - window.first] & _UNSENDABLE:
+            self._pool.prepare(self._connection[row], self._server_name(window, row))
 
     def _sign(self, window: Window, row: int) -> None:
         """Finish a request whose signature covers the time of sending, unless that is done."""

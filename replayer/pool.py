@@ -134,6 +134,13 @@ class Pool:
         self.spares_used.add(spare.number)
         return spare
 
+    def skip(self, number: int) -> None:
+        """Say that an exchange of ``number``, never announced, will not be sent."""
+        self._remaining[number] -= 1
+        own = self._recorded.get(number)
+        if not self._remaining[number] and own is not None and own.row == IDLE:
+            own.close()
+
     def must_open(self, number: int, server_name: str) -> bool:
         """Whether ``take`` would have to open a spare connection, as all that stand are busy."""
         own = self._recorded.get(number)

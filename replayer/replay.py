@@ -21,7 +21,7 @@ from replayer.engine import Engine, Progress, Sent
 from replayer.feed import WindowFeed, telling
 from replayer.fidelity import invalid_reasons
 from replayer.pool import Dial
-from replayer.results import Limits, Run, RunHeader
+from replayer.results import Limits, Outcome, Run, RunHeader
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import Schedule, build_schedule, schedule_hash
 from replayer.targets import Target
@@ -87,7 +87,7 @@ def replay(
 
     """
     schedule = _schedule(reader, options)
-    rewriter, compiler = _stages(reader, options, schedule)
+    compiler = _compiler(reader, options, schedule)
     _raise_file_limit()
     feed = WindowFeed(compiler.windows(reader.exchanges()))
     try:
@@ -98,7 +98,8 @@ def replay(
         feed.close()
     notes = (
         *_capture_notes(reader),
-        *_notes(schedule, rewriter.tally, options.keyring),
+        *_notes(schedule, compiler.tally(sent.rows.outcome != Outcome.DROPPED), options.keyring),
+        *_unsendable_notes(compiler.unsendable(len(sent.rows))),
         *_sending_notes(sent),
         *_LOOP_NOTE,
     )
@@ -133,19 +134,24 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
 
     """
     schedule = _schedule(reader, options)
-    rewriter, compiler = _stages(reader, options, schedule)
+    compiler = _compiler(reader, options, schedule)
     try:
         for _ in compiler.windows(reader.exchanges()):
             pass
     except OSError as error:
         raise telling(error) from error
+    tally = compiler.tally()
     counts = Counter(schedule.endpoint.tolist())
     return Rehearsal(
         schedule=schedule,
         exchanges={reader.endpoint_labels[number]: count for number, count in counts.most_common()},
         connections=len(set(schedule.connection.tolist())),
-        tally=rewriter.tally,
-        notes=(*_capture_notes(reader), *_notes(schedule, rewriter.tally, options.keyring)),
+        tally=tally,
+        notes=(
+            *_capture_notes(reader),
+            *_notes(schedule, tally, options.keyring),
+            *_unsendable_notes(compiler.unsendable()),
+        ),
     )
 
 
@@ -173,20 +179,19 @@ def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
     return schedule
 
 
-def _stages(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> tuple[Rewriter, Compiler]:
+def _compiler(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> Compiler:
     rewriter = Rewriter(
         host=None if options.recorded_host else options.target.authority.encode(),
         keyring=options.keyring,
         salt=reader.header.fingerprint_salt,
     )
-    compiler = Compiler(
+    return Compiler(
         schedule=schedule,
         endpoints=tuple(reader.endpoint_labels),
         rewriter=rewriter,
         keyring=options.keyring,
         server_names=options.recorded_sni,
     )
-    return rewriter, compiler
 
 
 def _raise_file_limit() -> None:
@@ -227,12 +232,19 @@ def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...
             f"capture, {tally.unmapped.total()} times."
         )
     unknown = sorted(set(keyring.credentials) - set(tally.mapped))
-    if unknown:
+    if unknown and tally.requests == len(schedule):  # else it may be in what was not sent
         notes.append(f"The credentials file maps what no request carries: {', '.join(unknown)}.")
     if tally.unsigned:
         schemes = ", ".join(f"{scheme} x {count}" for scheme, count in sorted(tally.unsigned.items()))
         notes.append(f"Signed exchanges without a secret were sent with a stand-in signature: {schemes}.")
     return tuple(notes)
+
+
+def _unsendable_notes(unsendable: Counter[str]) -> tuple[str, ...]:
+    if not unsendable:
+        return ()
+    reasons = ", ".join(f"{reason} x {count}" for reason, count in sorted(unsendable.items()))
+    return (f"{unsendable.total()} captured requests are not valid HTTP/1.1 and are never sent: {reasons}.",)
 
 
 def _sending_notes(sent: Sent) -> tuple[str, ...]:

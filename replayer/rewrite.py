@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from captures.credentials import find_credentials
-from captures.http1 import header_tokens
+from captures.credentials import Credential, find_credentials, replace_values
+from captures.http1 import HTTP_1, header_tokens
 from captures.model import Headers, Request
 from replayer.credentials import Keyring
 
@@ -24,6 +24,25 @@ _HOP_BY_HOP = frozenset(
 )  # fmt: skip
 _NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"close"})
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deeds:
+    """
+    What was done to one request; ``mapped`` and ``unmapped`` hold a fingerprint for each use.
+
+    ``signed`` is the scheme of a new signature, ``unsigned`` that of one whose secret is not
+    known. ``unsendable`` says why it cannot be sent at all, and is empty otherwise.
+    """
+
+    http2: bool = False
+    truncated: bool = False
+    stream: bool = False
+    mapped: tuple[str, ...] = ()
+    unmapped: tuple[str, ...] = ()
+    signed: str = ""
+    unsigned: str = ""
+    unsendable: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,10 +58,25 @@ class Tally:
     signed: Counter[str] = field(default_factory=Counter)  # by scheme
     unsigned: Counter[str] = field(default_factory=Counter)
 
+    def add(self, deeds: Deeds, times: int = 1) -> None:
+        """Count ``times`` requests to which the same was done."""
+        self.requests += times
+        self.http2 += times * deeds.http2
+        self.truncated += times * deeds.truncated
+        self.streams += times * deeds.stream
+        for fingerprint in deeds.mapped:
+            self.mapped[fingerprint] += times
+        for fingerprint in deeds.unmapped:
+            self.unmapped[fingerprint] += times
+        if deeds.signed:
+            self.signed[deeds.signed] += times
+        if deeds.unsigned:
+            self.unsigned[deeds.unsigned] += times
+
 
 class Rewriter:
     """
-    Turns captured requests into those that are sent; counts what it did in ``tally``.
+    Turns captured requests into those that are sent, and says what it did.
 
     ``host`` is the Host header's value, None to send the recorded one. ``salt`` is the
     capture's ``fingerprint_salt``.
@@ -52,26 +86,23 @@ class Rewriter:
         self._host = host
         self._keyring = keyring
         self._salt = salt
-        self.tally = Tally()
 
-    def __call__(self, request: Request) -> Request:
+    def __call__(self, request: Request) -> tuple[Request, Deeds]:
         """The request to send, over HTTP/1.1 (or 1.0 if it was recorded so)."""
-        tally = self.tally
-        tally.requests += 1
-        over_http2 = not request.http_version.startswith(b"HTTP/1")
-        tally.http2 += over_http2
-        tally.truncated += request.truncated_bytes > 0
+        over_http2 = request.http_version not in HTTP_1
         headers = _join_cookies(request.headers) if over_http2 else request.headers
         headers = _without_hop(headers)
-        headers = self._with_credentials(headers)
+        headers, mapped, unmapped = self._with_credentials(headers)
         headers = _with_framing(headers, request)
         headers = self._with_host(headers, request)
-        return replace(
+        rewritten = replace(
             request,
             target=request.target or b"/",
             http_version=b"HTTP/1.1" if over_http2 else request.http_version,
             headers=headers,
         )
+        truncated = request.truncated_bytes > 0
+        return rewritten, Deeds(http2=over_http2, truncated=truncated, mapped=mapped, unmapped=unmapped)
 
     def _with_host(self, headers: Headers, request: Request) -> Headers:
         if not any(name.lower() == b"host" for name, _ in headers):
@@ -82,19 +113,19 @@ class Rewriter:
             return headers
         return tuple((name, self._host if name.lower() == b"host" else value) for name, value in headers)
 
-    def _with_credentials(self, headers: Headers) -> Headers:
-        changed: list[tuple[bytes, bytes]] | None = None
-        for credential in reversed(list(find_credentials(headers))):  # from the back: spans stay right
+    def _with_credentials(self, headers: Headers) -> tuple[Headers, tuple[str, ...], tuple[str, ...]]:
+        """Headers with target values, and the fingerprints of what was and was not mapped."""
+        mapped, unmapped = [], []
+        values: list[tuple[Credential, bytes]] = []
+        for credential in find_credentials(headers):
             fingerprint = credential.fingerprint(self._salt)
             value = self._keyring.value(fingerprint, credential)
             if value is None:
-                self.tally.unmapped[fingerprint] += 1
-                continue
-            self.tally.mapped[fingerprint] += 1
-            changed = list(headers) if changed is None else changed
-            name, old = changed[credential.header]
-            changed[credential.header] = name, old[: credential.start] + value + old[credential.stop :]
-        return headers if changed is None else tuple(changed)
+                unmapped.append(fingerprint)
+            else:
+                mapped.append(fingerprint)
+                values.append((credential, value))
+        return replace_values(headers, values) if values else headers, tuple(mapped), tuple(unmapped)
 
 
 def _without_hop(headers: Headers) -> Headers:
@@ -143,7 +174,7 @@ def _with_framing(headers: Headers, request: Request) -> Headers:
             if not placed:
                 framed.append(framing)
             placed = True
-    over_http2 = not request.http_version.startswith(b"HTTP/1")
+    over_http2 = request.http_version not in HTTP_1
     if not placed and (request.body or request.trailers or (over_http2 and request.method in _WITH_BODY)):
         framed.append(framing)
     return tuple(framed)

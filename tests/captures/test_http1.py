@@ -166,11 +166,48 @@ def test_chunks_win_over_a_length() -> None:
     assert RequestParser().feed(wire)[0].body == b"abc"
 
 
-def test_rendering_makes_line_breaks_and_odd_targets_harmless() -> None:
-    """No value or target can break a request in two."""
-    wire = render_request(b"GET", b"/a b\r\nX: y", ((b"A", b"b\r\n c"), (b"D\r\nF", b"e\nEvil: f")))
-    assert wire == b"GET /a%20b%0D%0AX:%20y HTTP/1.1\r\nA: b c\r\nD F: e Evil: f\r\n\r\n"
-    assert unfold(b"plain") == b"plain"
+def test_rendering_escapes_what_a_target_cannot_hold() -> None:
+    """Spaces and controls would end it early."""
+    wire = render_request(b"GET", b"/a b\x01", ((b"A", b"b"),), http_version=b"HTTP/1.0")
+    assert wire == b"GET /a%20b%01 HTTP/1.0\r\nA: b\r\n\r\n"
+    assert (unfold(b"plain"), unfold(b"b\r\n c")) == (b"plain", b"b c")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"http_version": b"HTTP/1.1\r\nHost: t\r\n\r\nGET /admin HTTP/1.1"}, "version"),
+        ({"http_version": b"HTTP/1.2"}, "version"),
+        ({"http_version": b"HTTP/2.0"}, "version"),
+        ({"method": b"GET /admin HTTP/1.1\r\n\r\nGET"}, "method"),
+        ({"method": b""}, "method"),
+        ({"target": b"/ HTTP/1.1\r\n\r\nGET /admin"}, "target"),
+        ({"target": b"/\x00"}, "target"),
+        ({"headers": ((b"A\r\nB", b"c"),)}, "name"),
+        ({"headers": ((b"A ", b"c"),)}, "name"),
+        ({"headers": ((b"", b"c"),)}, "name"),
+        ({"headers": ((b"A", b"b\r\n\r\nGET /admin HTTP/1.1"),)}, "value"),
+        ({"headers": ((b"A", b"b\nc"),)}, "value"),
+        ({"headers": ((b"A", b"b\rc"),)}, "value"),
+        ({"headers": ((b"A", b"b\0c"),)}, "value"),
+        ({"trailers": ((b"A", b"b\r\n\r\n"),)}, "value"),
+    ],
+)
+def test_nothing_but_one_request_is_rendered(changed: dict[str, Any], why: str) -> None:
+    """Whatever part holds a second request, it is refused in words that do not quote it."""
+    whole = {"method": b"GET", "target": b"/", "headers": (), **changed}
+    with pytest.raises(Http1Error, match=why) as told:
+        render_request(**whole)
+    assert "admin" not in str(told.value)
+
+
+def test_messages_do_not_show_what_they_hold() -> None:
+    """Targets, headers and bodies carry secrets; a repr ends up in logs."""
+    request = RequestParser().feed(
+        b"POST /?k=sesame HTTP/1.1\r\nA: sesame\r\nContent-Length: 6\r\n\r\nsesame"
+    )
+    response = ResponseParser().feed(b"HTTP/1.1 200 OK\r\nA: sesame\r\nContent-Length: 6\r\n\r\nsesame")
+    assert "sesame" not in repr([request, response])
 
 
 def test_chunked_rendering_cuts_large_bodies() -> None:

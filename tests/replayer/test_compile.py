@@ -42,7 +42,7 @@ def compiled(
             **options,
         )
         given = reader.exchanges() if exchanges is None else exchanges
-        return list(compiler.windows(given)), rewriter.tally
+        return list(compiler.windows(given)), compiler.tally()
 
 
 def wires(windows: list[Window]) -> list[bytes]:
@@ -146,3 +146,13 @@ def test_exchanges_that_are_not_the_schedules_are_an_error(exchange: Make, captu
 def test_server_names_have_no_port(authority: bytes) -> None:
     """Host alone, brackets removed."""
     assert server_name(authority) in {"a.test", "::1", ""}
+
+
+def test_a_window_does_not_show_what_it_holds(exchange: Make, capture: Write) -> None:
+    """Its bytes are requests with their credentials, and a repr ends up in logs."""
+    headers = ((b"Host", b"h"), (b"Authorization", b"Bearer sesame"), BLANK[SignatureScheme.STRIPE])
+    path = capture([exchange(0, headers=headers), exchange(1, headers=headers[:2])])
+    (window,), _ = compiled(path, Keyring(by_scheme={SignatureScheme.STRIPE: b"x"}))
+    assert window.unsigned
+    assert b"sesame" in window.buffer
+    assert "sesame" not in repr(window) + repr(window.unsigned[0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -284,3 +286,63 @@ def test_a_rehearsal_tells_a_capture_that_cannot_be_read(
     monkeypatch.setattr(CaptureReader, "exchanges", broken)
     with CaptureReader.open(path) as reader, pytest.raises(HookreelError, match="input/output error"):
         rehearse(reader, options)
+
+
+def test_notes_count_what_was_sent_and_not_what_was_compiled(
+    exchange: Make, send: Send, serve: Serve, answer: Any
+) -> None:
+    """A run that is stopped early says nothing about exchanges that it did not come to."""
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/1":
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer()
+
+    scheme = SignatureScheme.STRIPE
+    headers = ((b"accept", b"*/*"), (b"authorization", b"Bearer one"), *STAND_INS[scheme])
+    exchanges = [
+        exchange(
+            number,
+            offset_ns=number * (30 if number < 2 else 3_600_000) * MS,
+            target=b"/%d" % number,
+            http_version=b"HTTP/2.0",
+            headers=headers,
+            signing=recipe(scheme),
+            stream_ns=MS,
+            truncated_bytes=1,
+        )
+        for number in range(10)
+    ]
+    run = send(exchanges, serve(respond).url).run
+    assert len(run.rows) == 2
+    notes = " ".join(run.header.notes)
+    assert "2 exchanges captured over HTTP/2" in notes
+    assert "2 streams" in notes
+    assert "2 requests had their bodies cut" in notes
+    assert "1 recorded credentials without a mapping were sent as they stand in the capture, 2 times" in notes
+    assert "stripe x 2." in notes
+
+
+def test_what_is_no_request_is_dropped_and_told(exchange: Make, send: Send, serve: Serve) -> None:
+    """A capture from anywhere can make no request but those it lists; the others go out as usual."""
+    evil = b"x\r\n\r\nGET /admin HTTP/1.1\r\nHost: t"
+    exchanges = [
+        exchange(0, target=b"/0"),
+        exchange(1, method=b"GET / HTTP/1.1\r\nHost: t\r\n\r\nGET"),
+        exchange(2, headers=((b"A", evil),)),
+        exchange(3, headers=((b"A: " + evil, b"b"),), connection=7),
+        exchange(4, target=b"/" + evil, stream_ns=MS),
+        exchange(5, http_version=b"HTTP/1.1\r\nHost: t\r\n\r\nGET /admin HTTP/1.1", target=b"/5"),
+        exchange(6, target=b"/6", offset_ns=300 * MS),
+        exchange(7, method=b"", offset_ns=301 * MS, connection=7),
+    ]
+    server = serve()
+    run = send(exchanges, server.url).run
+    assert [one.request.target for one in server.seen] == [b"/0", b"/5", b"/6"]
+    good, bad = Outcome.COMPLETED, Outcome.DROPPED
+    assert run.rows.outcome.tolist() == [good, bad, bad, bad, bad, good, good, bad]
+    assert "5 exchanges were due and not sent." in run.header.invalid_reasons
+    (note,) = [note for note in run.header.notes if "valid HTTP/1.1" in note]
+    assert note.startswith("5 captured requests are not valid HTTP/1.1 and are never sent: ")
+    assert "the method is no token x 2" in note
+    assert "admin" not in note

@@ -64,7 +64,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_run_is_a_capture_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_damaged_run_is_a_capture_error(
 
 
 @given(st.binary(max_size=500))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_are_a_capture_error(tmp_path: Path, data: bytes) -> None:
     """Random bytes, alone or inside a sound container, raise CaptureError and nothing else."""
     path = tmp_path / "random.run"

@@ -10,16 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.credentials import find_credentials
-from captures.model import Exchange, Headers
+from captures.model import Exchange, Headers, Request
 from replayer.credentials import Keyring
-from replayer.rewrite import Rewriter
+from replayer.rewrite import Rewriter, Tally
 
 Make = Callable[..., Exchange]
 SALT = b"0123456789abcdef"
 
 
-def rewriter(host: bytes | None = None, **keyring: object) -> Rewriter:
-    return Rewriter(host=host, keyring=Keyring(**keyring), salt=SALT)
+def rewriter(
+    host: bytes | None = None, tally: Tally | None = None, **keyring: object
+) -> Callable[[Request], Request]:
+    """Rewrite a request, and count what was done."""
+    rewrite = Rewriter(host=host, keyring=Keyring(**keyring), salt=SALT)
+
+    def counted(request: Request) -> Request:
+        rewritten, deeds = rewrite(request)
+        if tally is not None:
+            tally.add(deeds)
+        return rewritten
+
+    return counted
 
 
 NAMES = st.sampled_from([b"Accept", b"X-A", b"x-a", b"User-Agent", b"Authorization", b"Cookie"])
@@ -28,8 +39,6 @@ NAMES = st.sampled_from([b"Accept", b"X-A", b"x-a", b"User-Agent", b"Authorizati
 @given(st.lists(st.tuples(NAMES, st.text("abc =;", max_size=12).map(lambda text: text.strip().encode()))))
 def test_ordinary_headers_are_kept_exactly(headers: list[tuple[bytes, bytes]]) -> None:
     """Order, case and duplicates of what is not named stay as they were."""
-    from captures.model import Request
-
     request = Request(
         method=b"GET",
         scheme=b"http",
@@ -112,7 +121,8 @@ def test_http2_requests_become_http1(exchange: Make) -> None:
     request = exchange(
         method=b"POST", headers=headers, http_version=b"HTTP/2.0", authority=b"api.test", truncated_bytes=1
     ).request
-    rewrite = rewriter()
+    tally = Tally()
+    rewrite = rewriter(tally=tally)
     assert rewrite(request).http_version == b"HTTP/1.1"
     assert rewrite(request).headers == (
         (b"Host", b"api.test"),
@@ -120,7 +130,7 @@ def test_http2_requests_become_http1(exchange: Make) -> None:
         (b"accept", b"*/*"),
         (b"Content-Length", b"0"),
     )
-    assert (rewrite.tally.requests, rewrite.tally.http2, rewrite.tally.truncated) == (2, 2, 2)
+    assert (tally.requests, tally.http2, tally.truncated) == (2, 2, 2)
 
 
 def test_credentials_are_replaced_at_their_place(exchange: Make) -> None:
@@ -133,12 +143,14 @@ def test_credentials_are_replaced_at_their_place(exchange: Make) -> None:
         (b"Authorization", b"Basic " + base64.b64encode(b"a:b")),
     )
     found = {one.value: one.fingerprint(SALT) for one in find_credentials(headers)}
+    tally = Tally()
     rewrite = rewriter(
+        tally=tally,
         credentials={
             found[b"old"]: b"new",
             found[b"one"]: b"a longer one",
             found[base64.b64encode(b"a:b")]: b"user:password",
-        }
+        },
     )
     assert rewrite(exchange(headers=headers).request).headers == (
         (b"Host", b"h"),
@@ -147,10 +159,19 @@ def test_credentials_are_replaced_at_their_place(exchange: Make) -> None:
         (b"X-Api-Key", b"key"),
         (b"Authorization", b"Basic " + base64.b64encode(b"user:password")),
     )
-    assert rewrite.tally.mapped.total() == 4
-    assert rewrite.tally.unmapped == {found[b"dark"]: 1, found[b"key"]: 1}
+    assert tally.mapped.total() == 4
+    assert tally.unmapped == {found[b"dark"]: 1, found[b"key"]: 1}
 
 
 def test_an_empty_target_becomes_the_root(exchange: Make) -> None:
     """A request line needs a path."""
     assert rewriter()(exchange(target=b"").request).target == b"/"
+
+
+@pytest.mark.parametrize(
+    "version", [b"HTTP/1.1\r\n\r\nGET /admin HTTP/1.1", b"HTTP/1.9", b"HTTP/1", b"HTTP/3"]
+)
+def test_only_the_two_http1_versions_are_sent(exchange: Make, version: bytes) -> None:
+    """Anything else in a capture becomes HTTP/1.1, whatever it starts with."""
+    assert rewriter()(exchange(http_version=version).request).http_version == b"HTTP/1.1"
+    assert rewriter()(exchange(http_version=b"HTTP/1.0").request).http_version == b"HTTP/1.0"
