@@ -122,7 +122,7 @@ def wrk(port: int, *, connections: int, seconds: float, core: int | None, pid: i
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     total = re.search(r"(\d+) requests in", text)
     found = dict(re.findall(r"^\s+(\d+)%\s+(\S+)$", text, re.MULTILINE))
-    if rate is None or total is None:
+    if rate is None or total is None or not {"50", "99"} <= set(found):
         raise SystemExit(text)
     return Figures(
         rate=float(rate[1]),

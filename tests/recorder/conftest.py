@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ def start_recorder(
     """Starts recorders and sees that none outlives the tests."""
     started: list[Recorder] = []
 
-    def start(upstream: int | str, *options: str, size_limit: int = 0) -> Recorder:
+    def start(upstream: int | str, *options: str, **more: Any) -> Recorder:
         mode = upstream if isinstance(upstream, str) else f"reverse:http://127.0.0.1:{upstream}"
         output = tmp_path_factory.mktemp("recording") / "traffic.reel"
-        started.append(Recorder(output, confdir, ["--mode", mode, *options], size_limit=size_limit))
+        started.append(Recorder(output, confdir, ["--mode", mode, *options], **more))
         return started[-1]
 
     yield start

@@ -52,13 +52,15 @@ def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 class Recorder:
-    """``record`` in a subprocess; ``url_port`` is where it listens."""
+    """``record`` in a subprocess, after the statements in ``prelude``; ``port`` is where it listens."""
 
-    def __init__(self, output: Path, confdir: Path, options: Sequence[str], *, size_limit: int = 0) -> None:
+    def __init__(
+        self, output: Path, confdir: Path, options: Sequence[str], *, size_limit: int = 0, prelude: str = ""
+    ) -> None:
         self.output = output
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-c", FRONT, str(size_limit), "record", "--json"),
+                *(sys.executable, "-c", prelude + FRONT, str(size_limit), "record", "--json"),
                 *("--listen", "127.0.0.1:0", "--confdir", str(confdir), "-o", str(output)),
                 *options,
             ],

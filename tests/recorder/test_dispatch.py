@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from mitmproxy.addonmanager import AddonManager
@@ -15,6 +15,7 @@ from mitmproxy.test import tflow
 from recorder.dispatch import HookTable, call, note_added
 from recorder.latency import LatencyHistogram
 from recorder.versions import version_is_tested
+from tests.recorder.support import RawClient, RawServer, Recorder, read_capture
 
 
 class Plain:
@@ -105,6 +106,25 @@ def test_an_error_in_an_addon_stops_neither_the_others_nor_the_caller(caplog: py
         call((broken, last.request, halting, last.request), HttpRequestHook(flow))
     assert last.flows == [flow]
     assert len(caplog.records) == 1
+
+
+def test_on_an_unknown_mitmproxy_its_own_handler_records_too(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+):
+    """Nothing of its inside is replaced, which is told; exchanges are recorded as before."""
+    recorder = start_recorder(
+        start_server().port, prelude="import mitmproxy.version\nmitmproxy.version.VERSION = '99.0.0'\n"
+    )
+    large = b"x" * 400_000
+    with RawClient(recorder.port) as client:
+        assert client.call(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n").body == b"ok"
+        head = b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\n\r\n"
+        assert client.call(head + large).status == 200
+    assert recorder.stop() == 0
+    (line,) = recorder.stderr.splitlines()
+    assert "not one that hookreel was tested with" in line
+    assert recorder.account["added_ns"] == {"exchanges": 0, "p50": 0, "p99": 0, "max": 0}
+    assert [item.request.body for item in read_capture(recorder.output).exchanges] == [b"", large]
 
 
 def test_an_exchange_adds_the_time_of_its_request_and_of_its_response():
