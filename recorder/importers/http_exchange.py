@@ -13,6 +13,9 @@ from recorder.importers.tcp_half import Memory
 from recorder.sse import EventSplitter, SseEvent
 
 MAX_BODY_BYTES = 60 * MIB  # what a capture holds of one body
+MAX_EVENT_BYTES = 1 * MIB  # of one server-sent event, since there may be as many open as connections
+
+_SMALL_BYTES = 256
 
 MISSING_RESPONSE = "its response is not in the file"
 MISSING_END = "the file has no more of its connection"
@@ -75,7 +78,7 @@ class Body:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self.stored_bytes = 0
         self.truncated_bytes = 0
 
@@ -88,7 +91,12 @@ class Body:
             piece = b"" if self.truncated_bytes else piece[: max(0, room)]
             self.truncated_bytes += size_bytes - len(piece)
             size_bytes = len(piece)
-        self._pieces.append(piece)
+        if size_bytes >= _SMALL_BYTES:
+            self._pieces.append(piece)
+        elif self._pieces and type(self._pieces[-1]) is bytearray:
+            self._pieces[-1] += piece
+        else:  # an object for each of many tiny pieces would take fifty times their size
+            self._pieces.append(bytearray(piece))
         self.stored_bytes += size_bytes
         memory.used_bytes += size_bytes
 
@@ -166,7 +174,7 @@ class OpenExchange:
         self._response_head = status, reason, version, headers
         bodyless = self.request_head.method == b"HEAD" or status in {204, 304}
         if self.request_end_ns is not None and not bodyless and _is_event_stream(headers):
-            self._events = EventSplitter(self._output.max_body_bytes)
+            self._events = EventSplitter(min(MAX_EVENT_BYTES, self._output.max_body_bytes))
             self.respond(None, stream=True)
 
     def response_data(self, piece: bytes, time_ns: int) -> None:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from captures.http1 import MAX_HEAD_BYTES, Http1Error, parse_headers
 from captures.model import Headers
-from recorder.importers.tcp_half import MASK
+from recorder.importers.tcp_half import MASK, Memory
 
 # Where a message may begin in the middle of a stream only known methods count: a piece that begins
 # with "OST /" is the rest of a request, not one with an odd method.
@@ -31,6 +31,7 @@ _PLAIN_HEADERS = re.compile(
 _CHUNK_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _DIGITS = re.compile(rb"\d{1,18}")
 _MAX_LINE_BYTES = 16 * 1024
+_START_BYTES = 300
 
 UNTIL_CLOSE = -1
 CHUNKED = -2
@@ -50,12 +51,17 @@ class _Stage(Enum):
 
 
 class Lost(Enum):
-    """Where a stream stood when its framing was lost; STILL when that had happened before."""
+    """
+    Where a stream stood when its framing was lost.
+
+    STILL when that had happened before, NO_HTTP when what came where a head must begin is none.
+    """
 
     BEFORE_HEAD = auto()
     IN_HEAD = auto()
     IN_BODY = auto()
     STILL = auto()
+    NO_HTTP = auto()
 
 
 class Framer:
@@ -70,7 +76,8 @@ class Framer:
     begins: re.Pattern[bytes]  # what a message looks like at the start of a piece
     so_far: re.Pattern[bytes]  # the same where a message must begin, of its first 33 bytes or fewer
 
-    def __init__(self, *, synced: bool) -> None:
+    def __init__(self, memory: Memory, *, synced: bool) -> None:
+        self._memory = memory
         self.now_ns = self.head_ns = self.last_ns = 0
         self.head_position = self.head_peer_position = self.end_position = 0
         self._stage = _Stage.HEAD if synced else _Stage.LOST
@@ -79,6 +86,8 @@ class Framer:
         self._needed_bytes = 0
         self._base = self._peer_position = 0
         self.cut_bytes = 0
+        self.cut_head = False
+        self._head_start = b""
 
     @property
     def lost(self) -> bool:
@@ -118,11 +127,11 @@ class Framer:
         self.now_ns = time_ns
         if self._held:
             position -= len(self._held)
-            self._held += data
-            if b"\n" not in data and len(self._held) < MAX_HEAD_BYTES:
+            self._hold(data)
+            if not self._held or (b"\n" not in data and len(self._held) < MAX_HEAD_BYTES):
                 return  # all that is ever held ends with a line
             data = bytes(self._held)
-            self._held.clear()
+            self._release()
         self._base = position
         self._peer_position = peer_position
         at, size = 0, len(data)
@@ -130,7 +139,7 @@ class Framer:
             while at < size:
                 after = self._step(data, at)
                 if after < 0:
-                    self._held += data[at:] if at else data
+                    self._hold(data[at:] if at else data)
                     break
                 at = after
         except Http1Error:
@@ -151,15 +160,31 @@ class Framer:
             self._lose(missing_bytes)
 
     def close(self) -> None:
-        """There are no more bytes: the end of a body that ends so, else ``cut_bytes`` of it never came."""
+        """
+        There are no more bytes.
+
+        That is the end of a body that ends so. Of any other ``cut_bytes`` never came; ``cut_head`` says
+        that a message ended inside its head.
+        """
         self.now_ns = self.last_ns
         if self._stage is _Stage.UNTIL_CLOSE:
             self._message_done(())
         elif self._begun:
             self.cut_bytes = max(1, self._needed_bytes)
-        self._held.clear()
+            self.cut_head = self._stage is _Stage.HEAD and self._looks_right()
+        self._release()
         self._begun = False
         self._stage = _Stage.LOST
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        self._memory.used_bytes += len(data)
+        if self._memory.used_bytes > self._memory.limit_bytes:
+            self._lose(0)
+
+    def _release(self) -> None:
+        self._memory.used_bytes -= len(self._held)
+        self._held.clear()
 
     def _step(self, data: bytes, at: int) -> int:
         """One stage further: where to go on, or -1 when more bytes are needed."""
@@ -207,12 +232,18 @@ class Framer:
     def _lose(self, missing_bytes: int) -> None:
         if self._stage is _Stage.HEAD:
             lost = Lost.IN_HEAD if self._begun else Lost.BEFORE_HEAD
+            if not missing_bytes and not self._looks_right():
+                lost = Lost.NO_HTTP
         else:
             lost = Lost.STILL if self._stage is _Stage.LOST else Lost.IN_BODY
         self._stage = _Stage.LOST
         self._begun = False
-        self._held.clear()
+        self._release()
         self.on_lost(missing_bytes, lost)
+
+    def _looks_right(self) -> bool:
+        """Whether the open head begins as a message does, and not only as one might."""
+        return bool(self.begins.match(self._held[:_START_BYTES] or self._head_start))
 
     def _head(self, data: bytes, at: int) -> int:
         size = len(data)
@@ -222,6 +253,7 @@ class Framer:
             return size
         if not self._begun:
             self._begun = True
+            self._head_start = data[at : at + _START_BYTES]
             self.head_ns = self.now_ns
             self.head_position = (self._base + at) & MASK
             self.head_peer_position = self._peer_position

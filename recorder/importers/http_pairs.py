@@ -72,10 +72,10 @@ class Pairs:
     """The requests and the responses of one connection, and those requests that wait for an answer."""
 
     def __init__(self, owner: Owner, *, synced: bool) -> None:
-        self.requests = _Requests(self, synced=synced)
-        self.responses = _Responses(self, synced=synced)
         self.owner = owner
         self.output = owner.output
+        self.requests = _Requests(self, synced=synced)
+        self.responses = _Responses(self, synced=synced)
         self._asking: OpenExchange | None = None
         self._answering: OpenExchange | None = None
         # None stands for a request whose head is not in the file: its response is no other's.
@@ -199,6 +199,9 @@ class Pairs:
         if from_client or reset:
             self.requests.close()
             self._cut_request(self.requests.cut_bytes)
+            if self.requests.cut_head:
+                self.requests.cut_head = False
+                self._waiting.append(None)
         if from_client and not reset:
             return  # the answers may still come
         if not reset:
@@ -218,6 +221,8 @@ class Pairs:
             if self._asking in self._waiting:
                 self._waiting.remove(self._asking)
             self._asking.abandon()
+        elif self.requests.cut_head:
+            self.output.tally.in_flight += 1
         else:
             self._cut_request(self.requests.cut_bytes)
         if self._answering is not None:
@@ -321,7 +326,7 @@ class _Requests(Framer):
     so_far = REQUEST_SO_FAR
 
     def __init__(self, pairs: Pairs, *, synced: bool) -> None:
-        super().__init__(synced=synced)
+        super().__init__(pairs.output.memory, synced=synced)
         self._pairs = pairs
 
     def on_head(self, first_line: bytes, headers: Headers) -> int:
@@ -351,7 +356,7 @@ class _Responses(Framer):
     so_far = RESPONSE_SO_FAR
 
     def __init__(self, pairs: Pairs, *, synced: bool) -> None:
-        super().__init__(synced=synced)
+        super().__init__(pairs.output.memory, synced=synced)
         self._pairs = pairs
 
     def on_head(self, first_line: bytes, headers: Headers) -> int:

@@ -33,6 +33,11 @@ class HttpStream:
     like a message say which side is the client. ``key`` is addresses and ports with side 0 as sender.
     """
 
+    __slots__ = (
+        "_client", "_first_end", "_key", "_last_ns", "_number", "_receivers", "_session", "_synced",
+        "_websocket", "output", "server",
+    )  # fmt: skip
+
     def __init__(self, key: bytes, opener: int | None, output: Output) -> None:
         self.output = output
         self.server = b""
@@ -80,6 +85,9 @@ class HttpStream:
         if self._websocket is not None and self._first_end is not None:
             self._end_websocket(time_ns)
         self._session = self._websocket = None
+        for receiver in self._receivers:
+            if isinstance(receiver, WebSocketSide):
+                receiver.release()
         self.ignore()
 
     def number(self) -> int:
@@ -166,17 +174,19 @@ class HttpStream:
 class _Unknown:
     """Takes bytes until they tell the protocol."""
 
+    __slots__ = ("_held", "_side", "_stream")
+
     def __init__(self, stream: HttpStream, side: int) -> None:
         self._stream = stream
         self._side = side
-        self._held: list[tuple[bytes, int, int, int]] = []
+        self._held: tuple[tuple[bytes, int, int, int], ...] = ()
 
     def feed(self, data: bytes, time_ns: int, position: int, peer_position: int) -> None:
-        self._held.append((data, time_ns, position, peer_position))
+        self._held += ((data, time_ns, position, peer_position),)
         start = b"".join(piece for piece, *_ in self._held)
         if _PREFACE_START.startswith(start) or _TLS_START.startswith(start):
             return  # one or two bytes, which may still become either
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         receiver = self._stream.recognise(self._side, start)
         if receiver is not self:
             for piece in held:

@@ -135,6 +135,8 @@ class Http2Connection:
                 exchange.fail(FailureReason.OTHER, time_ns, MISSING_END)
         self._open.clear()
         self._begun.clear()
+        self.client.release()
+        self.server.release()
 
     def _answered(self, stream: int, time_ns: int, trailers: Headers) -> None:
         exchange = self._open.pop(stream)
@@ -160,6 +162,7 @@ class _Side:
     def __init__(self, connection: Http2Connection, *, from_client: bool) -> None:
         self.now_ns = self.frame_ns = 0
         self._connection = connection
+        self._memory = connection.output.memory
         self._preface_bytes = len(PREFACE) if from_client else 0
         self._decoder = Decoder(max_header_list_size=MAX_HEAD_BYTES)
         self._decoder.max_allowed_table_size = _MAX_TABLE_BYTES
@@ -196,10 +199,11 @@ class _Side:
                 return
             at += 9 + size_bytes
             self.frame_ns = time_ns
-        self._held = data[at:]
+        self._hold(data[at:])
         if self._preface_bytes:
             return
-        if len(self._held) > 9 and int.from_bytes(self._held[:3]) > _MAX_FRAME_BYTES:
+        too_large = len(self._held) > 9 and int.from_bytes(self._held[:3]) > _MAX_FRAME_BYTES
+        if too_large or self._memory.used_bytes > self._memory.limit_bytes:
             self._connection.lose(time_ns)
 
     def gap(self, time_ns: int, missing_bytes: int) -> None:
@@ -216,11 +220,19 @@ class _Side:
             if missing_bytes <= rest_bytes:
                 stream = int.from_bytes(held[5:9]) & 0x7FFF_FFFF
                 self._connection.data(stream, held[9:], rest_bytes, self, ends=False)
-                self._held = b""
+                self._hold(b"")
                 self._skip_bytes, self._skip_frame = rest_bytes, (stream, bool(held[4] & _END_STREAM))
                 self._skipped(missing_bytes)
                 return
         self._connection.lose(time_ns)
+
+    def release(self) -> None:
+        """There are no more bytes."""
+        self._hold(b"")
+
+    def _hold(self, rest: bytes) -> None:
+        self._memory.used_bytes += len(rest) - len(self._held)
+        self._held = rest
 
     def _skipped(self, available_bytes: int) -> int:
         skipped = min(self._skip_bytes, available_bytes)

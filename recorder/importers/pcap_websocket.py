@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from captures.http1 import header_values
 from captures.model import Headers, MessageKind
-from recorder.importers.http_exchange import Output
+from recorder.importers.http_exchange import Body, Output
 
 _TAIL = b"\x00\x00\xff\xff"  # RFC 7692 section 7.2.2
 _KINDS = {1: MessageKind.TEXT, 2: MessageKind.BINARY}
@@ -62,8 +62,7 @@ class WebSocketSide:
         self._control = self._last = False
         self._kind: MessageKind | None = None
         self._compressed = False
-        self._payload: list[bytes] = []
-        self._stored_bytes = self._truncated_bytes = 0
+        self._body = Body(output)
 
     def feed(self, data: bytes, time_ns: int, position: int, peer_position: int) -> None:  # noqa: ARG002
         """Takes the next bytes."""
@@ -94,15 +93,16 @@ class WebSocketSide:
             self._lost = True
             return
         if not self._control:
-            self._truncated_bytes += missing_bytes
+            self._body.missed(missing_bytes)
         self._at += missing_bytes
         self._remaining_bytes -= missing_bytes
         if not self._remaining_bytes:
             self._in_payload = False
             self._frame_done(time_ns)
 
-    def close(self) -> None:
-        """There are no more bytes."""
+    def release(self) -> None:
+        """There are no more bytes; what is held of a message is let go."""
+        self._body.take()
 
     def _head(self, data: bytes, at: int) -> int:
         """Reads a frame's head and gives its size; 0 when it is not whole."""
@@ -129,20 +129,14 @@ class WebSocketSide:
 
     def _take(self, piece: bytes) -> None:
         start, self._at = self._at, self._at + len(piece)
-        if self._control or not piece:
-            return
-        room = self._output.max_body_bytes - self._stored_bytes
-        if self._truncated_bytes or len(piece) > room:
-            kept = b"" if self._truncated_bytes else piece[:room]
-            self._truncated_bytes += len(piece) - len(kept)
-            piece = kept
-        self._stored_bytes += len(piece)
-        self._payload.append(_unmasked(piece, self._mask, start) if self._mask else piece)
+        if piece and not self._control:
+            self._body.add(_unmasked(piece, self._mask, start) if self._mask else piece)
 
     def _frame_done(self, time_ns: int) -> None:
         if self._control or not self._last:
             return
-        payload, truncated_bytes = b"".join(self._payload), self._truncated_bytes
+        payload, truncated_bytes = self._body.take(), self._body.truncated_bytes
+        self._body = Body(self._output)
         if self._compressed:
             payload, truncated_bytes = self._inflated(payload, truncated_bytes)
         self._output.message(
@@ -153,8 +147,6 @@ class WebSocketSide:
             payload=payload,
             truncated_bytes=truncated_bytes,
         )
-        self._payload.clear()
-        self._stored_bytes = self._truncated_bytes = 0
         self._kind = None
 
     def _inflated(self, payload: bytes, truncated_bytes: int) -> tuple[bytes, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Protocol
 
 MASK = 0xFFFF_FFFF
+_PIECE_BYTES = 150  # what a piece takes beside its data
 HALF = 0x8000_0000  # sequence numbers are compared modulo 2^32, RFC 9293 section 3.4
 
 
@@ -97,9 +99,8 @@ class Half:
         start = _signed(seq - base)
         if self.next is not None and start < 0:
             data, start = data[-start:], 0
-        index = 0
-        if waiting and start >= _signed(waiting[-1].seq - base) + len(waiting[-1].data):
-            index = len(waiting)
+        # The piece before the place may reach into it.
+        index = max(0, bisect_right(waiting, start, key=lambda piece: _signed(piece.seq - base)) - 1)
         while data:
             if index == len(waiting):
                 self._put(index, Piece((base + start) & MASK, data, time_ns, ack))
@@ -117,8 +118,8 @@ class Half:
 
     def _put(self, at: int, piece: Piece) -> None:
         self.waiting.insert(at, piece)
-        self.waiting_bytes += len(piece.data)
-        self.memory.used_bytes += len(piece.data)
+        self.waiting_bytes += len(piece.data) + _PIECE_BYTES
+        self.memory.used_bytes += len(piece.data) + _PIECE_BYTES
         self.plain = False
 
     def may_go(self, ack: int | None) -> bool:
@@ -154,7 +155,7 @@ class Half:
 
     def let_go(self, count: int) -> None:
         """Forgets the first ``count`` pieces that wait."""
-        size_bytes = sum(len(piece.data) for piece in self.waiting[:count])
+        size_bytes = sum(len(piece.data) + _PIECE_BYTES for piece in self.waiting[:count])
         self.waiting_bytes -= size_bytes
         self.memory.used_bytes -= size_bytes
         del self.waiting[:count]

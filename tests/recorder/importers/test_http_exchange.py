@@ -36,6 +36,15 @@ def test_body_is_kept_up_to_a_gap() -> None:
     assert (body.take(), body.truncated_bytes) == (b"abc", 8)
 
 
+def test_body_in_pieces_of_any_size() -> None:
+    """Tiny pieces are put together, large ones kept, and all come out in order."""
+    body = Body(output(memory_bytes=10_000, max_body_bytes=10_000))
+    pieces = [b"%d" % at * size for at, size in enumerate((1, 1, 500, 600, 2, 3, 1, 700))]
+    for piece in pieces:
+        body.add(piece)
+    assert body.take() == b"".join(pieces)
+
+
 def test_bodies_share_their_memory() -> None:
     """Together bodies store no more than the bound on all of them."""
     out = output(memory_bytes=150)

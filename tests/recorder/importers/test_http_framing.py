@@ -18,6 +18,7 @@ from recorder.importers.http_framing import (
     Lost,
     declared_length,
 )
+from recorder.importers.tcp_half import Memory
 
 
 class Noted(Framer):
@@ -27,7 +28,7 @@ class Noted(Framer):
     so_far = RESPONSE_SO_FAR
 
     def __init__(self, *, synced: bool = True) -> None:
-        super().__init__(synced=synced)
+        super().__init__(Memory(1 << 20), synced=synced)
         self.events: list[tuple] = []
         self.times: list[tuple[int, int]] = []
         self.positions: list[tuple[int, int]] = []
@@ -196,9 +197,19 @@ def test_what_is_no_http(data: bytes) -> None:
     """What is not HTTP, or has no end, loses the framing without anything missing."""
     framer = feed(Noted(), data)
     assert framer.events[-1][:2] == ("lost", 0)
+    assert (framer.events[-1][2] is Lost.NO_HTTP) is data.startswith(b"SSH")
     assert framer.lost
     framer.feed(LENGTH, 9, 0, 0)
     assert framer.events[-3:] == WHOLE[:3]
+
+
+def test_heads_are_held_in_bounds() -> None:
+    """When all connections together hold too much, a head that has no end is given up."""
+    framer = feed(Noted(), b"HTTP/1.1 200 OK\r\nX: ")
+    framer._memory.limit_bytes = 1000
+    framer.feed(b"y" * 2000, 1, 0, 0)
+    assert framer.events == [("lost", 0, Lost.IN_HEAD)]
+    assert framer._memory.used_bytes == 0
 
 
 def test_headers_that_are_none() -> None:
@@ -258,3 +269,4 @@ def test_any_bytes(pieces: list[bytes]) -> None:
         framer.feed(piece, time_ns, 0, 0)
     framer.close()
     assert not framer._held
+    assert framer._memory.used_bytes == 0

@@ -686,13 +686,31 @@ def test_tls_is_remarked(imported) -> None:
     assert source.tally.remarks == {"connection with TLS, whose exchanges cannot be read": 1}
 
 
-def test_other_protocols_are_nothing(imported) -> None:
-    """Connections that speak no HTTP give neither exchanges nor drops."""
-    talk = (
-        Talk().open().server(b"220 mail.test ESMTP\r\n").client(b"EHLO me\r\n").server(b"250 ok\r\n").close()
-    )
-    exchanges, _, source = imported(talk.packets)
-    assert (exchanges, source.tally.dropped) == ([], 0)
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        (b"EHLO me\r\nMAIL FROM:<a@b.test>\r\n", b"250 ok\r\n"),
+        (b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"),
+        (b"PING\r\n\r\n", b"+PONG\r\n"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"),
+        (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", b"S"),
+        (b"select 1 from /x\r\n\r\n", b"HTTP/"),
+    ],
+    ids=["smtp", "redis", "inline", "ssh", "postgres", "text"],
+)
+def test_other_protocols_are_nothing(imported, client: bytes, server: bytes) -> None:
+    """Connections that speak no HTTP give neither exchanges nor drops, whoever speaks first."""
+    for talk in (Talk().open().client(client).server(server), Talk().open().server(server).client(client)):
+        exchanges, _, source = imported(talk.close().packets)
+        assert (exchanges, source.tally.dropped, source.tally.in_flight) == ([], 0, 0)
+
+
+def test_head_that_is_cut(imported) -> None:
+    """A request whose head is cut is in flight when the file ends in it, and dropped when its sender left."""
+    talk = Talk().open().client(GET[:-5])
+    assert imported(talk.packets)[2].tally.in_flight == 1
+    source = imported(talk.close().packets)[2]
+    assert (source.tally.in_flight, source.tally.dropped) == (0, 1)
 
 
 def test_large_bodies_are_cut(imported) -> None:
