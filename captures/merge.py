@@ -22,7 +22,20 @@ class _Part:
     reader: CaptureReader
     shift_ns: int
     new_seqs: NDArray[np.int64]  # by place in send order
+
+
+@dataclass(slots=True)
+class _Recording:
+    """Inputs with one numbering of exchanges and connections: the parts of a rotated recording."""
+
+    parts: list[_Part]
     connections: dict[int, int] = field(default_factory=dict)
+
+    def numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every old number in order, and its new one; a stream's messages may stand in a later part."""
+        seqs = np.concatenate([part.reader.index.seq for part in self.parts])
+        order = np.argsort(seqs, kind="stable")
+        return seqs[order], np.concatenate([part.new_seqs for part in self.parts])[order]
 
 
 def merged_header(
@@ -65,7 +78,7 @@ def merge_captures(readers: Sequence[CaptureReader], writer: CaptureWriter) -> C
 
     Offsets are moved from each capture's start (``started_wall_ns``) to the writer's. Exchanges are
     numbered anew in the order of their requests, connections in the order in which they first
-    appear; those of two captures are never one. The writer stays open. Memory: 8 bytes an exchange
+    appear; those of two recordings are never one. The writer stays open. Memory: 24 bytes an exchange
     beside the readers' own indexes.
 
     Raises:
@@ -82,17 +95,24 @@ def merge_captures(readers: Sequence[CaptureReader], writer: CaptureWriter) -> C
         )
         for reader in readers
     ]
+    recordings = list(_recordings(parts))
+    recording_of = {id(part): recording for recording in recordings for part in recording.parts}
     streams = [_moved_exchanges(number, part) for number, part in enumerate(parts)]
     connections = 0
     for seq, (_, number, place, exchange) in enumerate(heapq.merge(*streams)):
         part = parts[number]
         part.new_seqs[place] = seq
-        if exchange.connection not in part.connections:
-            part.connections[exchange.connection] = connections
+        known = recording_of[id(part)].connections
+        if exchange.connection not in known:
+            known[exchange.connection] = connections
             connections += 1
-        writer.write(replace(exchange, seq=seq, connection=part.connections[exchange.connection]))
+        writer.write(replace(exchange, seq=seq, connection=known[exchange.connection]))
+    numbers = {id(recording): recording.numbers() for recording in recordings}
     for _, _, _, message in heapq.merge(
-        *(_moved_messages(number, part) for number, part in enumerate(parts))
+        *(
+            _moved_messages(number, part, *numbers[id(recording_of[id(part)])])
+            for number, part in enumerate(parts)
+        )
     ):
         writer.write_message(message)
     counters = sum_counters([reader.counters for reader in readers])
@@ -136,11 +156,30 @@ def _moved_exchanges(number: int, part: _Part) -> Iterator[tuple[int, int, int, 
         yield moved.offset_ns, number, place, moved
 
 
-def _moved_messages(number: int, part: _Part) -> Iterator[tuple[int, int, int, Message]]:
+def _recordings(parts: Sequence[_Part]) -> Iterator[_Recording]:
+    """
+    Parts by the recording they belong to.
+
+    The parts of a rotated recording have one start and the first part at the root of their lineage,
+    and no number stands in two of them. Captures that share a number were numbered apart.
+    """
+    groups: dict[tuple[str, int], list[_Part]] = {}
+    for part in parts:
+        header = part.reader.header
+        root = header.lineage[-1] if header.lineage else header.capture_id
+        groups.setdefault((root, header.started_wall_ns), []).append(part)
+    for group in groups.values():
+        seqs = np.concatenate([part.reader.index.seq for part in group])
+        if len(np.unique(seqs)) == len(seqs):
+            yield _Recording(group)
+        else:
+            yield from (_Recording([part]) for part in group)
+
+
+def _moved_messages(
+    number: int, part: _Part, in_order: NDArray[np.int64], new_seqs: NDArray[np.int64]
+) -> Iterator[tuple[int, int, int, Message]]:
     """Messages with their exchange's new number; those of no known exchange are left out."""
-    seqs = part.reader.index.seq
-    order = np.argsort(seqs, kind="stable")
-    in_order = seqs[order]
     latest_ns = -(2**63)
     for place, message in enumerate(part.reader.messages()):
         found = int(np.searchsorted(in_order, message.exchange))
@@ -148,7 +187,7 @@ def _moved_messages(number: int, part: _Part) -> Iterator[tuple[int, int, int, M
             continue
         offset_ns = message.offset_ns + part.shift_ns
         latest_ns = max(latest_ns, offset_ns)  # file order stays within an input, whatever its clock did
-        seq = int(part.new_seqs[order[found]])
+        seq = int(new_seqs[found])
         yield latest_ns, number, place, replace(message, exchange=seq, offset_ns=offset_ns)
 
 

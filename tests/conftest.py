@@ -6,6 +6,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# A busy machine must not fail a property for being slow; speed is measured in benchmarks/.
+settings.register_profile("hookreel", deadline=None)
+settings.load_profile("hookreel")
 
 TOOL_OF_MARKER = {"nginx": "nginx", "tshark": "tshark"}
 

@@ -167,3 +167,31 @@ def test_accounts_are_added_up(tmp_path: Path, make_exchange: Callable[..., Exch
         paths.append(path)
     with merge(tmp_path / "m.reel", *paths) as merged:
         assert merged.counters == sum_counters(accounts)
+
+
+def test_parts_of_one_recording_are_one_again(tmp_path: Path, make_exchange: Callable[..., Exchange]) -> None:
+    """A stream that began in one part and went on in the next keeps its messages, end and connection."""
+    begun = make_exchange(0, 0, connection=3)
+    assert isinstance(begun.outcome, Response)
+    open_stream = replace(begun, outcome=replace(begun.outcome, stream=True, end_ns=None, body=b""))
+    first = write(tmp_path / "x-0001.reel", [open_stream], wall_ns=5)
+    with CaptureReader.open(first) as reader:
+        root = reader.header.capture_id
+    second = write(
+        tmp_path / "x-0002.reel",
+        [make_exchange(1, 50, connection=3)],
+        [
+            Message(
+                exchange=0, offset_ns=40, from_client=False, kind=MessageKind.EVENT, payload=b"data: 1\n\n"
+            ),
+            Message(exchange=0, offset_ns=60, from_client=False, kind=MessageKind.END, payload=b""),
+        ],
+        wall_ns=5,
+        lineage=(root,),
+    )
+    with merge(tmp_path / "m.reel", first, second) as merged:
+        stream, other = merged.exchanges()
+        assert isinstance(stream.outcome, Response)
+        assert stream.outcome.end_ns == 60
+        assert [message.payload for message in merged.messages(stream.seq)] == [b"data: 1\n\n", b""]
+        assert stream.connection == other.connection
