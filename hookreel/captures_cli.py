@@ -6,14 +6,17 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from captures.reader import CaptureReader
+from captures.text import clean
 from captures.units import parse_duration_ns
 from hookreel.following import Following
 from hookreel.following import follow as follow_capture
+from hookreel.messages import with_messages
 from hookreel.show import exchange_lines, exchange_record, message_record
 
 CAPTURE_FILE = click.Path(path_type=Path)
@@ -66,7 +69,7 @@ def cat(
         for line in follow_capture(
             capture, chosen, lambda: time.sleep(FOLLOW_S), lambda text: _note((text,))
         ):
-            click.echo(line)
+            click.echo(clean(line, keep="\n\t"))
         return
     with CaptureReader.open(capture) as reader:
         unknown = [label for label in endpoints if label not in reader.endpoint_labels]
@@ -79,11 +82,7 @@ def cat(
             stop_ns=None if stop is None else parse_duration_ns(stop),
             endpoints=endpoints or None,
         )
-        for number, exchange in enumerate(exchanges):
-            if limit is not None and number >= limit:
-                break
-            is_stream = getattr(exchange.outcome, "stream", False)
-            messages = list(reader.messages(exchange.seq)) if is_stream else []
+        for exchange, messages in with_messages(islice(exchanges, limit), reader.messages):
             if as_json:
                 record = exchange_record(exchange, bodies=bodies, show_secrets=show_secrets)
                 if messages:

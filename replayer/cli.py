@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from captures.errors import UsageError
 from captures.reader import CaptureReader
+from captures.text import clean
 from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_multiplier
 from replayer.credentials import build_keyring
 from replayer.engine import Progress
@@ -246,6 +247,7 @@ def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) ->
         f"Credentials: {len(tally.mapped)} mapped, {len(tally.unmapped)} sent as recorded. "
         f"Signatures: {tally.signed.total()} made anew, {tally.unsigned.total()} without a secret.\n"
     )
-    click.echo(tabulate(list(rehearsal.exchanges.items()), headers=["endpoint", "exchanges"]))
+    lines = [(clean(endpoint), count) for endpoint, count in rehearsal.exchanges.items()]
+    click.echo(tabulate(lines, headers=["endpoint", "exchanges"]))
     for note in rehearsal.notes:
-        click.echo(f"Note: {note}")
+        click.echo(f"Note: {clean(note)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
@@ -12,14 +13,13 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.codec import unpack_map
+from captures.codec import check_ints, unpack_map
 from captures.columns import MAX_ROWS, ColumnBlock, pack_columns
 from captures.errors import CaptureError, UsageError, WriteError
 from captures.frames import (
     FILE_HEADER,
     RUN_MAGIC,
     TRAILER,
-    Block,
     BlockOpener,
     BlockPacker,
     BlockType,
@@ -38,6 +38,7 @@ UInt32s: TypeAlias = NDArray[np.uint32]
 UInt16s: TypeAlias = NDArray[np.uint16]
 UInt8s: TypeAlias = NDArray[np.uint8]
 
+_MAX_ROWS_A_BYTE = 16  # a row takes more of a real run than this; others were made to fill memory
 NEVER_NS = -1  # what a time column holds for something that did not happen
 
 
@@ -211,6 +212,7 @@ def _read_run(descriptor: int, path: Path) -> Run:
     opener = BlockOpener(lambda _number: None)
     header: RunHeader | None = None
     chunks: list[ColumnBlock] = []
+    total = 0
     whole = end >= FILE_HEADER.size and parse_trailer(read(end, TRAILER.size)) == end
     for item in scan_blocks(read, FILE_HEADER.size, end) if whole else ():
         if isinstance(item, Damage):
@@ -219,7 +221,11 @@ def _read_run(descriptor: int, path: Path) -> Run:
         if item.header.type == BlockType.META:
             header = _build_header(migration.header(unpack_map(opener.open(item))))
         elif item.header.type == BlockType.COLUMNS:
-            chunks.append(_column_block(item, opener))
+            total += item.header.rows
+            if total > max(MAX_ROWS, _MAX_ROWS_A_BYTE * size):
+                whole = False
+                break
+            chunks.append(ColumnBlock(opener.open(item), item.header.rows, migrate=migration.columns))
     if not whole or header is None or not chunks:
         raise CaptureError(f"The run {path.name} is damaged or cut; replay again to make a new one.")
     columns: dict[str, Any] = {name: _join(chunks, name) for name in _COLUMN_TYPES}
@@ -227,10 +233,6 @@ def _read_run(descriptor: int, path: Path) -> Run:
     if len(rows) and int(np.max(rows.endpoint)) >= len(header.endpoints):
         raise CaptureError(f"The run {path.name} names an endpoint that is not there; replay again.")
     return Run(header=header, rows=rows)
-
-
-def _column_block(block: Block, opener: BlockOpener) -> ColumnBlock:
-    return ColumnBlock(opener.open(block), block.header.rows)
 
 
 def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
@@ -244,11 +246,31 @@ def _build_header(values: dict[str, Any]) -> RunHeader:
     try:
         known = {field.name: values[field.name] for field in fields(RunHeader)}
         for name in ("endpoints", "invalid_reasons", "notes"):
-            known[name] = tuple(str(text) for text in known[name])
-        for name in ("run_id", "capture_id", "target", "speed", "tool", "schedule_hash"):
-            known[name] = str(known[name])
-        known["started_wall_ns"] = int(known["started_wall_ns"])
-        known["interrupted"] = bool(known["interrupted"])
-        return RunHeader(**{**known, "limits": Limits(**known["limits"])})
-    except (KeyError, TypeError, ValueError) as error:
+            known[name] = tuple(_texts(known[name]))
+        _texts([known[name] for name in ("run_id", "capture_id", "target", "speed", "tool", "schedule_hash")])
+        check_ints(known["started_wall_ns"])
+        _check_flag(known["interrupted"])
+        return RunHeader(**{**known, "limits": _build_limits(known["limits"])})
+    except (LookupError, TypeError, ValueError) as error:
         raise CaptureError("The run's header block is damaged; replay again to make a new run.") from error
+
+
+def _check_flag(value: object) -> None:
+    if type(value) is not bool:
+        raise TypeError
+
+
+def _texts(values: Any) -> list[str]:
+    if type(values) is not list or not all(type(value) is str for value in values):
+        raise TypeError
+    return values
+
+
+def _build_limits(values: Any) -> Limits:
+    """Limits of the types they were declared with; shares and rates are finite."""
+    limits = Limits(**values)
+    check_ints(limits.lag_p99_ns, limits.lag_max_ns)
+    for share in (limits.lag_p99_share_of_service_p50, limits.rate_error):
+        if type(share) not in {int, float} or not math.isfinite(share):
+            raise TypeError
+    return limits

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from captures.text import clean
 from captures.units import NS_PER_S, format_duration
 from replayer.fidelity import lag_ns, response_ns, service_ns
 from replayer.quantiles import Quantiles, quantiles
@@ -135,7 +136,7 @@ def as_text(run: Run, summary: Summary) -> str:
     parts += ["", tabulate(times, headers=["", "p50", "p90", "p99", "p99.9", "max"], disable_numparse=True)]
     lines = [
         [
-            line.endpoint,
+            clean(line.endpoint),
             line.exchanges,
             line.failed,
             _listed(line.statuses),
@@ -150,9 +151,9 @@ def as_text(run: Run, summary: Summary) -> str:
             f"... and {summary.endpoint_count - len(summary.endpoints)} endpoints with fewer exchanges."
         )
     parts.append("")
-    parts += [f"Note: {note}" for note in run.header.notes]
+    parts += [f"Note: {clean(note)}" for note in run.header.notes]
     parts.append("VALID: the schedule was kept." if run.valid else "INVALID: this run proves nothing.")
-    parts += [f"  {reason}" for reason in run.header.invalid_reasons]
+    parts += [f"  {clean(reason)}" for reason in run.header.invalid_reasons]
     return "\n".join(parts)
 
 

@@ -110,6 +110,21 @@ def test_text_prints_no_quantile_that_says_nothing() -> None:
     assert "VALID: the schedule was kept." in as_text(valid, summarise(valid))
 
 
+def test_labels_and_notes_cannot_steer_a_terminal() -> None:
+    """They come from recorded traffic, so what cannot be printed is escaped."""
+    evil = "\x1b]0;pwned\x07"
+    run = make_run(
+        [Outcome.COMPLETED],
+        [200],
+        endpoints=("GET /", f"GET /{evil}"),
+        notes=(evil,),
+        invalid_reasons=(evil,),
+    )
+    text = as_text(run, summarise(run))
+    assert text.count("\\x1b]0;pwned\\x07") == 3
+    assert "\x1b" not in text
+
+
 def test_many_endpoints_are_cut_and_counted() -> None:
     """The busiest are listed, the rest is said to exist."""
     run = make_run([Outcome.COMPLETED] * 60, [200] * 60, endpoints=tuple(f"GET /{one}" for one in range(60)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from captures.text import clean
 from replayer.review.report import wording
 from replayer.review.verdict import Comparison, EndpointResult, Verdict
 
@@ -63,7 +64,7 @@ def escape(text: str, *, code: bool = False) -> str:
     short = text if len(text) <= _LONGEST_LABEL * (3 if code else 1) else text[:_LONGEST_LABEL] + "..."
     return "".join(
         char if (char.isascii() and char.isalnum()) or char in kept else f"&#{ord(char)};"
-        for char in wording.clean(short)
+        for char in clean(short)
     )
 
 

@@ -6,6 +6,7 @@ from textwrap import fill
 
 from tabulate import tabulate
 
+from captures.text import clean
 from replayer.review.report import wording
 from replayer.review.verdict import Comparison, EndpointResult
 
@@ -37,10 +38,8 @@ def render(comparison: Comparison) -> str:
 def _validity(comparison: Comparison) -> str:
     lines = [f"baseline   {wording.run_line(run)}" for run in comparison.baseline]
     lines += [f"candidate  {wording.run_line(run)}" for run in comparison.candidate]
-    lines += [f"warning    {wording.clean(text)}" for text in comparison.warnings]
-    notes = {
-        wording.clean(note) for run in (*comparison.baseline, *comparison.candidate) for note in run.notes
-    }
+    lines += [f"warning    {clean(text)}" for text in comparison.warnings]
+    notes = {clean(note) for run in (*comparison.baseline, *comparison.candidate) for note in run.notes}
     lines += [f"note       {note}" for note in sorted(notes)]
     return "\n".join(("Validity", *(f"  {line}" for line in lines)))
 
@@ -49,7 +48,7 @@ def _table(endpoints: tuple[EndpointResult, ...]) -> str:
     rows = [
         (
             str(endpoint.verdict),
-            _short(wording.clean(endpoint.endpoint)),
+            _short(clean(endpoint.endpoint)),
             wording.requests_cell(endpoint),
             *(wording.quantile_cell(endpoint, quantile) for quantile in (0.5, 0.95, 0.99)),
             *wording.change_cells(endpoint),
@@ -71,7 +70,7 @@ def _short(label: str) -> str:
 
 def _notes(endpoints: tuple[EndpointResult, ...]) -> list[str]:
     return [
-        f"{wording.clean(endpoint.endpoint)}: {wording.clean(note)}"
+        f"{clean(endpoint.endpoint)}: {clean(note)}"
         for endpoint in endpoints
         for note in wording.notes_of(endpoint)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from captures.text import clean
 from captures.units import format_duration
 from replayer.review.verdict import (
     Comparison,
@@ -216,11 +217,6 @@ def percent_exact(value: float) -> str:
 def share(value: float) -> str:
     """A share of requests: ``0 %``, ``0.13 %``, ``12 %``."""
     return f"{value * 100:.2g} %" if 0 < value < 0.1 else f"{value * 100:.0f} %"
-
-
-def clean(text: str) -> str:
-    """The text with control characters escaped, since labels come from recorded traffic."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _sentence(text: str) -> str:
