@@ -32,6 +32,7 @@ _SIZE_BYTES = {
     "gib": 1024**3,
 }
 _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([a-zA-Z]*)")
+_SHARE = re.compile(r"(\d{1,4}(?:\.\d{1,9})?)\s*(%?)", re.ASCII)
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/(\d{1,9}))?x?")
 
 
@@ -60,6 +61,15 @@ def parse_multiplier(text: str) -> Fraction:
     if ratio <= 0:
         raise UsageError("The multiplier must be above 0; write it like 10x, 1.5x or 1/3x.")
     return ratio
+
+
+def parse_share(text: str) -> float:
+    """The share from 0 to 1 of ``"5%"`` or ``"0.05"``."""
+    match = _SHARE.fullmatch(text.strip())
+    share = float(Fraction(match[1]) / (100 if match[2] else 1)) if match else -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{text!r} is not a share; write it like 5% or 0.05.")
+    return share
 
 
 def format_multiplier(ratio: Fraction) -> str:

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from captures.errors import UsageError
 from captures.reader import CaptureReader
 from captures.text import clean
-from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_multiplier
+from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_multiplier, parse_share
 from replayer.credentials import build_keyring
 from replayer.engine import Progress
 from replayer.replay import Rehearsal, ReplayOptions, rehearse
@@ -165,18 +165,8 @@ def _limits(lag_p99: str | None, lag_max: str | None, rate_error: str | None) ->
         lag_p99_ns=parse_duration_ns(lag_p99) if lag_p99 else usual.lag_p99_ns,
         lag_p99_share_of_service_p50=0.0 if lag_p99 else usual.lag_p99_share_of_service_p50,
         lag_max_ns=parse_duration_ns(lag_max) if lag_max else usual.lag_max_ns,
-        rate_error=_share(rate_error) if rate_error else usual.rate_error,
+        rate_error=parse_share(rate_error) if rate_error else usual.rate_error,
     )
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise UsageError(f"{text!r} is not a share; write it like 5% or 0.05.")
-    return share
 
 
 def _positive_ns(text: str) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
 from captures.errors import UsageError, WriteError
+from captures.units import parse_share
 from replayer.results import read_run
 from replayer.review.compare import compare
 from replayer.review.report import json as json_report
@@ -52,16 +52,6 @@ def spread(args: list[str]) -> list[str]:
         else:
             result += [side, word]
     return result
-
-
-def _share(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """A share such as ``5%`` or ``0.05``, above 0 and at most 1."""
-    match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", value.strip())
-    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < share <= 1:
-        message = f"{value!r} is not a share above 0 and at most 100%; write it like 5% or 0.05."
-        raise click.BadParameter(message, ctx=ctx, param=param)
-    return share
 
 
 @click.command(
@@ -113,7 +103,6 @@ Examples:
 )
 @click.option(
     "--margin",
-    callback=_share,
     default="5%",
     show_default=True,
     help="The smallest change of response times that matters (1 ms is always the least).",
@@ -136,7 +125,7 @@ def diff(
     style: str,
     as_json: bool,
     output: Path | None,
-    margin: float,
+    margin: str,
     paired: bool,
     strict: bool,
     allow_mismatch: bool,
@@ -146,7 +135,7 @@ def diff(
     comparison = compare(
         [NamedRun(name=str(path), run=read_run(path)) for path in before],
         [NamedRun(name=str(path), run=read_run(path)) for path in after],
-        Options(margin=margin, paired=paired, allow_mismatch=allow_mismatch),
+        Options(margin=_margin(margin), paired=paired, allow_mismatch=allow_mismatch),
     )
     style = "json" if as_json else style
     if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
@@ -155,6 +144,13 @@ def diff(
         raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
     inconclusive = strict and comparison.verdict is Verdict.INCONCLUSIVE
     raise click.exceptions.Exit(_EXIT_INCONCLUSIVE if inconclusive else comparison.verdict.exit_code)
+
+
+def _margin(text: str) -> float:
+    share = parse_share(text)
+    if not share:
+        raise UsageError("A margin of 0 rules nothing out; write it like 5% or 0.05.")
+    return share
 
 
 def _sides(

@@ -15,6 +15,7 @@ from captures.units import (
     format_size,
     parse_duration_ns,
     parse_multiplier,
+    parse_share,
     parse_size_bytes,
 )
 
@@ -62,6 +63,24 @@ def test_bad_multipliers_are_usage_errors(text: str) -> None:
     """The message shows how to write one."""
     with pytest.raises(UsageError, match="10x"):
         parse_multiplier(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("5%", 0.05), ("0.05", 0.05), (" 2.5 % ", 0.025), ("100%", 1.0), ("1", 1.0), ("0%", 0.0), ("0", 0.0)],
+)
+def test_shares_are_percent_or_fraction(text: str, share: float) -> None:
+    """Both spellings give the same number."""
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "5", "101%", "-5%", "five", "nan", "inf", "1e-2", "1_0%", "\u0665%"]
+)
+def test_bad_shares_are_usage_errors(text: str) -> None:
+    """The message shows how to write one."""
+    with pytest.raises(UsageError, match=r"5% or 0\.05"):
+        parse_share(text)
 
 
 @pytest.mark.parametrize("text", ["5", "5 parsecs", "-1s", "", "1s2"])
