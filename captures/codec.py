@@ -9,6 +9,7 @@ import msgpack
 
 from captures.errors import CaptureError
 from captures.model import (
+    MAX_CONNECTIONS,
     CaptureHeader,
     Counters,
     Exchange,
@@ -107,7 +108,9 @@ def build_exchange(row: tuple[Any, ...]) -> Exchange:
     """
     try:
         seq, offset_ns, request_end_ns, connection, request_row, outcome_row, signing_row = row
-        _check_ints(seq, offset_ns, request_end_ns, connection)
+        check_ints(seq, offset_ns, request_end_ns, connection)
+        if not 0 <= connection < MAX_CONNECTIONS:
+            raise ValueError
         signing = None
         if signing_row is not None:
             scheme, header = signing_row
@@ -131,7 +134,7 @@ def _build_request(row: tuple[Any, ...]) -> Request:
     _check_bytes(method, scheme, authority, target, http_version, body)
     _check_headers(headers)
     _check_headers(trailers)
-    _check_ints(truncated)
+    check_ints(truncated)
     return Request(
         method=method,
         scheme=scheme,
@@ -148,7 +151,7 @@ def _build_request(row: tuple[Any, ...]) -> Request:
 def _build_outcome(row: tuple[Any, ...]) -> Response | Failure:
     if row[0] == _FAILURE:
         _, reason, offset_ns, detail = row
-        _check_ints(offset_ns)
+        check_ints(offset_ns)
         if type(detail) is not str:
             raise TypeError
         return Failure(reason=FailureReason(reason), offset_ns=offset_ns, detail=detail)
@@ -156,9 +159,9 @@ def _build_outcome(row: tuple[Any, ...]) -> Response | Failure:
     if kind != _RESPONSE or type(stream) is not bool:
         raise TypeError
     _check_bytes(reason, http_version, body)
-    _check_ints(status, offset_ns, truncated)
+    check_ints(status, offset_ns, truncated)
     if end_ns is not None:
-        _check_ints(end_ns)
+        check_ints(end_ns)
     _check_headers(headers)
     _check_headers(trailers)
     if not 0 < status < 1000:
@@ -177,7 +180,14 @@ def _build_outcome(row: tuple[Any, ...]) -> Response | Failure:
     )
 
 
-def _check_ints(*values: object) -> None:
+def check_ints(*values: object) -> None:
+    """
+    Check that each value is an int64.
+
+    Raises:
+        TypeError: one is not.
+
+    """
     for value in values:
         if type(value) is not int or not -(2**63) <= value < 2**63:
             raise TypeError
@@ -219,7 +229,7 @@ def build_message(row: tuple[Any, ...]) -> Message:
     """
     try:
         exchange, offset_ns, from_client, kind, payload, truncated = row
-        _check_ints(exchange, offset_ns, kind, truncated)
+        check_ints(exchange, offset_ns, kind, truncated)
         _check_bytes(payload)
         if type(from_client) is not bool or not 0 <= kind < len(_MESSAGE_KINDS):
             raise TypeError
@@ -251,19 +261,25 @@ def build_header(values: dict[str, Any]) -> CaptureHeader:
 
     """
     try:
-        anonymized = values["anonymized"]
+        anonymized, salt, lineage = values["anonymized"], values["fingerprint_salt"], values["lineage"]
+        started_wall_ns = values["started_wall_ns"]
+        texts = [values["capture_id"], values["tool"], values["source"], *lineage]
+        if anonymized is not None:
+            texts += [anonymized["policy"], anonymized["key_fingerprint"]]
+        check_ints(started_wall_ns)
+        _check_bytes(salt)
+        if type(lineage) is not list or not all(type(text) is str for text in texts):
+            raise TypeError
         header = CaptureHeader(
-            capture_id=str(values["capture_id"]),
-            started_wall_ns=int(values["started_wall_ns"]),
-            tool=str(values["tool"]),
-            source=str(values["source"]),
-            fingerprint_salt=bytes(values["fingerprint_salt"]),
-            lineage=tuple(str(capture_id) for capture_id in values["lineage"]),
+            capture_id=values["capture_id"],
+            started_wall_ns=started_wall_ns,
+            tool=values["tool"],
+            source=values["source"],
+            fingerprint_salt=salt,
+            lineage=tuple(lineage),
             anonymized=None
             if anonymized is None
-            else Provenance(
-                policy=str(anonymized["policy"]), key_fingerprint=str(anonymized["key_fingerprint"])
-            ),
+            else Provenance(policy=anonymized["policy"], key_fingerprint=anonymized["key_fingerprint"]),
         )
         if not 1 <= len(header.fingerprint_salt) <= 64:
             raise ValueError
@@ -304,7 +320,7 @@ def build_counters(values: dict[str, Any]) -> Counters:
     """
     try:
         counts = {field.name: values[field.name] for field in fields(Counters)}
-        _check_ints(*counts.values())
+        check_ints(*counts.values())
     except _ROW_ERRORS:
         raise CaptureError(_BAD_ROW) from None
     return Counters(**counts)

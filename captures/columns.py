@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgpack
@@ -45,16 +45,19 @@ def pack_columns(columns: Mapping[str, Column]) -> bytes:
 class ColumnBlock:
     """The columns of one payload, each decoded when asked for."""
 
-    def __init__(self, payload: bytes, rows: int) -> None:
+    def __init__(
+        self, payload: bytes, rows: int, *, migrate: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    ) -> None:
         if rows > MAX_ROWS:
             raise CaptureError("An index block claims too many rows; the file is damaged.")
         self.rows = rows
         try:
-            self._packed: dict[str, Any] = msgpack.unpackb(payload)
-        except (ValueError, msgpack.exceptions.UnpackException) as error:
+            packed = msgpack.unpackb(payload)
+        except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
             raise CaptureError("An index block is damaged; give an undamaged copy.") from error
-        if not isinstance(self._packed, dict):
+        if type(packed) is not dict:
             raise CaptureError("An index block is damaged; give an undamaged copy.")
+        self._packed: dict[str, Any] = packed if migrate is None else migrate(packed)
 
     def column(self, name: str) -> Column:
         """
@@ -71,7 +74,7 @@ class ColumnBlock:
             if zstandard.frame_content_size(stored) != size:
                 raise CaptureError(f"The column {name} is damaged; give an undamaged copy.")
             shuffled = zstandard.ZstdDecompressor().decompress(stored, max_output_size=size) if size else b""
-        except (KeyError, TypeError, ValueError, zstandard.ZstdError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, zstandard.ZstdError) as error:
             raise CaptureError(f"The column {name} is missing or damaged; give an undamaged copy.") from error
         planes = np.frombuffer(shuffled, np.uint8).reshape(dtype.itemsize, self.rows)
         deltas = np.ascontiguousarray(planes.T).view(dtype).reshape(self.rows)

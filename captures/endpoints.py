@@ -7,11 +7,14 @@ than ``MAX_DISTINCT`` distinct values stand at its place under the same parent.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
 MAX_DISTINCT = 50
-MAX_LABELS = 65_000  # an index column holds 16 bits; what comes later shares one label
+MAX_LABELS = 65_000  # bounds a writer's memory; what comes later shares one label
+MAX_LABEL_CHARS = 512  # longer labels are cut, and told apart by a hash of the whole
+MAX_TOTAL_CHARS = 16 * 1024 * 1024  # of all labels, so that they fit into one INDEX block
 OVERFLOW_LABEL = "OTHER /{other}"
 
 _ID_SHAPE = re.compile(
@@ -29,17 +32,26 @@ def shape_label(method: bytes, target: bytes) -> str:
     return f"{method.decode('latin-1')} {'/'.join(segments)}"
 
 
+def cut_label(label: str) -> str:
+    """``label`` in at most ``MAX_LABEL_CHARS``; a cut one ends with ``~`` and 16 hex digits."""
+    if len(label) <= MAX_LABEL_CHARS:
+        return label
+    digest = hashlib.blake2b(label.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{label[: MAX_LABEL_CHARS - 1 - len(digest)]}~{digest}"
+
+
 class EndpointTable:
     """
-    Numbers labels as they are first seen, in memory bounded by ``MAX_LABELS``.
+    Numbers labels as they are first seen, in memory bounded by ``MAX_LABELS`` and ``MAX_TOTAL_CHARS``.
 
     ``add`` gives the number of a request's shape label; ``merge_labels`` tells at the end what
     each number's final label is, once all distinct values at each place are known.
     """
 
-    def __init__(self) -> None:
-        self._number_of_label: dict[str, int] = {}
-        self.labels: list[str] = []
+    def __init__(self, labels: Sequence[str] = ()) -> None:
+        self.labels: list[str] = list(labels)
+        self._number_of_label: dict[str, int] = {label: number for number, label in enumerate(labels)}
+        self._chars = sum(map(len, labels))
 
     def add(self, method: bytes, target: bytes) -> int:
         """The number of the request's shape label, a new one if it has not been seen."""
@@ -50,11 +62,15 @@ class EndpointTable:
         known = self._number_of_label.get(label)
         if known is not None:
             return known
-        if len(self.labels) >= MAX_LABELS and label != OVERFLOW_LABEL:
+        if len(label) > MAX_LABEL_CHARS:
+            return self.number(cut_label(label))
+        full = len(self.labels) >= MAX_LABELS or self._chars + len(label) > MAX_TOTAL_CHARS
+        if full and label != OVERFLOW_LABEL:
             return self.number(OVERFLOW_LABEL)
         number = len(self.labels)
         self._number_of_label[label] = number
         self.labels.append(label)
+        self._chars += len(label)
         return number
 
 
@@ -64,7 +80,7 @@ def merge_labels(labels: Sequence[str]) -> list[str]:
 
     Places are folded from the root on, so children of a folded place are counted together.
     """
-    split = [tuple(label.split("/")) for label in labels]
+    split = [tuple(cut_label(label).split("/")) for label in labels]
     depth_max = max((len(parts) for parts in split), default=0)
     for depth in range(1, depth_max):
         children: dict[tuple[str, ...], set[str]] = {}

@@ -18,15 +18,14 @@ from captures.frames import (
     Block,
     BlockOpener,
     BlockType,
-    Damage,
     parse_file_header,
     read_at,
     read_block,
-    scan_blocks,
 )
 from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
 from captures.model import Exchange, Message
 from captures.rows import split_rows
+from captures.scanning import Damage, scan_blocks
 
 
 class Follower:
@@ -127,8 +126,7 @@ class Follower:
         return False
 
     def _dictionary(self, number: int) -> bytes | None:
-        position = self._dictionaries.get(number)
-        block = None if position is None else read_block(self._read, position)
+        block = read_block(self._read, self._dictionaries.get(number, -1))
         return None if block is None else self._opener.open(block)
 
     def _take(self, block: Block) -> Iterator[Exchange | Message]:

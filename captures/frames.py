@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
@@ -28,9 +29,10 @@ TRAILER = struct.Struct("<QII8s")  # footer position, footer size with its heade
 SYNC = b"\xf5\xe9reel\r\n"
 TRAILER_MAGIC = b"\x89DONE\r\n\x1a"
 
+MAX_POSITION = 1 << 62  # no file is that large; what names a place beyond is damaged
 MAX_BLOCK_BYTES = 128 * 1024 * 1024  # raw or stored; nothing larger is ever allocated
 COMPRESSION_LEVEL = 3  # 1 GB/s and 16:1 on webhooks; higher levels cost four times the time for 10 %
-_SCAN_CHUNK_BYTES = 1024 * 1024
+_MAX_DICTIONARIES = 4  # kept ready; each is up to 112 KiB and its tables
 SEALED = 0x80  # set in a block's codec when its stored payload is encrypted
 _MIN_COMPRESSED_BYTES = 64  # below this zstd's frame header costs more than it saves
 
@@ -47,6 +49,10 @@ class BlockType(IntEnum):
     FOOTER = 7
     COLUMNS = 8
     KEY = 9
+
+
+_ROW_TYPES = frozenset({BlockType.EXCHANGES, BlockType.MESSAGES, BlockType.DICTIONARY})
+_MAX_RATIO = 64  # of the other blocks' compression: what unpacks to far more was made to fill memory
 
 
 class Codec(IntEnum):
@@ -104,21 +110,12 @@ class Block:
 
     position: int
     header: BlockHeader
-    stored: bytes
+    stored: bytes = field(repr=False)
 
     @property
     def end(self) -> int:
         """The file position just behind the block."""
         return self.position + BLOCK_HEADER.size + self.header.stored_bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
-    """A stretch of a file that holds no whole block; ``tail`` when nothing whole comes after it."""
-
-    position: int
-    size_bytes: int
-    tail: bool
 
 
 class ReadAt(Protocol):
@@ -272,7 +269,9 @@ def parse_block_header(data: bytes) -> BlockHeader | None:
 
 
 def read_block(read: ReadAt, position: int) -> Block | None:
-    """The whole block at ``position``, or None when it is cut, damaged or not there."""
+    """The whole block at ``position`` (any number), or None when it is cut, damaged or not there."""
+    if not 0 <= position < MAX_POSITION:
+        return None
     header = parse_block_header(read(position, BLOCK_HEADER.size))
     if header is None:
         return None
@@ -282,45 +281,13 @@ def read_block(read: ReadAt, position: int) -> Block | None:
     return Block(position, header, stored)
 
 
-def scan_blocks(read: ReadAt, position: int, size: int) -> Iterator[Block | Damage]:
-    """
-    Every whole block from ``position`` to ``size`` in order, with the damaged stretches between.
-
-    After damage it looks for the next sync word that starts a whole block, so one bad block
-    costs only itself.
-    """
-    while position < size:
-        block = read_block(read, position)
-        if block is not None:
-            yield block
-            position = block.end
-            continue
-        following = _next_block_position(read, position + 1, size)
-        yield Damage(position=position, size_bytes=(following or size) - position, tail=following is None)
-        if following is None:
-            return
-        position = following
-
-
-def _next_block_position(read: ReadAt, position: int, size: int) -> int | None:
-    while position < size:
-        chunk = read(position, _SCAN_CHUNK_BYTES)
-        found = chunk.find(SYNC)
-        while found >= 0:
-            if read_block(read, position + found) is not None:
-                return position + found
-            found = chunk.find(SYNC, found + 1)
-        position += max(1, len(chunk) - len(SYNC) + 1)
-    return None
-
-
 class BlockOpener:
     """Turns stored payloads back into raw ones; fetches dictionaries as they are needed."""
 
     def __init__(self, dictionary: Callable[[int], bytes | None]) -> None:
         self._dictionary = dictionary
         self._plain = zstandard.ZstdDecompressor()
-        self._with_dictionary: dict[int, zstandard.ZstdDecompressor] = {}
+        self._with_dictionary: OrderedDict[int, zstandard.ZstdDecompressor] = OrderedDict()
 
     def open(self, block: Block) -> bytes:
         """
@@ -332,6 +299,8 @@ class BlockOpener:
 
         """
         header = block.header
+        if header.type not in _ROW_TYPES and header.raw_bytes > _MAX_RATIO * (header.stored_bytes + 1024):
+            raise _damaged(block)
         if header.codec == Codec.RAW:
             if header.raw_bytes != header.stored_bytes:
                 raise _damaged(block)
@@ -350,13 +319,19 @@ class BlockOpener:
             raise CaptureError(
                 f"The block at byte {block.position} uses an unknown codec; use a newer hookreel."
             )
+        if block.header.type in {BlockType.META, BlockType.DICTIONARY}:  # it could need itself
+            raise _damaged(block)
         known = self._with_dictionary.get(number)
-        if known is None:
-            content = self._dictionary(number)
-            if not content:
-                raise _damaged(block)
-            known = zstandard.ZstdDecompressor(dict_data=raw_dictionary(content))
-            self._with_dictionary[number] = known
+        if known is not None:
+            self._with_dictionary.move_to_end(number)
+            return known
+        content = self._dictionary(number)
+        if not content:
+            raise _damaged(block)
+        known = zstandard.ZstdDecompressor(dict_data=raw_dictionary(content))
+        self._with_dictionary[number] = known
+        if len(self._with_dictionary) > _MAX_DICTIONARIES:
+            self._with_dictionary.popitem(last=False)
         return known
 
 

@@ -6,19 +6,20 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from captures.codec import check_ints
 from captures.columns import Column, ColumnBlock, pack_columns
 from captures.endpoints import EndpointTable, merge_labels
 from captures.errors import CaptureError
 from captures.model import Exchange, Response
 
 INDEX_ROWS = 1 << 16  # rows an INDEX block holds; also what a crash leaves to be indexed anew
-MAX_CONNECTIONS = 2**32 - 1
 
 COLUMN_TYPES = {
     "offset_ns": "q",
@@ -29,6 +30,7 @@ COLUMN_TYPES = {
     "request_bytes": "I",
     "response_bytes": "I",
 }
+MAX_ROWS_A_BYTE = 4  # an exchange takes more of a file than this; an index that lists more is damaged
 _NUMPY_TYPES: dict[str, np.dtype[Any]] = {"q": np.dtype("<i8"), "I": np.dtype("<u4"), "H": np.dtype("<u2")}
 
 
@@ -106,9 +108,13 @@ class IndexSegment:
     columns: ColumnBlock
 
 
-def unpack_segment(payload: bytes, rows: int) -> IndexSegment:
+def unpack_segment(
+    payload: bytes, rows: int, *, migrate: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> IndexSegment:
     """
     One INDEX payload; columns stay packed until they are asked for.
+
+    ``migrate`` makes the columns' map one of the current version. Blocks stand in file order.
 
     Raises:
         CaptureError: it is damaged.
@@ -116,23 +122,61 @@ def unpack_segment(payload: bytes, rows: int) -> IndexSegment:
     """
     try:
         blocks, labels, columns = msgpack.unpackb(payload)
+        for position, count in blocks:
+            check_ints(position, count)
+        _check_texts(labels)
         segment = IndexSegment(
-            tuple(DataBlock(int(position), int(count)) for position, count in blocks),
-            tuple(str(label) for label in labels),
-            ColumnBlock(columns, rows),
+            tuple(DataBlock(position, count) for position, count in blocks),
+            tuple(labels),
+            ColumnBlock(columns, rows, migrate=migrate),
         )
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-        msgpack.exceptions.UnpackException,
-    ) as error:
-        raise CaptureError("An index block is damaged; give an undamaged copy.") from error
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise damaged_index() from error
     counts = [block.rows for block in segment.blocks]
-    if min(counts, default=0) < 0 or sum(counts) != rows:
-        raise CaptureError("An index block is damaged; give an undamaged copy.")
+    if min(counts, default=1) < 1 or sum(counts) != rows or not _increasing(segment.blocks):
+        raise damaged_index()
     return segment
+
+
+def _check_texts(texts: object) -> None:
+    if type(texts) is not list or not all(type(text) is str for text in texts):
+        raise TypeError
+
+
+def damaged_index() -> CaptureError:
+    """What to raise for an index that cannot be right."""
+    return CaptureError(
+        "The index is damaged; run hookreel verify FILE --salvage OUT to make a copy with a new one."
+    )
+
+
+def _increasing(blocks: Sequence[DataBlock]) -> bool:
+    return all(one.position < other.position for one, other in pairwise(blocks))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexParts:
+    """What an index is made of: segments in file order, and the labels that they count into."""
+
+    segments: Sequence[IndexSegment]
+    labels: Sequence[str]
+
+    def check(self, file_bytes: int) -> None:
+        """
+        Check that the segments could belong to one file of ``file_bytes``.
+
+        Raises:
+            CaptureError: they list a block twice, or far more rows than fit.
+
+        """
+        rows = sum(segment.columns.rows for segment in self.segments)
+        blocks = [block for segment in self.segments for block in segment.blocks]
+        if rows > MAX_ROWS_A_BYTE * file_bytes or not _increasing(blocks):
+            raise damaged_index()
+        if blocks and not 0 <= blocks[0].position <= blocks[-1].position < file_bytes:
+            raise damaged_index()
+        if len(set(self.labels)) != len(self.labels):
+            raise damaged_index()
 
 
 class CaptureIndex:
@@ -143,12 +187,16 @@ class CaptureIndex:
     decoded when it is first read: the due times of 10 million exchanges need one of them.
     """
 
-    def __init__(self, load_segments: Callable[[], Sequence[IndexSegment]]) -> None:
-        self._load_segments = load_segments
+    def __init__(self, load: Callable[[], IndexParts]) -> None:
+        self._load = load
 
     @cached_property
+    def _parts(self) -> IndexParts:
+        return self._load()
+
+    @property
     def _segments(self) -> Sequence[IndexSegment]:
-        return self._load_segments()
+        return self._parts.segments
 
     @cached_property
     def blocks(self) -> tuple[DataBlock, ...]:
@@ -159,7 +207,7 @@ class CaptureIndex:
         dtype = _NUMPY_TYPES[COLUMN_TYPES[name]]
         parts = [segment.columns.column(name) for segment in self._segments]
         if any(part.dtype != dtype for part in parts):
-            raise CaptureError("An index block is damaged; give an undamaged copy.")
+            raise damaged_index()
         return np.concatenate(parts) if parts else np.empty(0, dtype)
 
     @cached_property
@@ -199,9 +247,8 @@ class CaptureIndex:
 
     @cached_property
     def _labels(self) -> tuple[tuple[str, ...], NDArray[np.uint32]]:
-        shape_labels = [label for segment in self._segments for label in segment.labels]
         table = EndpointTable()
-        numbers = [table.number(label) for label in merge_labels(shape_labels)]
+        numbers = [table.number(label) for label in merge_labels(self._parts.labels)]
         return tuple(table.labels), np.array(numbers, np.uint32)
 
     @property
@@ -215,7 +262,7 @@ class CaptureIndex:
         shape_numbers = self._in_send_order("endpoint")
         final = self._labels[1]
         if len(shape_numbers) and int(shape_numbers.max()) >= len(final):
-            raise CaptureError("The index names an endpoint that is not there; give an undamaged copy.")
+            raise damaged_index()
         return final[shape_numbers]
 
     @cached_property
@@ -237,6 +284,45 @@ class CaptureIndex:
     def response_bytes(self) -> NDArray[np.uint32]:
         """Stored bytes of each response's body."""
         return self._in_send_order("response_bytes")
+
+    @cached_property
+    def _seq_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Sequence numbers in rising order, and the send-order rows they are of (None: as they are)."""
+        seq = self.seq
+        if bool((np.diff(seq) > 0).all()):
+            return seq, None
+        order = np.argsort(seq, kind="stable")
+        return seq[order], order
+
+    def offset_of(self, seq: int) -> int | None:
+        """``offset_ns`` of the exchange with that ``seq``, or None when there is none."""
+        values, order = self._seq_order
+        place = int(np.searchsorted(values, seq))
+        if place == len(values) or int(values[place]) != seq:
+            return None
+        return int(self.offset_ns[place if order is None else order[place]])
+
+    def describes_the_same(self, other: CaptureIndex) -> bool:
+        """
+        Whether both list the same blocks and the same numbers and labels for each exchange.
+
+        Raises:
+            CaptureError: one of the two is damaged.
+
+        """
+        if self.blocks != other.blocks:
+            return False
+        for name in COLUMN_TYPES:
+            mine, others = self._in_file_order(name), other._in_file_order(name)
+            if name == "endpoint":
+                number_there = {label: number for number, label in enumerate(other._parts.labels)}
+                there = np.array([number_there.get(label, -1) for label in self._parts.labels], np.int64)
+                if len(mine) and int(mine.max()) >= len(there):
+                    return False
+                mine = there[mine]
+            if not np.array_equal(mine, others):
+                return False
+        return True
 
     def __len__(self) -> int:
         return sum(block.rows for block in self.blocks)

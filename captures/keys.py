@@ -98,8 +98,14 @@ def write_key_file(path: Path, key: bytes) -> None:
 
     """
     descriptor = create_private_file(path)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{_KEY_PREFIX}{key.hex()}\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{_KEY_PREFIX}{key.hex()}\n")
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a key would look like a damaged one
+        raise WriteError(
+            f"{path} cannot be written ({error.strerror}); free space or choose another place."
+        ) from error
 
 
 def create_private_file(path: Path) -> int:
@@ -120,5 +126,12 @@ def create_private_file(path: Path) -> int:
         raise UsageError(f"The folder of {path} does not exist; create it first.") from None
     except OSError as error:
         raise WriteError(f"{path} cannot be created ({error.strerror}); choose another place.") from error
-    os.fchmod(descriptor, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    except OSError as error:  # a file system without modes cannot keep a secret
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise WriteError(
+            f"{path} cannot be made private ({error.strerror}); choose another place."
+        ) from error
     return descriptor

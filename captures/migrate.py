@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from captures.errors import CaptureError
 
 Row: TypeAlias = tuple[Any, ...]
 Map: TypeAlias = dict[str, Any]
+_Value = TypeVar("_Value", Row, Map)
 
 CAPTURE_VERSION = 1
 RUN_VERSION = 1
@@ -31,9 +32,17 @@ def _same_map(values: Map) -> Map:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """One step from a version to the next; what it leaves out stays as it is."""
+    """
+    One step from a version to the next; what it leaves out stays as it is.
+
+    ``header``, ``footer`` and ``counters`` get the unpacked maps; ``columns`` gets that of a column
+    payload, from name to ``[type, bytes]``, before any column is decoded; ``exchange`` and
+    ``message`` get rows. A run has a header and columns.
+    """
 
     header: Callable[[Map], Map] = _same_map
+    footer: Callable[[Map], Map] = _same_map
+    columns: Callable[[Map], Map] = _same_map
     counters: Callable[[Map], Map] = _same_map
     exchange: Callable[[Row], Row] = _same_row
     message: Callable[[Row], Row] = _same_row
@@ -62,23 +71,43 @@ class MigrationPath:
     def header(self, values: Map) -> Map:
         """A header map of the current version."""
         for step in self._steps:
-            values = step.header(values)
+            values = _applied(step.header, values)
+        return values
+
+    def footer(self, values: Map) -> Map:
+        """A footer map of the current version."""
+        for step in self._steps:
+            values = _applied(step.footer, values)
+        return values
+
+    def columns(self, values: Map) -> Map:
+        """A column payload's map of the current version."""
+        for step in self._steps:
+            values = _applied(step.columns, values)
         return values
 
     def counters(self, values: Map) -> Map:
         """A counters map of the current version."""
         for step in self._steps:
-            values = step.counters(values)
+            values = _applied(step.counters, values)
         return values
 
     def exchange(self, row: Row) -> Row:
         """An exchange row of the current version."""
         for step in self._steps:
-            row = step.exchange(row)
+            row = _applied(step.exchange, row)
         return row
 
     def message(self, row: Row) -> Row:
         """A message row of the current version."""
         for step in self._steps:
-            row = step.message(row)
+            row = _applied(step.message, row)
         return row
+
+
+def _applied(step: Callable[[_Value], _Value], value: _Value) -> _Value:
+    """What ``step`` makes of ``value``; a value that is not of its version is damage."""
+    try:
+        return step(value)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CaptureError("A part of the file is not of its version; give an undamaged copy.") from error

@@ -1,10 +1,17 @@
-"""What a capture is made of. Every type here is frozen; a stage returns new ones."""
+"""
+What a capture is made of. Every type here is frozen; a stage returns new ones.
+
+``repr`` shows no bytes of the traffic, so none gets into logs and tracebacks.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+MAX_CONNECTIONS = 2**32
+"""Connections are numbered below this: a column of the index holds 32 bits."""
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Name and value pairs in wire order, with case and duplicates as they were sent."""
@@ -57,12 +64,12 @@ class Request:
 
     method: bytes
     scheme: bytes
-    authority: bytes
-    target: bytes
+    authority: bytes = field(repr=False)
+    target: bytes = field(repr=False)
     http_version: bytes
-    headers: Headers
-    body: bytes = b""
-    trailers: Headers = ()
+    headers: Headers = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    trailers: Headers = field(default=(), repr=False)
     truncated_bytes: int = 0
 
 
@@ -77,13 +84,13 @@ class Response:
     """
 
     status: int
-    reason: bytes
+    reason: bytes = field(repr=False)
     http_version: bytes
-    headers: Headers
+    headers: Headers = field(repr=False)
     offset_ns: int
     end_ns: int | None
-    body: bytes = b""
-    trailers: Headers = ()
+    body: bytes = field(default=b"", repr=False)
+    trailers: Headers = field(default=(), repr=False)
     truncated_bytes: int = 0
     stream: bool = False
 
@@ -133,7 +140,7 @@ class Message:
     offset_ns: int
     from_client: bool
     kind: MessageKind
-    payload: bytes
+    payload: bytes = field(repr=False)
     truncated_bytes: int = 0
 
 

@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from captures.codec import build_counters, build_exchange, build_header, build_message, unpack_map, unpack_row
-from captures.encryption import Identities, SealedOpener, identities_in_effect, unwrap
+from captures.codec import build_exchange, build_message, unpack_map, unpack_row
+from captures.encryption import Identities
+from captures.endpoints import EndpointTable
 from captures.errors import CaptureError, UsageError
 from captures.frames import (
     CAPTURE_MAGIC,
     FILE_HEADER,
     TRAILER,
     Block,
-    BlockOpener,
     BlockType,
     parse_file_header,
-    parse_trailer,
     read_at,
     read_block,
 )
-from captures.index import CaptureIndex, DataBlock, IndexBuilder, IndexSegment, unpack_segment
+from captures.index import (
+    CaptureIndex,
+    DataBlock,
+    IndexBuilder,
+    IndexParts,
+    IndexSegment,
+    damaged_index,
+    unpack_segment,
+)
 from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
-from captures.model import CaptureHeader, Counters, Exchange, Message, MessageKind, Response
-from captures.rows import OpenBlock, split_rows
-from captures.salvage import MessageBlock, describe, scan_file
-from captures.units import MIB
+from captures.model import Counters, Exchange, Message, MessageKind, Response
+from captures.opening import build_footer, find_footer, find_opener, is_live, read_header, read_scan
+from captures.rows import OpenBlock, Row, split_rows
+from captures.salvage import MessageBlock, count_blocks, describe, scan_file
+from captures.units import MIB, NS_PER_S
 
 CACHE_BYTES = 32 * MIB  # raw blocks kept while reading in send order
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One exchange as packed bytes in file order, decoded on demand; valid while the reader is open."""
-
-    packed: memoryview
-    _path: MigrationPath
-
-    def exchange(self) -> Exchange:
-        """
-        Decode.
-
-        Raises:
-            CaptureError: the row is damaged.
-
-        """
-        return build_exchange(self._path.exchange(unpack_row(self.packed)))
+SLICE_ROWS = 1 << 16  # rows that are planned at a time
+GRACE_NS = 60 * NS_PER_S  # how far a message may stand outside its stream's times
 
 
 class CaptureReader:
@@ -63,9 +55,10 @@ class CaptureReader:
     One open capture. Use it as a context manager.
 
     ``complete`` tells whether the recording was closed and nothing is damaged; ``problems``
-    says in sentences what is missing. A file without a footer is scanned, which costs one
-    pass over it; so is one opened with ``salvage``, where damaged blocks are then left out
-    instead of raising CaptureError when they are read.
+    says in sentences what is missing; ``recipients`` for whom the file is sealed, if it is. A file
+    without a footer is scanned, which costs one pass over it; so is one opened with ``salvage``,
+    which trusts no index and decodes every exchange. Blocks that cannot be decoded are then left
+    out instead of raising CaptureError when they are read.
     """
 
     def __init__(self, descriptor: int, path: Path, *, salvage: bool, identities: Identities | None) -> None:
@@ -74,27 +67,33 @@ class CaptureReader:
         self._read = read_at(descriptor)
         self._size = os.fstat(descriptor).st_size
         head = self._read(0, FILE_HEADER.size)
-        version, _ = parse_file_header(head, magic=CAPTURE_MAGIC, newest=CAPTURE_VERSION, name=path.name)
+        version, file_id = parse_file_header(
+            head, magic=CAPTURE_MAGIC, newest=CAPTURE_VERSION, name=path.name
+        )
         self.version = version
         self._path = MigrationPath(version=version, current=CAPTURE_VERSION, table=CAPTURE_MIGRATIONS)
-        self.recipients: tuple[str, ...] = ()
-        """For whom the file is sealed; empty when it is not."""
-        self._opener, self._meta_position = self._find_opener(head, identities)
         self._dictionary_position: dict[int, int] = {}
+        self._opener, self._meta_position, self.recipients = find_opener(
+            self._read, head, self._dictionary, identities, name=path.name
+        )
         self._cache: OrderedDict[int, OpenBlock] = OrderedDict()
         self._cache_bytes = 0
         self._segments: list[IndexSegment] | None = None
-        self._loose: list[int] = []
+        self._labels: list[str] = []
+        self._loose: list[DataBlock] = []
+        self._left_out: set[int] = set()
+        self._problems: tuple[str, ...] = ()
+        self._salvage = salvage
         self.counters = Counters()
-        self.problems: tuple[str, ...] = ()
         self._stream_ends: dict[int, int] | None = None
         self._span_ns: tuple[int, int] | None = None
-        footer = None if salvage else self._find_footer()
+        footer = None if salvage else find_footer(self._read, self._size)
+        self._scanned = footer is None
         if footer is None:
-            self._open_by_scan()
+            self._open_by_scan(file_id)
         else:
             self._open_by_footer(footer)
-        self.index = CaptureIndex(self._load_segments)
+        self.index = CaptureIndex(self._load_index)
 
     @classmethod
     def open(cls, path: Path, *, salvage: bool = False, identities: Identities | None = None) -> Self:
@@ -136,119 +135,92 @@ class CaptureReader:
 
     # -- opening ---------------------------------------------------------------------------
 
-    def _find_opener(self, head: bytes, identities: Identities | None) -> tuple[BlockOpener, int]:
-        """What opens the blocks, and where META stands: behind the KEY block of a sealed file."""
-        first = read_block(self._read, FILE_HEADER.size)
-        if first is None or first.header.type != BlockType.KEY:
-            return BlockOpener(self._dictionary), FILE_HEADER.size
-        if identities is None:
-            identities = identities_in_effect(os.environ)
-        envelope = unwrap(first.stored, identities, name=self.path.name)
-        self.recipients = envelope.recipients
-        return SealedOpener(self._dictionary, envelope.key, head), first.end
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is missing, in sentences; blocks that cannot be decoded are told once they were read."""
+        if not self._left_out:
+            return self._problems
+        count = len(self._left_out)
+        return (*self._problems, f"{count_blocks(count)} whole but cannot be decoded, and left out.")
 
-    def _find_footer(self) -> Block | None:
-        position = parse_trailer(self._read(max(0, self._size - TRAILER.size), TRAILER.size))
-        if position is None or not FILE_HEADER.size <= position < self._size:
-            return None
-        block = read_block(self._read, position)
-        return block if block is not None and block.header.type == BlockType.FOOTER else None
+    @property
+    def complete(self) -> bool:
+        """Whether the recording was closed and nothing is known to be damaged."""
+        return not self.problems
 
     def _open_by_footer(self, block: Block) -> None:
-        footer = unpack_map(self._opener.open(block))
-        meta = read_block(self._read, self._meta_position)
-        if meta is None or meta.header.type != BlockType.META:
-            raise CaptureError(f"The header block of {self.path.name} is damaged; give an undamaged copy.")
-        self.header = self._build_header(self._opener.open(meta))
-        try:
-            self._index_positions = [int(position) for position in footer["index"]]
-            self._message_blocks = [
-                MessageBlock(position=int(position), first_ns=int(first), last_ns=int(last), rows=int(rows))
-                for position, first, last, rows in footer["messages"]
-            ]
-            self._stream_ends = {int(seq): int(end_ns) for seq, end_ns in footer["stream_ends"]}
-            self._dictionary_position = {int(number): int(at) for number, at in footer["dictionaries"]}
-            self._span_ns = int(footer["first_ns"]), int(footer["last_end_ns"])
-            self.counters = build_counters(self._path.counters(footer["counters"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CaptureError(
-                f"The footer of {self.path.name} is damaged; give an undamaged copy."
-            ) from error
-        self.complete = True
+        values = unpack_map(self._opener.open(block))
+        footer = build_footer(values, self._path, position=block.position, name=self.path.name)
+        self.header = read_header(self._read, self._meta_position, self._opener, self._path)
+        self._index_positions = footer.index
+        self._message_blocks: Sequence[MessageBlock] = footer.messages
+        self._stream_ends = footer.stream_ends
+        self._dictionary_position = footer.dictionaries
+        self._span_ns = footer.first_ns, footer.last_end_ns
+        self.counters = footer.counters
 
-    def _open_by_scan(self) -> None:
-        closed = self._find_footer() is not None
+    def _open_by_scan(self, file_id: bytes) -> None:
+        closed = find_footer(self._read, self._size) is not None
         end = self._size - TRAILER.size if closed else self._size
-        scan = scan_file(self._read, FILE_HEADER.size, end, self._opener)
-        if scan.meta is None:
-            raise CaptureError(f"{self.path.name} holds no header block; nothing of it can be read.")
-        self.header = self._build_header(scan.meta)
+        use_index = not self._salvage
+        scan = scan_file(self._read, end, self._opener, migrate=self._path.columns, use_index=use_index)
+        self.header, account, lost = read_scan(
+            scan, self._path, name=self.path.name, file_id=file_id if self._salvage else None
+        )
         self._dictionary_position = scan.dictionaries
-        self._segments, self._loose = list(scan.segments), scan.loose
+        self._segments, self._labels, self._loose = scan.segments, scan.labels, scan.loose
         self._message_blocks = scan.messages
-        account = None
-        if scan.account is not None:
-            account = build_counters(self._path.counters(unpack_map(scan.account)))
         self.counters = account or Counters()
-        self.problems = describe(scan, closed=closed, live=self._is_live(), account=account)
-        self.complete = not self.problems
-
-    def _is_live(self) -> bool:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        return False
-
-    def _build_header(self, payload: bytes) -> CaptureHeader:
-        return build_header(self._path.header(unpack_map(payload)))
+        told = describe(scan, closed=closed, live=is_live(self._descriptor), account=account)
+        self._problems = (*told, *lost)
 
     def _dictionary(self, number: int) -> bytes | None:
         """The raw content of the DICTIONARY block with that number."""
-        position = self._dictionary_position.get(number)
-        block = None if position is None else read_block(self._read, position)
-        return None if block is None else self._opener.open(block)
+        block = read_block(self._read, self._dictionary_position.get(number, -1))
+        if block is None or block.header.type != BlockType.DICTIONARY:
+            return None
+        return self._opener.open(block)
 
     # -- the index -------------------------------------------------------------------------
 
-    def _load_segments(self) -> list[IndexSegment]:
+    def _load_index(self) -> IndexParts:
         if self._segments is None:
-            self._segments = []
-            for position in self._index_positions:
-                block = read_block(self._read, position)
-                if block is None or block.header.type != BlockType.INDEX:
-                    raise CaptureError(
-                        f"An index block of {self.path.name} is damaged; "
-                        "run hookreel verify FILE --salvage OUT to rebuild it."
-                    )
-                self._segments.append(unpack_segment(self._opener.open(block), block.header.rows))
+            self._segments = list(self._listed_segments())
+            self._labels = [label for segment in self._segments for label in segment.labels]
         if self._loose:
+            IndexParts(self._segments, self._labels).check(self._size)
             self._segments.extend(self._index_loose_blocks())
+            self._segments.sort(key=lambda segment: segment.blocks[0].position if segment.blocks else 0)
             self._loose = []
-        return self._segments
+        parts = IndexParts(self._segments, self._labels)
+        parts.check(self._size)
+        return parts
+
+    def _listed_segments(self) -> Iterator[IndexSegment]:
+        for position in self._index_positions:
+            block = read_block(self._read, position)
+            if block is None or block.header.type != BlockType.INDEX:
+                raise CaptureError(
+                    f"An index block of {self.path.name} is damaged; "
+                    "run hookreel verify FILE --salvage OUT to rebuild it."
+                )
+            yield unpack_segment(self._opener.open(block), block.header.rows, migrate=self._path.columns)
 
     def _index_loose_blocks(self) -> Iterator[IndexSegment]:
-        """Index rows for EXCHANGES blocks that no INDEX block covers."""
-        builder = IndexBuilder()
-        for label in [label for segment in self._segments or [] for label in segment.labels]:
-            builder.endpoints.number(label)
-        builder.take_payload()
-        left_out = 0
-        for position in self._loose:
+        """Index rows for EXCHANGES blocks that no INDEX block covers; the labels grow with them."""
+        builder = IndexBuilder(EndpointTable(self._labels))
+        for block in self._loose:
             try:
-                exchanges = [row.exchange() for row in self._block_rows(position)]
+                exchanges = [row.exchange() for row in self._block_rows(block)]
             except CaptureError:
-                left_out += 1
+                self._left_out.add(block.position)
                 continue
             for exchange in exchanges:
                 builder.add(exchange)
-            builder.close_block(position, len(exchanges))
+            builder.close_block(block.position, len(exchanges))
             payload, rows = builder.take_payload()
             yield unpack_segment(payload, rows)
-        if left_out:
-            self.complete = False
-            self.problems = (*self.problems, f"{left_out} blocks cannot be decoded and were left out.")
+        self._labels = builder.endpoints.labels
 
     @property
     def endpoint_labels(self) -> tuple[str, ...]:
@@ -279,31 +251,38 @@ class CaptureReader:
 
     # -- rows ------------------------------------------------------------------------------
 
-    def _open_block(self, position: int) -> OpenBlock:
+    def _open_block(self, place: DataBlock | MessageBlock) -> OpenBlock:
+        position = place.position
         block = read_block(self._read, position)
         if block is None:
             raise CaptureError(
                 f"The block at byte {position} of {self.path.name} is damaged; "
                 "run hookreel verify FILE --salvage OUT to keep what is whole."
             )
+        wanted = BlockType.EXCHANGES if isinstance(place, DataBlock) else BlockType.MESSAGES
+        if block.header.type != wanted or block.header.rows != place.rows:
+            raise CaptureError(
+                f"The index of {self.path.name} is wrong about the block at byte {position}; "
+                "run hookreel verify FILE --salvage OUT to rebuild it."
+            )
         return split_rows(self._opener.open(block), block.header.rows, position)
 
-    def _cached_block(self, position: int) -> OpenBlock:
-        found = self._cache.get(position)
+    def _cached_block(self, place: DataBlock) -> OpenBlock:
+        found = self._cache.get(place.position)
         if found is not None:
-            self._cache.move_to_end(position)
+            self._cache.move_to_end(place.position)
             return found
-        found = self._open_block(position)
-        self._cache[position] = found
+        found = self._open_block(place)
+        self._cache[place.position] = found
         self._cache_bytes += len(found.payload)
         while self._cache_bytes > CACHE_BYTES and len(self._cache) > 1:
             _, dropped = self._cache.popitem(last=False)
             self._cache_bytes -= len(dropped.payload)
         return found
 
-    def _block_rows(self, position: int) -> Iterator[Row]:
-        block = self._open_block(position)
-        for start, stop in zip(block.starts, block.starts[1:], strict=False):
+    def _block_rows(self, place: DataBlock | MessageBlock) -> Iterator[Row]:
+        block = self._open_block(place)
+        for start, stop in pairwise(block.starts):
             yield Row(block.payload[start:stop], self._path)
 
     def rows(self) -> Iterator[Row]:
@@ -315,7 +294,7 @@ class CaptureReader:
 
         """
         for block in self.index.blocks:
-            yield from self._block_rows(block.position)
+            yield from self._block_rows(block)
 
     def exchanges(
         self,
@@ -336,21 +315,35 @@ class CaptureReader:
         offsets = self.index.offset_ns
         first = 0 if start_ns is None else int(np.searchsorted(offsets, start_ns))
         last = len(offsets) if stop_ns is None else int(np.searchsorted(offsets, stop_ns))
-        file_rows = self.index.file_row[first:last]
+        wanted = None
         if endpoints is not None:
             wanted = [number for number, label in enumerate(self.endpoint_labels) if label in endpoints]
-            file_rows = file_rows[np.isin(self.index.endpoint[first:last], wanted)]
-        blocks: tuple[DataBlock, ...] = self.index.blocks
+        blocks = self.index.blocks
         first_rows = np.cumsum([0, *(block.rows for block in blocks)])
-        block_numbers = np.searchsorted(first_rows, file_rows, side="right") - 1
-        rows_in_block = file_rows - first_rows[block_numbers]
-        ends, path = self._ends, self._path
-        for number, row in zip(block_numbers.tolist(), rows_in_block.tolist(), strict=True):
-            block = self._cached_block(blocks[number].position)
-            packed = block.payload[block.starts[row] : block.starts[row + 1]]
-            unpacked = unpack_row(packed)
-            exchange = build_exchange(path.exchange(unpacked) if path.needed else unpacked)
-            yield _with_stream_end(exchange, ends) if exchange.seq in ends else exchange
+        ends = self._ends
+        for start in range(first, last, SLICE_ROWS):
+            chosen = np.arange(start, min(start + SLICE_ROWS, last))
+            if wanted is not None:
+                chosen = chosen[np.isin(self.index.endpoint[chosen], wanted)]
+            file_rows = self.index.file_row[chosen]
+            numbers = np.searchsorted(first_rows, file_rows, side="right") - 1
+            places = zip(
+                numbers.tolist(),
+                (file_rows - first_rows[numbers]).tolist(),
+                offsets[chosen].tolist(),
+                self.index.seq[chosen].tolist(),
+                strict=True,
+            )
+            for number, row, offset_ns, seq in places:
+                exchange = self._exchange_at(blocks[number], row)
+                if exchange.offset_ns != offset_ns or exchange.seq != seq:
+                    raise damaged_index()
+                yield _with_stream_end(exchange, ends) if seq in ends else exchange
+
+    def _exchange_at(self, place: DataBlock, row: int) -> Exchange:
+        block = self._cached_block(place)
+        unpacked = unpack_row(block.payload[block.starts[row] : block.starts[row + 1]])
+        return build_exchange(self._path.exchange(unpacked) if self._path.needed else unpacked)
 
     # -- messages --------------------------------------------------------------------------
 
@@ -369,15 +362,35 @@ class CaptureReader:
         """
         Messages in the order they were written: all, or those of the exchange with that seq.
 
+        For one exchange, blocks that lie wholly before its request or after its end are not read;
+        ``GRACE_NS`` allows for imported messages whose clock was another.
+
         Raises:
             CaptureError: a block is damaged.
 
         """
+        first_ns = last_ns = None
+        if exchange is not None:
+            first_ns, last_ns = self.index.offset_of(exchange), self._ends.get(exchange)
         for block in self._message_blocks:
-            for row in self._block_rows(block.position):
-                message = build_message(self._path.message(unpack_row(row.packed)))
+            if first_ns is not None and block.last_ns < first_ns - GRACE_NS:
+                continue
+            if last_ns is not None and block.first_ns > last_ns + GRACE_NS:
+                continue
+            for message in self._block_messages(block):
                 if exchange is None or message.exchange == exchange:
                     yield message
+
+    def _block_messages(self, place: MessageBlock) -> list[Message]:
+        try:
+            return [
+                build_message(self._path.message(unpack_row(row.packed))) for row in self._block_rows(place)
+            ]
+        except CaptureError:
+            if not self._scanned:
+                raise
+            self._left_out.add(place.position)
+            return []
 
 
 def _with_stream_end(exchange: Exchange, ends: dict[int, int]) -> Exchange:

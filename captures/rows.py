@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from dataclasses import dataclass
 
+from captures.codec import build_exchange, unpack_row
 from captures.errors import CaptureError
+from captures.migrate import MigrationPath
+from captures.model import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,24 @@ class OpenBlock:
 
     payload: memoryview
     starts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One exchange as packed bytes in file order, decoded on demand; valid while the reader is open."""
+
+    packed: memoryview
+    _path: MigrationPath
+
+    def exchange(self) -> Exchange:
+        """
+        Decode.
+
+        Raises:
+            CaptureError: the row is damaged.
+
+        """
+        return build_exchange(self._path.exchange(unpack_row(self.packed)))
 
 
 def split_rows(payload: bytes, rows: int, position: int) -> OpenBlock:
@@ -36,3 +58,28 @@ def split_rows(payload: bytes, rows: int, position: int) -> OpenBlock:
     if start != len(payload):
         raise CaptureError(f"The rows of the block at byte {position} do not add up; the file is damaged.")
     return OpenBlock(memoryview(payload), starts)
+
+
+class RowBuffer:
+    """Packed rows of the open block: lengths and bytes, and the offsets they span."""
+
+    __slots__ = ("bytes", "first_ns", "last_ns", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[bytes] = []
+        self.bytes = 0
+        self.first_ns = 0
+        self.last_ns = 0
+
+    def add(self, row: bytes, offset_ns: int) -> None:
+        """One more row."""
+        if not self.rows:
+            self.first_ns = self.last_ns = offset_ns
+        self.first_ns = min(self.first_ns, offset_ns)
+        self.last_ns = max(self.last_ns, offset_ns)
+        self.rows.append(row)
+        self.bytes += len(row) + 4
+
+    def payload(self) -> bytes:
+        """The block's payload, as ``split_rows`` takes it apart."""
+        return struct.pack(f"<{len(self.rows)}I", *map(len, self.rows)) + b"".join(self.rows)

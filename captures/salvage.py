@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from captures.errors import CaptureError
-from captures.frames import Block, BlockOpener, BlockType, Damage, ReadAt, scan_blocks
-from captures.index import IndexSegment, unpack_segment
+from captures.frames import FILE_HEADER, SEALED, Block, BlockHeader, BlockOpener, BlockType, Codec, ReadAt
+from captures.index import DataBlock, IndexSegment, unpack_segment
 from captures.model import Counters
+from captures.scanning import Damage, scan_blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +28,14 @@ class Scan:
     """
     Everything found by walking a file from its first block on.
 
-    ``segments`` are the INDEX blocks that are whole; ``loose`` the EXCHANGES blocks that none
-    of them covers. ``account`` is the last COUNTERS payload.
+    ``segments`` are the INDEX blocks that can be used; ``loose`` the EXCHANGES blocks that none
+    of them covers. ``labels`` are those that the segments count into. ``account`` is the last
+    COUNTERS payload.
     """
 
     segments: list[IndexSegment] = field(default_factory=list)
-    loose: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    loose: list[DataBlock] = field(default_factory=list)
     messages: list[MessageBlock] = field(default_factory=list)
     dictionaries: dict[int, int] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
@@ -40,70 +45,128 @@ class Scan:
     meta: bytes | None = None
 
 
-def scan_file(read: ReadAt, position: int, size: int, opener: BlockOpener) -> Scan:
+class _Scanner:
     """
-    Walk all blocks; damaged stretches are noted and stepped over.
+    One walk over a file.
 
-    INDEX blocks are trusted only when every block they name was seen whole, so an exchange
-    that they list can be read.
+    INDEX blocks hold only the labels that are new since the one before, so an endpoint's number
+    means something only while none of them is missing: ``_numbering`` tells whether that holds.
     """
-    scan = Scan()
-    data_rows: dict[int, int] = {}
-    covered: set[int] = set()
-    expected_number = 0
-    for item in scan_blocks(read, position, size):
+
+    def __init__(
+        self, opener: BlockOpener, migrate: Callable[[dict[str, Any]], dict[str, Any]], *, use_index: bool
+    ) -> None:
+        self.scan = Scan()
+        self._opener = opener
+        self._migrate = migrate
+        self._data: dict[int, BlockHeader] = {}
+        self._covered: set[int] = set()
+        self._covered_to = -1
+        self._numbering = use_index
+        self._next_number = 0
+        self._missing_since_index = 0
+
+    def take(self, item: Block | Damage) -> None:
+        scan = self.scan
         if isinstance(item, Damage):
             scan.damages.append(item)
-            continue
+            return
         header = item.header
-        scan.missing_blocks += max(0, header.number - expected_number)
-        expected_number = header.number + 1
+        missing = header.number - self._next_number
+        self._numbering = self._numbering and missing >= 0
+        self._missing_since_index += max(0, missing)
+        scan.missing_blocks += max(0, missing)
+        self._next_number = header.number + 1
         if header.type in {BlockType.EXCHANGES, BlockType.MESSAGES}:
             scan.last_ns = max(scan.last_ns or 0, header.last_ns)
         if header.type == BlockType.EXCHANGES:
-            data_rows[item.position] = header.rows
+            self._data[item.position] = header
         elif header.type == BlockType.INDEX:
-            segment = _sound_segment(item, opener, data_rows)
-            if segment is not None:
-                scan.segments.append(segment)
-                covered.update(block.position for block in segment.blocks)
+            self._take_index(item)
         else:
-            _note(scan, item, opener)
-    scan.loose = [position for position in data_rows if position not in covered]
-    return scan
+            self._note(item)
 
+    def finish(self) -> Scan:
+        self.scan.loose = [
+            DataBlock(position, header.rows)
+            for position, header in self._data.items()
+            if position not in self._covered
+        ]
+        return self.scan
 
-def _sound_segment(block: Block, opener: BlockOpener, data_rows: dict[int, int]) -> IndexSegment | None:
-    try:
-        segment = unpack_segment(opener.open(block), block.header.rows)
-    except CaptureError:
-        return None
-    sound = all(data_rows.get(data.position) == data.rows for data in segment.blocks)
-    return segment if sound else None
-
-
-def _note(scan: Scan, block: Block, opener: BlockOpener) -> None:
-    header = block.header
-    if header.type == BlockType.MESSAGES:
-        scan.messages.append(
-            MessageBlock(
-                position=block.position,
-                first_ns=header.first_ns,
-                last_ns=header.last_ns,
-                rows=header.rows,
-            )
-        )
-    elif header.type == BlockType.DICTIONARY:
-        scan.dictionaries[header.number] = block.position
-    elif header.type in {BlockType.COUNTERS, BlockType.META}:
-        try:
-            payload = opener.open(block)
-        except CaptureError:
+    def _take_index(self, block: Block) -> None:
+        if not self._numbering:
             return
-        if header.type == BlockType.META:
-            scan.meta = scan.meta or payload
-        else:
-            scan.account = payload
+        try:
+            segment = unpack_segment(self._opener.open(block), block.header.rows, migrate=self._migrate)
+        except CaptureError:
+            self._numbering = False
+            return
+        positions = [data.position for data in segment.blocks]
+        # What is missing must be blocks that this segment lists; else an INDEX may be among it.
+        listed = sum(position not in self._data for position in positions)
+        labels = [*self.scan.labels, *segment.labels]
+        new = len(set(labels)) == len(labels) and all(position > self._covered_to for position in positions)
+        if self._missing_since_index > listed or not new:
+            self._numbering = False
+            return
+        self._missing_since_index = 0
+        self._covered_to = max([self._covered_to, *positions])
+        self.scan.labels = labels
+        if all(self._can_be_read(data) for data in segment.blocks):
+            self.scan.segments.append(segment)
+            self._covered.update(positions)
+
+    def _can_be_read(self, data: DataBlock) -> bool:
+        """Whether the block was seen whole, with the rows it should have and the dictionary it needs."""
+        header = self._data.get(data.position)
+        if header is None or header.rows != data.rows:
+            return False
+        needs_dictionary = header.codec & ~SEALED == Codec.ZSTD_DICTIONARY
+        return not needs_dictionary or header.dictionary in self.scan.dictionaries
+
+    def _note(self, block: Block) -> None:
+        header, scan = block.header, self.scan
+        if header.type == BlockType.MESSAGES:
+            scan.messages.append(
+                MessageBlock(
+                    position=block.position,
+                    first_ns=header.first_ns,
+                    last_ns=header.last_ns,
+                    rows=header.rows,
+                )
+            )
+        elif header.type == BlockType.DICTIONARY:
+            scan.dictionaries[header.number] = block.position
+        elif header.type in {BlockType.COUNTERS, BlockType.META}:
+            try:
+                payload = self._opener.open(block)
+            except CaptureError:
+                return
+            if header.type == BlockType.META:
+                scan.meta = scan.meta or payload
+            else:
+                scan.account = payload
+
+
+def scan_file(
+    read: ReadAt,
+    size: int,
+    opener: BlockOpener,
+    *,
+    migrate: Callable[[dict[str, Any]], dict[str, Any]],
+    use_index: bool,
+) -> Scan:
+    """
+    Walk all blocks up to ``size``; damaged stretches are noted and stepped over.
+
+    A segment of the index is used only when every block it lists was seen whole and no INDEX
+    block before it is missing; with ``use_index`` false none is, and every block is loose.
+    """
+    scanner = _Scanner(opener, migrate, use_index=use_index)
+    for item in scan_blocks(read, FILE_HEADER.size, size):
+        scanner.take(item)
+    return scanner.finish()
 
 
 def describe(scan: Scan, *, closed: bool, live: bool, account: Counters | None) -> tuple[str, ...]:
@@ -132,5 +195,10 @@ def describe(scan: Scan, *, closed: bool, live: bool, account: Counters | None) 
                 f"{damage.size_bytes} bytes at position {damage.position} are damaged and were left out."
             )
     if scan.missing_blocks:
-        problems.append(f"{scan.missing_blocks} blocks are missing.")
+        problems.append(f"{count_blocks(scan.missing_blocks)} missing.")
     return tuple(problems)
+
+
+def count_blocks(count: int) -> str:
+    """The subject and verb of a sentence about ``count`` blocks."""
+    return "1 block is" if count == 1 else f"{count} blocks are"

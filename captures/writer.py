@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import struct
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from captures.index import INDEX_ROWS, IndexBuilder
 from captures.keys import create_private_file
 from captures.migrate import CAPTURE_VERSION
 from captures.model import (
+    MAX_CONNECTIONS,
     CaptureHeader,
     Counters,
     Exchange,
@@ -38,6 +39,7 @@ from captures.model import (
     Provenance,
     Response,
 )
+from captures.rows import RowBuffer
 from captures.units import MIB, NS_PER_MS
 
 BLOCK_BYTES = MIB  # a block is written when it holds this much
@@ -70,29 +72,6 @@ def new_header(
     )
 
 
-class _RowBuffer:
-    """Packed rows of the open block: lengths and bytes, and the offsets they span."""
-
-    __slots__ = ("bytes", "first_ns", "last_ns", "rows")
-
-    def __init__(self) -> None:
-        self.rows: list[bytes] = []
-        self.bytes = 0
-        self.first_ns = 0
-        self.last_ns = 0
-
-    def add(self, row: bytes, offset_ns: int) -> None:
-        if not self.rows:
-            self.first_ns = self.last_ns = offset_ns
-        self.first_ns = min(self.first_ns, offset_ns)
-        self.last_ns = max(self.last_ns, offset_ns)
-        self.rows.append(row)
-        self.bytes += len(row) + 4
-
-    def payload(self) -> bytes:
-        return struct.pack(f"<{len(self.rows)}I", *map(len, self.rows)) + b"".join(self.rows)
-
-
 class CaptureWriter:
     """
     Appends exchanges and messages to a new capture.
@@ -102,7 +81,7 @@ class CaptureWriter:
     a killed process leaves behind is whole up to its open block.
 
     After a WriteError nothing more is taken and ``close`` adds no index; the file opens all the
-    same, as that of a killed recorder does.
+    same, as that of a killed recorder does, and as that of a ``with`` block that raised.
     """
 
     def __init__(
@@ -123,13 +102,12 @@ class CaptureWriter:
         self._packer = packer
         self._position = 0
         self._index = IndexBuilder()
-        self._exchanges = _RowBuffer()
-        self._messages = _RowBuffer()
+        self._exchanges = RowBuffer()
+        self._messages = RowBuffer()
         self._opened_ns = 0
         self._raw_since_dictionary = DICTIONARY_REFRESH_BYTES
         self._counters: Counters | None = None
         self._written_counters: Counters | None = None
-        self._taken = 0
         self._truncated = 0
         self._duration: tuple[int | None, int] = (None, 0)
         self._index_positions: list[int] = []
@@ -164,10 +142,13 @@ class CaptureWriter:
             key_block, packer = seal_file(recipients, start)
             start += key_block
         descriptor = create_private_file(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         writer = cls(descriptor, path, header, clock_ns, packer)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             writer._append(start + packer.pack(BlockType.META, pack_header(header)))
+        except OSError as error:
+            writer.discard()
+            raise writer._write_error(error) from error
         except WriteError:
             writer.discard()
             raise
@@ -201,14 +182,15 @@ class CaptureWriter:
 
         Raises:
             WriteError: the file cannot be written any more.
-            HookreelError: the exchange is too large for the format; it was not taken.
+            HookreelError: the exchange does not fit the format; it was not taken.
 
         """
+        if not 0 <= exchange.connection < MAX_CONNECTIONS:
+            raise HookreelError(f"A connection's number must be below {MAX_CONNECTIONS}; number them anew.")
         row = self._pack(exchange_row(exchange))
         self._make_room(len(row))
         self._exchanges.add(row, exchange.offset_ns)
         self._index.add(exchange)
-        self._taken += 1
         outcome = exchange.outcome
         end_ns = outcome.offset_ns
         cut = exchange.request.truncated_bytes
@@ -275,9 +257,11 @@ class CaptureWriter:
                 (self._position + sum(map(len, parts)), buffer.first_ns, buffer.last_ns, len(buffer.rows))
             )
             parts.append(self._pack_buffer(BlockType.MESSAGES, buffer))
-        parts.extend(self._pack_account())
-        self._exchanges, self._messages = _RowBuffer(), _RowBuffer()
+        counters = self._counters
+        parts.append(self._pack_account())
+        self._exchanges, self._messages = RowBuffer(), RowBuffer()
         self._append(b"".join(parts))
+        self._written_counters = counters
         self.exchanges_flushed += rows
         if self._index.rows >= INDEX_ROWS:
             self._append(self._pack_index())
@@ -299,7 +283,7 @@ class CaptureWriter:
             self._counters = counters
         try:
             if self._failed:  # the account alone may still fit; the reader finds the blocks by itself
-                self._append(b"".join(self._pack_account()))
+                self._append(self._pack_account())
             else:
                 self.flush()
                 self._write_footer()
@@ -315,7 +299,25 @@ class CaptureWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        (self.close if error is None else self.abandon)()
+
+    def abandon(self) -> None:
+        """
+        Write what is open and close the file without a footer: what should be in it is not all there.
+
+        A reader then says that the file was not closed. No error is raised, as one is under way.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self._failed:
+                self.flush()
+            os.fsync(self._descriptor)
+        except (OSError, WriteError):
+            pass  # what was written before is whole
+        finally:
+            os.close(self._descriptor)
 
     def _make_room(self, row_bytes: int) -> None:
         if self._failed or self._closed:
@@ -332,7 +334,7 @@ class CaptureWriter:
         if full or self._clock_ns() - self._opened_ns >= BLOCK_AGE_NS:
             self.flush()
 
-    def _pack_buffer(self, block_type: BlockType, buffer: _RowBuffer) -> bytes:
+    def _pack_buffer(self, block_type: BlockType, buffer: RowBuffer) -> bytes:
         return self._packer.pack(
             block_type,
             buffer.payload(),
@@ -342,16 +344,16 @@ class CaptureWriter:
             small=buffer.bytes < SMALL_BLOCK_BYTES,
         )
 
-    def _pack_account(self) -> list[bytes]:
+    def _pack_account(self) -> bytes:
         if self._counters is None or self._counters == self._written_counters:
-            return []
-        self._written_counters = self._counters
-        return [self._packer.pack(BlockType.COUNTERS, pack_counters(self._counters))]
+            return b""
+        return self._packer.pack(BlockType.COUNTERS, pack_counters(self._counters))
 
     def _pack_index(self) -> bytes:
-        self._index_positions.append(self._position)
         payload, rows = self._index.take_payload()
-        return self._packer.pack(BlockType.INDEX, payload, rows=rows, compress=False)
+        block = self._packer.pack(BlockType.INDEX, payload, rows=rows, compress=False)
+        self._index_positions.append(self._position)
+        return block
 
     def _write_footer(self) -> None:
         block = b""
@@ -385,8 +387,9 @@ class CaptureWriter:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             self._failed = True
-            os.ftruncate(self._descriptor, self._position)  # back to the last whole block
-            os.lseek(self._descriptor, self._position, os.SEEK_SET)
+            with suppress(OSError):  # a reader finds the last whole block by itself
+                os.ftruncate(self._descriptor, self._position)
+                os.lseek(self._descriptor, self._position, os.SEEK_SET)
             raise self._write_error(error) from error
         self._position += len(data)
 

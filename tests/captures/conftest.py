@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgpack
+import numpy as np
 import pytest
 
-from captures.model import Exchange, Failure, FailureReason, Request, Response
+from captures.codec import exchange_row, pack_header
+from captures.columns import pack_columns
+from captures.frames import CAPTURE_MAGIC, BlockPacker, BlockType, pack_file_header, pack_trailer
+from captures.index import COLUMN_TYPES
+from captures.model import Counters, Exchange, Failure, FailureReason, Request, Response
 from captures.writer import CaptureWriter, new_header
 
 REQUEST = Request(
@@ -69,6 +76,68 @@ def write_capture(tmp_path: Path) -> Callable[..., Path]:
                     writer.flush()
             for message in messages:
                 writer.write_message(message)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def craft(tmp_path: Path, make_exchange: Callable[..., Exchange]) -> Callable[..., Path]:
+    """
+    Writes a capture of sound blocks whose contents a test may change: each hook gets the value.
+
+    ``header``, ``footer`` and ``index`` change the unpacked META, FOOTER and INDEX (``[blocks, labels,
+    columns]``); ``columns`` those of the index before they are packed. All checksums are right.
+    """
+
+    def unchanged(_value: Any) -> None:
+        return None
+
+    def write(
+        exchanges: list[Exchange] | None = None,
+        *,
+        header: Callable[[dict[str, Any]], Any] = unchanged,
+        footer: Callable[[dict[str, Any]], Any] = unchanged,
+        index: Callable[[list[Any]], Any] = unchanged,
+        columns: Callable[[dict[str, Any]], Any] = unchanged,
+        index_rows: int | None = None,
+        close: bool = True,
+    ) -> Path:
+        exchanges = exchanges or [make_exchange(0, 0), make_exchange(1, 10)]
+        packer = BlockPacker()
+        values = msgpack.unpackb(pack_header(new_header(source="crafted", started_wall_ns=0)))
+        header(values)
+        data = pack_file_header(CAPTURE_MAGIC, 1, bytes(16)) + packer.pack(
+            BlockType.META, msgpack.packb(values)
+        )
+        rows = [msgpack.packb(exchange_row(exchange)) for exchange in exchanges]
+        position = len(data)
+        payload = struct.pack(f"<{len(rows)}I", *map(len, rows)) + b"".join(rows)
+        data += packer.pack(BlockType.EXCHANGES, payload, rows=len(rows))
+        if close:
+            count = index_rows or len(rows)
+            arrays: dict[str, Any] = {
+                name: np.zeros(count, {"q": "<i8", "I": "<u4", "H": "<u2"}[code])
+                for name, code in COLUMN_TYPES.items()
+            }
+            for name in ("offset_ns", "seq", "connection"):
+                for row, exchange in enumerate(exchanges[:count]):
+                    arrays[name][row] = getattr(exchange, name)
+            columns(arrays)
+            value = [[[position, count]], ["POST /api/hooks/github"], pack_columns(arrays)]
+            index(value)
+            places = [len(data)]
+            data += packer.pack(BlockType.INDEX, msgpack.packb(value), rows=count, compress=False)
+            end = {
+                "index": places, "messages": [], "stream_ends": [], "dictionaries": [],
+                "counters": asdict(Counters(seen=len(rows), written=len(rows))),
+                "first_ns": 0, "last_end_ns": 19,
+            }  # fmt: skip
+            footer(end)
+            block = packer.pack(BlockType.FOOTER, msgpack.packb(end))
+            data += block + pack_trailer(len(data), len(block))
+        path = tmp_path / "crafted.reel"
+        path.write_bytes(data)
         return path
 
     return write

@@ -21,6 +21,7 @@ from captures.codec import (
 )
 from captures.errors import CaptureError
 from captures.model import (
+    MAX_CONNECTIONS,
     CaptureHeader,
     Counters,
     Exchange,
@@ -71,7 +72,7 @@ EXCHANGES = st.builds(
     seq=COUNT,
     offset_ns=NS,
     request_end_ns=NS,
-    connection=COUNT,
+    connection=st.integers(0, MAX_CONNECTIONS - 1),
     request=REQUESTS,
     outcome=RESPONSES | FAILURES,
     signing=st.none()

@@ -29,9 +29,10 @@ from captures.encryption import (
     wrap,
 )
 from captures.errors import CaptureError, UsageError
-from captures.frames import FILE_HEADER, Block, BlockPacker, BlockType, read_block, scan_blocks
+from captures.frames import FILE_HEADER, Block, BlockPacker, BlockType, read_block
 from captures.model import Counters, Message, MessageKind
 from captures.reader import CaptureReader
+from captures.scanning import scan_blocks
 from captures.writer import CaptureWriter, new_header
 
 SECRET = b"the-secret-of-this-test"

@@ -21,14 +21,13 @@ from captures.frames import (
     BlockPacker,
     BlockType,
     Codec,
-    Damage,
     pack_file_header,
     pack_trailer,
     parse_file_header,
     parse_trailer,
     read_block,
-    scan_blocks,
 )
+from captures.scanning import Damage, scan_blocks
 
 
 def reader(data: bytes):

@@ -30,7 +30,7 @@ def test_completion_order_becomes_send_order(write_capture, make_exchange) -> No
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_window_is_what_a_filter_gives(tmp_path_factory, make_exchange, offsets, data) -> None:
     """Start, stop and endpoints choose exactly the exchanges that a plain filter would."""
     targets = [b"/a", b"/b/%d", b"/c"]
@@ -167,7 +167,7 @@ def _read_everything(path: Path) -> None:
 
 
 @given(st.binary(max_size=2000), st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_are_a_capture_error(tmp_path: Path, data: bytes, with_magic: bool) -> None:
     """A file of random bytes, with or without a sound file header, is a CaptureError and nothing else."""
     path = tmp_path / "random.reel"
@@ -178,7 +178,7 @@ def test_arbitrary_bytes_are_a_capture_error(tmp_path: Path, data: bytes, with_m
 
 
 @given(st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_capture_opens_or_is_a_capture_error(tmp_path_factory, make_exchange, data) -> None:
     """Cut anywhere and with bytes changed anywhere: CaptureError, or exchanges that were really written."""
     folder = tmp_path_factory.mktemp("d")
@@ -217,7 +217,7 @@ def test_salvage_reads_around_damage(write_capture, make_exchange) -> None:
         assert [exchange.seq for exchange in reader.exchanges()] == [n for n in range(30) if n != 10]
         assert not reader.complete
         assert "damaged" in reader.problems[0]
-        assert "1 blocks are missing" in reader.problems[1]
+        assert "1 block is missing" in reader.problems[1]
 
 
 def test_a_file_header_alone_says_that_nothing_can_be_read(tmp_path: Path) -> None:
