@@ -15,7 +15,7 @@ from captures.units import MIB
 from tests.recorder.support import RawClient, RawServer, Recorder, read_capture
 from tests.recorder.test_proxy import accept_websocket
 
-MESSAGES = 20_000
+MESSAGES = 8_000
 TOPIC = "realtime:public:workflow_runs"
 UPGRADE = (
     b"GET /realtime/v1/websocket?vsn=1.0.0 HTTP/1.1\r\nHost: h\r\n"
@@ -67,8 +67,8 @@ def test_a_phoenix_channel_is_kept_message_by_message_in_constant_memory(
             assert exchange_text(client, peer, batch) == batch
             sizes.append(resident_bytes(recorder.process.pid))
     assert recorder.stop() == 0
-    # The first tenth warms caches and the writer's blocks up; 16 MB passed each way after it.
-    assert max(sizes) - sizes[len(sizes) // 10] < 12 * MIB
+    # The first tenth warms caches and the writer's blocks up; some 5 MB passed each way after it.
+    assert max(sizes) - sizes[len(sizes) // 10] < 4 * MIB
     capture = read_capture(recorder.output)
     (exchange,) = capture.exchanges
     assert isinstance(exchange.outcome, Response)
