@@ -84,7 +84,7 @@ class Framer:
         self._held = bytearray()
         self._begun = False
         self._needed_bytes = 0
-        self._base = self._peer_position = 0
+        self._base = self._peer_position = self._following = 0
         self.cut_bytes = 0
         self.cut_head = False
         self._head_start = b""
@@ -125,6 +125,7 @@ class Framer:
     def feed(self, data: bytes, time_ns: int, position: int, peer_position: int) -> None:
         """Takes the next bytes; both positions are modulo 2^32."""
         self.now_ns = time_ns
+        self._following = position + len(data)
         if self._held:
             position -= len(self._held)
             self._hold(data)
@@ -147,16 +148,22 @@ class Framer:
         self.last_ns = time_ns
 
     def gap(self, time_ns: int, missing_bytes: int) -> None:
-        """The next ``missing_bytes`` are not there; inside a body of known length the place is kept."""
+        """The next ``missing_bytes`` are not there; a body of known length ends where it must."""
         if self._stage is _Stage.UNTIL_CLOSE:
             self.on_missed(missing_bytes)
-        elif self._stage in {_Stage.LENGTH, _Stage.CHUNK} and missing_bytes <= self._needed_bytes:
-            self.on_missed(missing_bytes)
-            self._needed_bytes -= missing_bytes
+            return
+        in_chunk = self._stage is _Stage.CHUNK and missing_bytes <= self._needed_bytes
+        if self._stage is _Stage.LENGTH or in_chunk:
+            body_bytes = min(missing_bytes, self._needed_bytes)
+            self.on_missed(body_bytes)
+            self._needed_bytes -= body_bytes
+            missing_bytes -= body_bytes
+            self._following = (self._following + body_bytes) & MASK
             if not self._needed_bytes:
                 self.now_ns = time_ns
+                self.end_position = self._following
                 self._body_done()
-        else:
+        if missing_bytes:
             self._lose(missing_bytes)
 
     def close(self) -> None:

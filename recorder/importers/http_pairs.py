@@ -273,7 +273,10 @@ class Pairs:
             return None
         places = [each.sent_after for each in candidates if each is not None]
         sure = len(candidates) == 1 or not (self._pipelined or len(set(places)) < len(places))
-        if sure and (found := candidates[-1]) is not None and not found.doubtful:
+        found = candidates[-1]
+        if found is not None and found.end_position is None:
+            sure = False  # what cut its chunks may have held the next request as well
+        if sure and found is not None and not found.doubtful:
             candidates.pop()
         else:
             found = None

@@ -159,13 +159,21 @@ def test_gap_that_ends_a_body() -> None:
     assert [event[0] for event in framer.events] == ["head", "body", "missed", "end", "head", "body", "end"]
 
 
+def test_gap_beyond_a_body() -> None:
+    """A gap that is longer than the rest of a body ends the message where it must end."""
+    framer = feed(Noted(), LENGTH[:-2])
+    framer.gap(7, 50)
+    assert framer.events[2:] == [("missed", 2), ("end", ()), ("lost", 48, Lost.BEFORE_HEAD)]
+    assert framer.positions == [(0, len(LENGTH))]
+
+
 @pytest.mark.parametrize(
     ("before", "lost"),
     [
         (b"", Lost.BEFORE_HEAD),
         (LENGTH, Lost.BEFORE_HEAD),
         (LENGTH[:20], Lost.IN_HEAD),
-        (LENGTH[:-2], Lost.IN_BODY),
+        (CHUNKS[:60], Lost.IN_BODY),
         (CHUNKS[:-4], Lost.IN_BODY),
     ],
 )
