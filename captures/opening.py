@@ -150,7 +150,6 @@ def read_scan(
 
     """
     lost = []
-    account = None
     if scan.meta is None and (file_id is None or not (scan.loose or scan.messages)):
         raise CaptureError(f"{name} holds no header block; nothing of it can be read.")
     try:
@@ -161,13 +160,20 @@ def read_scan(
         header = _lost_header(file_id)
         lost.append("The header block is damaged: start, source, origin and credential names are lost.")
     try:
-        if scan.account is not None:
-            account = build_counters(path.counters(unpack_map(scan.account)))
+        account = _account(scan, path)
     except CaptureError:
         if file_id is None:
             raise
+        account = None
         lost.append("The account is damaged.")
     return header, account, tuple(lost)
+
+
+def _account(scan: Scan, path: MigrationPath) -> Counters | None:
+    """The account of the footer, when there is one, else the last that was counted."""
+    if scan.footer is not None:
+        return build_counters(path.counters(path.footer(unpack_map(scan.footer)).get("counters", {})))
+    return None if scan.account is None else build_counters(path.counters(unpack_map(scan.account)))
 
 
 def _lost_header(file_id: bytes) -> CaptureHeader:

@@ -30,7 +30,7 @@ class Scan:
 
     ``segments`` are the INDEX blocks that can be used; ``loose`` the EXCHANGES blocks that none
     of them covers. ``labels`` are those that the segments count into. ``account`` is the last
-    COUNTERS payload.
+    COUNTERS payload, and ``footer`` has a later account.
     """
 
     segments: list[IndexSegment] = field(default_factory=list)
@@ -43,6 +43,7 @@ class Scan:
     last_ns: int | None = None
     account: bytes | None = None
     meta: bytes | None = None
+    footer: bytes | None = None
 
 
 class _Scanner:
@@ -138,13 +139,15 @@ class _Scanner:
             )
         elif header.type == BlockType.DICTIONARY:
             scan.dictionaries[header.number] = block.position
-        elif header.type in {BlockType.COUNTERS, BlockType.META}:
+        elif header.type in {BlockType.COUNTERS, BlockType.META, BlockType.FOOTER}:
             try:
                 payload = self._opener.open(block)
             except CaptureError:
                 return
             if header.type == BlockType.META:
                 scan.meta = scan.meta or payload
+            elif header.type == BlockType.FOOTER:
+                scan.footer = payload
             else:
                 scan.account = payload
 

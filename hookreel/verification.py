@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from captures.errors import CaptureError
+from captures.model import Counters, Exchange, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 
@@ -24,33 +25,36 @@ def verify_capture(path: Path, *, salvage_to: Path | None = None) -> Verificatio
     """
     Read everything there is, block by block.
 
-    The file is scanned as if it had no footer, so damage anywhere is found; then the index is
-    compared with what was read.
+    The file is scanned as if it had neither footer nor index, so damage anywhere is found, and an
+    index is made of the rows themselves; then the file's own is compared with it, column by column.
 
     Raises:
         UsageError: there is no such file, or ``salvage_to`` exists.
         CaptureError: it is not a capture, or nothing of it can be read.
+        WriteError: ``salvage_to`` cannot be written; it was removed.
 
     """
-    problems: list[str] = []
-    try:
-        with CaptureReader.open(path) as by_footer:
-            closed_rows = len(by_footer) if by_footer.complete else None
-    except CaptureError:
-        closed_rows = None
-        problems.append("The index cannot be used and was rebuilt.")
     with CaptureReader.open(path, salvage=True) as reader:
-        exchanges = 0
-        for row in reader.rows():
-            row.exchange()  # raises when it cannot be decoded
-            exchanges += 1
+        exchanges = len(reader)  # decodes all of them
         messages = sum(1 for _ in reader.messages())
-        problems.extend(reader.problems)
-        if closed_rows is not None and closed_rows != exchanges:
-            problems.append(f"The index lists {closed_rows} exchanges, {exchanges} can be read.")
+        problems = [*_index_problems(path, reader), *reader.problems]
         if salvage_to is not None:
             _write(reader, salvage_to)
     return Verification(whole=not problems, exchanges=exchanges, messages=messages, problems=tuple(problems))
+
+
+def _index_problems(path: Path, reader: CaptureReader) -> list[str]:
+    """What the file's own index says otherwise than ``reader``, which made one of the rows."""
+    try:
+        with CaptureReader.open(path) as by_index:
+            if by_index.index.describes_the_same(reader.index):
+                return []
+            listed = len(by_index)
+    except CaptureError:
+        return ["The file's own header, index or footer cannot be used."]
+    if listed != len(reader):
+        return [f"The index lists {listed} exchanges, {len(reader)} can be read."]
+    return ["The index describes the exchanges otherwise than they are."]
 
 
 def _write(reader: CaptureReader, path: Path) -> None:
@@ -62,10 +66,42 @@ def _write(reader: CaptureReader, path: Path) -> None:
         anonymized=old.anonymized,
         fingerprint_salt=old.fingerprint_salt,
     )
-    with CaptureWriter.create(path, header, recipients=reader.recipients) as writer:
+    writer = CaptureWriter.create(path, header, recipients=reader.recipients)
+    try:
+        truncated = 0
         for exchange in reader.exchanges():
             writer.write(exchange)
+            truncated += _is_truncated(exchange)
         for message in reader.messages():
             writer.write_message(message)
-        lost = max(0, reader.counters.written - writer.exchanges_flushed)
-        writer.count(replace(reader.counters, dropped=reader.counters.dropped + lost))
+        writer.flush()
+        writer.close(salvaged_account(reader.counters, kept=writer.exchanges_flushed, truncated=truncated))
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _is_truncated(exchange: Exchange) -> bool:
+    outcome = exchange.outcome
+    cut_bytes = outcome.truncated_bytes if isinstance(outcome, Response) else 0
+    return exchange.request.truncated_bytes + cut_bytes > 0
+
+
+def salvaged_account(old: Counters, *, kept: int, truncated: int) -> Counters:
+    """
+    The account of a copy that holds ``kept`` exchanges; what it lost was dropped.
+
+    A killed recorder's last account may be older than its last block: exchanges beyond it were in
+    flight then, or not seen yet.
+    """
+    lost = max(0, old.written - kept)
+    in_flight = max(0, old.in_flight - max(0, kept - old.written))
+    dropped = old.dropped + lost
+    return Counters(
+        seen=kept + old.sampled_out + dropped + in_flight,
+        written=kept,
+        sampled_out=old.sampled_out,
+        truncated=truncated,
+        dropped=dropped,
+        in_flight=in_flight,
+    )

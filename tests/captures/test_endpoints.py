@@ -54,3 +54,24 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert numbers[:3] == [0, 1, 2]
     assert set(numbers[3:]) == {3}
     assert table.labels[3] == OVERFLOW_LABEL
+
+
+def test_long_labels_are_cut_and_told_apart() -> None:
+    """Two long paths that differ at their ends keep two numbers; each label stays short."""
+    table = EndpointTable()
+    path = b"/" + b"w" * 5000
+    numbers = [table.add(b"GET", path + end) for end in (b"a", b"b", b"a")]
+    assert numbers == [0, 1, 0]
+    assert [len(label) for label in table.labels] == [endpoints.MAX_LABEL_CHARS] * 2
+    assert table.number(table.labels[1]) == 1
+    assert merge_labels(table.labels) == table.labels
+
+
+def test_all_labels_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many long paths there are, their labels fit into one block of the index."""
+    monkeypatch.setattr(endpoints, "MAX_TOTAL_CHARS", 2000)
+    table = EndpointTable()
+    numbers = [table.add(b"GET", b"/%c" % (97 + n) + b"w" * 5000) for n in range(20)]
+    assert numbers[:3] == [0, 1, 2]
+    assert set(numbers[3:]) == {3}
+    assert table.labels[3] == OVERFLOW_LABEL

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from captures.errors import UsageError
+from captures import keys
+from captures.errors import UsageError, WriteError
 from captures.keys import Prf, credential_fingerprint, new_key, read_key_file, write_key_file
 
 
@@ -73,3 +75,26 @@ def test_neither_key_nor_credential_shows() -> None:
     assert one != credential_fingerprint(b"t" * 16, "bearer", b"token")
     assert one != credential_fingerprint(b"s" * 16, "basic", b"token")
     assert len(one) == 12
+
+
+def test_half_a_key_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk there is one sentence and no file that looks like a damaged key."""
+    path = tmp_path / "a.key"
+    monkeypatch.setattr(
+        keys, "create_private_file", lambda at: (at.touch(), os.open("/dev/full", os.O_RDWR))[1]
+    )
+    with pytest.raises(WriteError, match="free space"):
+        write_key_file(path, new_key())
+    assert not path.exists()
+
+
+def test_a_file_that_cannot_be_private_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without modes is named; nothing readable by others is left there."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(keys.os, "fchmod", refuse)
+    with pytest.raises(WriteError, match="private"):
+        write_key_file(tmp_path / "a.key", new_key())
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from captures import reader as reader_module
 from captures.errors import CaptureError, UsageError
 from captures.frames import CAPTURE_MAGIC, FILE_HEADER, pack_file_header
-from captures.model import Message, MessageKind, Response
+from captures.model import Exchange, Message, MessageKind, Response
 from captures.reader import CaptureReader
+from captures.units import NS_PER_S
 from captures.writer import CaptureWriter, new_header
 
 
@@ -227,3 +229,130 @@ def test_a_file_header_alone_says_that_nothing_can_be_read(tmp_path: Path) -> No
     assert path.stat().st_size == FILE_HEADER.size
     with pytest.raises(CaptureError, match="nothing of it can be read"):
         CaptureReader.open(path)
+
+
+def _labels_are_right(reader: CaptureReader, exchanges: list[Exchange]) -> bool:
+    labels = [reader.endpoint_labels[number] for number in reader.index.endpoint]
+    return labels == [f"POST {exchange.request.target.decode()}" for exchange in exchanges]
+
+
+@pytest.mark.parametrize("victim", ["first data block", "later data block", "first index", "no block"])
+@pytest.mark.parametrize("salvage", [False, True])
+def test_labels_stay_with_their_endpoints_when_blocks_are_lost(
+    tmp_path: Path, make_exchange, monkeypatch, victim: str, salvage: bool
+) -> None:
+    """INDEX blocks hold only new labels; losing one, or a block it lists, shifts no other's numbers."""
+    monkeypatch.setattr("captures.writer.INDEX_ROWS", 10)
+    targets = [b"/alpha"] * 10 + [b"/beta", b"/gamma"] * 10
+    exchanges = [make_exchange(seq, seq, target=target) for seq, target in enumerate(targets)]
+    path = tmp_path / "a.reel"
+    writer = CaptureWriter.create(path, new_header(source="t", started_wall_ns=0))
+    for exchange in exchanges:
+        writer.write(exchange)
+        writer.flush()
+    first_index = writer._index_positions[0]
+    writer.close()
+    with CaptureReader.open(path) as reader:
+        blocks = [block.position for block in reader.index.blocks]
+    places = {"first data block": blocks[3], "later data block": blocks[13], "first index": first_index}
+    content = bytearray(path.read_bytes())
+    if victim in places:
+        content[places[victim] + 60] ^= 0xFF
+    path.write_bytes(content[:-24])
+    lost = {"first data block": 3, "later data block": 13}.get(victim)
+    kept = [exchange for exchange in exchanges if exchange.seq != lost]
+    with CaptureReader.open(path, salvage=salvage) as reader:
+        assert list(reader.exchanges()) == kept
+        assert [row.exchange() for row in reader.rows()] == kept
+        assert _labels_are_right(reader, kept)
+
+
+def test_exchanges_are_planned_a_slice_at_a_time(write_capture, make_exchange, monkeypatch) -> None:
+    """Windows and endpoints choose the same however many slices it takes."""
+    exchanges = [make_exchange(seq, seq // 2, target=b"/p%d" % (seq % 3) + b"x") for seq in range(50)]
+    path = write_capture(exchanges[::-1], flush_each=True)
+    with CaptureReader.open(path) as reader:
+        whole = list(reader.exchanges(start_ns=3, stop_ns=21, endpoints={"POST /p1x", "POST /p2x"}))
+    monkeypatch.setattr(reader_module, "SLICE_ROWS", 4)
+    with CaptureReader.open(path) as reader:
+        assert list(reader.exchanges(start_ns=3, stop_ns=21, endpoints={"POST /p1x", "POST /p2x"})) == whole
+        assert list(reader.exchanges()) == exchanges
+
+
+def test_the_messages_of_one_exchange_are_read_from_its_time_only(
+    write_capture, make_exchange, monkeypatch
+) -> None:
+    """Blocks long before a stream's request and long after its end are not opened."""
+    monkeypatch.setattr("captures.writer.BLOCK_BYTES", 400)
+    minute = 60 * NS_PER_S
+    streams = []
+    messages = []
+    for seq in range(30):
+        at = seq * 5 * minute
+        base = make_exchange(seq, at)
+        response = replace(base.outcome, stream=True, end_ns=None, offset_ns=at + 1)
+        streams.append(replace(base, outcome=response))
+        messages += [
+            Message(exchange=seq, offset_ns=at + 2, from_client=False, kind=kind, payload=b"x" * 200)
+            for kind in (MessageKind.EVENT, MessageKind.END)
+        ]
+    with CaptureReader.open(write_capture(streams, messages)) as reader:
+        opened: list[int] = []
+        original = CaptureReader._open_block
+        monkeypatch.setattr(
+            CaptureReader, "_open_block", lambda self, at: (opened.append(at.position), original(self, at))[1]
+        )
+        assert list(reader.messages(17)) == messages[34:36]
+        assert len(opened) <= 2
+        assert list(reader.messages(99)) == []
+
+
+def test_only_a_few_dictionaries_are_kept(write_capture, make_exchange, monkeypatch) -> None:
+    """A capture of many dictionaries reads in any order with a bounded number of them in memory."""
+    monkeypatch.setattr("captures.writer.DICTIONARY_REFRESH_BYTES", 30_000)
+    text = random.Random(1)
+    exchanges = [
+        make_exchange(seq, seq, body=bytes(text.choice(b"abcdef ") for _ in range(900))) for seq in range(600)
+    ]
+    path = write_capture([], name="none.reel")
+    with CaptureWriter.create(path.with_name("d.reel"), new_header(source="t", started_wall_ns=0)) as writer:
+        for exchange in exchanges:
+            writer.write(exchange)
+            if exchange.seq % 40 == 39:
+                writer.flush()
+    with CaptureReader.open(path.with_name("d.reel")) as reader:
+        assert len(reader._dictionary_position) > 6
+        assert list(reader.exchanges()) == exchanges
+        assert len(reader._opener._with_dictionary) <= 4
+        assert [row.exchange() for row in reader.rows()] == exchanges
+
+
+def test_messages_that_cannot_be_decoded_are_left_out_when_salvaged(
+    write_capture, make_exchange, monkeypatch
+) -> None:
+    """A block of messages that is whole and holds none costs only itself."""
+    good = Message(exchange=0, offset_ns=1, from_client=True, kind=MessageKind.TEXT, payload=b"kept")
+    with monkeypatch.context() as broken:
+        broken.setattr("captures.writer.message_row", lambda message: (message.exchange, "no message"))
+        path = write_capture([make_exchange()], [good])
+    with CaptureReader.open(path) as reader, pytest.raises(CaptureError):
+        list(reader.messages())
+    with CaptureReader.open(path, salvage=True) as reader:
+        assert list(reader.messages()) == []
+        assert reader.problems == ("1 block is whole but cannot be decoded, and left out.",)
+        assert not reader.complete
+
+
+def test_a_lost_header_leaves_the_exchanges_to_salvage(write_capture, make_exchange) -> None:
+    """Without META nothing is known of the start and the origin, and every exchange is there."""
+    exchanges = [make_exchange(seq, seq) for seq in range(5)]
+    path = write_capture(exchanges)
+    content = bytearray(path.read_bytes())
+    content[64 + 60] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(CaptureError):
+        CaptureReader.open(path)
+    with CaptureReader.open(path, salvage=True) as reader:
+        assert list(reader.exchanges()) == exchanges
+        assert reader.header.capture_id == content[12:28].hex()
+        assert "header block is damaged" in reader.problems[-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from captures import writer as writer_module
 from captures.errors import HookreelError, UsageError, WriteError
 from captures.frames import MAX_BLOCK_BYTES
 from captures.model import Counters
@@ -147,3 +148,66 @@ def test_a_second_writer_cannot_have_the_file(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert "still being written" in result.stdout
     writer.close()
+
+
+def test_what_an_exception_leaves_is_not_called_complete(tmp_path: Path, make_exchange) -> None:
+    """What was taken is kept, and the file says that it was not closed."""
+    path = tmp_path / "a.reel"
+
+    def write_half() -> None:
+        with CaptureWriter.create(path, HEADER) as writer:
+            writer.write(make_exchange(0, 0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    with CaptureReader.open(path) as reader:
+        assert [exchange.seq for exchange in reader.exchanges()] == [0]
+        assert not reader.complete
+        assert "was not closed" in reader.problems[0]
+
+
+def test_an_account_that_could_not_be_written_is_written_at_the_end(
+    tmp_path: Path, make_exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter block that a full disk took away does not count as written, nor does a failing cut."""
+    path = tmp_path / "a.reel"
+    writer = CaptureWriter.create(path, HEADER)
+    writer.write(make_exchange(0, 0))
+    account = Counters(seen=1, dropped=1)
+    writer.count(account)
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(writer_module.os, "write", fail)
+        full.setattr(writer_module.os, "ftruncate", fail)
+        with pytest.raises(WriteError, match="No space left"):
+            writer.flush()
+    writer.close(account)
+    with CaptureReader.open(path) as reader:
+        assert reader.counters == account
+
+
+def test_very_long_paths_do_not_fill_the_index(tmp_path: Path, make_exchange, monkeypatch) -> None:
+    """Thousands of distinct paths of kilobytes make an index of bounded size that opens."""
+    monkeypatch.setattr("captures.endpoints.MAX_TOTAL_CHARS", 50_000)
+    path = tmp_path / "a.reel"
+    with CaptureWriter.create(path, HEADER) as writer:
+        for seq in range(300):
+            writer.write(make_exchange(seq, seq, target=b"/" + b"%08dz" % seq * 230))
+    with CaptureReader.open(path) as reader:
+        assert len(list(reader.exchanges())) == 300
+        assert sum(map(len, reader._labels)) <= 51_000
+        assert "OTHER /{other}" in reader.endpoint_labels
+
+
+def test_a_connection_that_the_index_cannot_hold_is_refused(tmp_path: Path, make_exchange) -> None:
+    """It is not taken, and the writer goes on."""
+    with CaptureWriter.create(tmp_path / "a.reel", HEADER) as writer:
+        with pytest.raises(HookreelError, match="number them anew"):
+            writer.write(make_exchange(0, 0, connection=2**32))
+        writer.write(make_exchange(1, 1, connection=2**32 - 1))
+    with CaptureReader.open(tmp_path / "a.reel") as reader:
+        assert reader.index.connection.tolist() == [2**32 - 1]

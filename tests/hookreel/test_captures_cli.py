@@ -3,19 +3,55 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from captures import index as index_module
 from captures.credentials import find_credentials
+from captures.errors import WriteError
+from captures.model import Counters, Exchange, Request, Response
 from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
 from hookreel.cli import cli
+from hookreel.verification import salvaged_account
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+def made(count: int) -> list[Exchange]:
+    """Plain exchanges, one a microsecond."""
+    return [
+        Exchange(
+            seq=seq,
+            offset_ns=seq * 1000,
+            request_end_ns=seq * 1000,
+            connection=0,
+            request=Request(
+                method=b"GET",
+                scheme=b"http",
+                authority=b"h",
+                target=b"/x",
+                http_version=b"HTTP/1.1",
+                headers=(),
+            ),
+            outcome=Response(
+                status=200,
+                reason=b"OK",
+                http_version=b"HTTP/1.1",
+                headers=(),
+                offset_ns=seq * 1000 + 1,
+                end_ns=seq * 1000 + 2,
+            ),
+        )
+        for seq in range(count)
+    ]
 
 
 def test_info_json_has_what_the_contract_says(capture: Path) -> None:
@@ -129,6 +165,95 @@ def test_salvage_writes_what_is_whole(torn_capture: Callable[[int], Path], tmp_p
         assert new.header.lineage == (old.header.capture_id,)
         assert new.header.fingerprint_salt == old.header.fingerprint_salt
         assert new.header.started_wall_ns == old.header.started_wall_ns
+        account = new.counters
+        assert account.written == len(new) == len(old)
+        assert account.seen == account.written + account.sampled_out + account.dropped + account.in_flight
+        assert account.dropped == old.counters.dropped
     again = run("verify", torn, "--salvage", out)
     assert again.exit_code == 2
     assert "exists already" in again.stderr
+
+
+def test_a_salvaged_copy_has_an_account_that_adds_up(tmp_path: Path) -> None:
+    """What was kept is written, what was lost is dropped, and seen is their sum."""
+    path, out = tmp_path / "a.reel", tmp_path / "whole.reel"
+    writer = CaptureWriter.create(path, new_header(source="t", started_wall_ns=0))
+    for exchange in made(8):
+        writer.write(exchange)
+        writer.flush()
+    writer.close(Counters(seen=12, written=8, sampled_out=1, dropped=2, in_flight=1))
+    with CaptureReader.open(path) as reader:
+        victim = reader.index.blocks[3].position
+    content = bytearray(path.read_bytes())
+    content[victim + 60] ^= 0xFF
+    path.write_bytes(content)
+    assert run("verify", path, "--salvage", out).exit_code == 3
+    assert run("verify", out).exit_code == 0
+    with CaptureReader.open(out) as reader:
+        assert reader.counters == Counters(seen=12, written=7, sampled_out=1, dropped=3, in_flight=1)
+
+
+def test_salvage_keeps_what_does_not_need_a_damaged_dictionary(tmp_path: Path, monkeypatch) -> None:
+    """Blocks whose dictionary is lost cannot be opened; all others are kept, and the exit code is 3."""
+    monkeypatch.setattr("captures.writer.DICTIONARY_REFRESH_BYTES", 100 * 1024)
+    text = random.Random(1)
+    path, out = tmp_path / "a.reel", tmp_path / "whole.reel"
+    with CaptureWriter.create(path, new_header(source="t", started_wall_ns=0)) as writer:
+        for exchange in made(1200):
+            body = bytes(text.choice(b"abcdefgh ") for _ in range(300))
+            writer.write(replace(exchange, request=replace(exchange.request, body=body)))
+            if exchange.seq % 300 == 299:
+                writer.flush()
+        first = writer._dictionaries[0][1]
+    content = bytearray(path.read_bytes())
+    content[first + 70] ^= 0xFF
+    path.write_bytes(content)
+    result = run("verify", path, "--salvage", out)
+    assert result.exit_code == 3
+    assert "cannot be decoded" in result.output
+    with CaptureReader.open(out) as reader:
+        kept = [exchange.seq for exchange in reader.exchanges()]
+    assert 0 < len(kept) < 1200
+    assert kept[-1] == 1199
+
+
+@pytest.mark.parametrize("column", ["offset_ns", "seq", "endpoint", "connection", "status", "response_bytes"])
+def test_verify_compares_every_column_of_the_index(tmp_path: Path, monkeypatch, column: str) -> None:
+    """An index whose checksums are right and whose numbers are not is found, whatever the column."""
+    path = tmp_path / "a.reel"
+    original = index_module.pack_columns
+    monkeypatch.setattr(
+        index_module, "pack_columns", lambda arrays: original({**arrays, column: arrays[column] + 1})
+    )
+    with CaptureWriter.create(path, new_header(source="t", started_wall_ns=0)) as writer:
+        for exchange in made(3):
+            writer.write(exchange)
+    monkeypatch.undo()
+    said = json.loads(run("verify", path, "--json").stdout)
+    assert (said["whole"], said["exchanges"]) == (False, 3)
+    assert "index" in said["problems"][0]
+
+
+def test_a_copy_that_could_not_be_finished_is_removed(
+    torn_capture: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A salvage that fails half way leaves nothing that looks like a capture."""
+
+    def fail(*_: object) -> None:
+        raise WriteError("The disk is full; free space.")
+
+    monkeypatch.setattr(CaptureWriter, "flush", fail)
+    out = tmp_path / "whole.reel"
+    assert run("verify", torn_capture(30), "--salvage", out).exit_code == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 8, 9, 30])
+@pytest.mark.parametrize("in_flight", [0, 3])
+def test_the_salvaged_account_always_adds_up(kept: int, in_flight: int) -> None:
+    """Whatever was lost, or came behind the last account: seen is written and the rest."""
+    old = Counters(seen=12 + in_flight, written=8, sampled_out=2, dropped=2, in_flight=in_flight)
+    new = salvaged_account(old, kept=kept, truncated=0)
+    assert new.seen == new.written + new.sampled_out + new.dropped + new.in_flight
+    assert new.written == kept
+    assert new.dropped == 2 + max(0, 8 - kept)
