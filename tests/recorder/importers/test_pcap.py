@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from captures.errors import CaptureError, UsageError
 from captures.model import Exchange, Failure, FailureReason, Message, MessageKind, Response
+from captures.reader import CaptureReader
+from recorder.importers.intake import import_files
 from recorder.importers.pcap import PcapSource, open_pcap
 from recorder.importers.tcp import Limits
 from tests.recorder.importers.packets import (
@@ -667,6 +669,17 @@ def test_server_sent_events(imported) -> None:
     assert [message.payload for message in messages] == [b"data: 1\n\n", b"data: 2\n\n", b"data: 3", b""]
     assert messages[0].offset_ns - exchange.outcome.offset_ns == 54 * MS
     assert messages[-1].kind is MessageKind.END
+
+
+def test_into_a_capture(tmp_path: Path) -> None:
+    """Exchanges and the messages of streams can be written to a capture as they come, and read back."""
+    talk = Talk(mss=5).open().client(UPGRADE).server(SWITCHED + b"\r\n" + frame(b"welcome"))
+    path = write_pcap(tmp_path / "made.pcap", frames(talk.close().packets))
+    (imported,) = import_files([path], tmp_path / "made.reel")
+    assert (imported.counters.written, imported.messages, imported.format) == (1, 2, "pcap")
+    with CaptureReader.open(tmp_path / "made.reel") as reader:
+        assert reader.header.started_wall_ns == START_NS
+        assert [message.payload for message in reader.messages()] == [b"welcome", b""]
 
 
 def test_tunnel(imported) -> None:
