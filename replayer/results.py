@@ -222,7 +222,7 @@ def _read_run(descriptor: int, path: Path) -> Run:
             header = _build_header(migration.header(unpack_map(opener.open(item))))
         elif item.header.type == BlockType.COLUMNS:
             total += item.header.rows
-            if total > max(MAX_ROWS, _MAX_ROWS_A_BYTE * size):
+            if total > max(4 * MAX_ROWS, _MAX_ROWS_A_BYTE * size):
                 whole = False
                 break
             chunks.append(ColumnBlock(opener.open(item), item.header.rows, migrate=migration.columns))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import stat
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -13,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from captures.columns import MAX_ROWS, pack_columns
 from captures.errors import CaptureError, UsageError
 from captures.frames import RUN_MAGIC, BlockPacker, BlockType, pack_file_header, pack_trailer
+from captures.migrate import RUN_VERSION, Migration
 from replayer import results
 from replayer.results import Limits, Outcome, Run, RunHeader, RunRows, read_run, write_run
 
@@ -106,8 +110,6 @@ def test_a_header_that_does_not_fit_is_a_capture_error(tmp_path: Path, change: C
     content = path.read_bytes()
     packer = BlockPacker()
     run = make_run()
-    from dataclasses import asdict
-
     values = asdict(run.header)
     change(values)
     head = pack_file_header(RUN_MAGIC, 1, b"i" * 16) + packer.pack(BlockType.META, msgpack.packb(values))
@@ -122,3 +124,88 @@ def test_an_absent_run_is_a_usage_error(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(UsageError, match=r"absent\.run"):
         read_run(tmp_path / "absent.run")
+
+
+def craft(path: Path, change: Callable[[dict[str, Any]], object], *, copies: int = 1, rows: int = 5) -> Path:
+    """A run of sound blocks whose header ``change`` got, with its columns ``copies`` times."""
+    packer = BlockPacker()
+    run = make_run(rows)
+    values = asdict(run.header)
+    change(values)
+    columns = pack_columns({name: getattr(run.rows, name) for name in RunRows.__slots__})
+    content = pack_file_header(RUN_MAGIC, 1, b"i" * 16) + packer.pack(BlockType.META, msgpack.packb(values))
+    for _ in range(copies):
+        content += packer.pack(BlockType.COLUMNS, columns, rows=rows, compress=False)
+    path.write_bytes(content + pack_trailer(len(content), 0))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"started_wall_ns": float("inf")}, {"started_wall_ns": 2**64 - 1}, {"started_wall_ns": "9" * 5000},
+        {"interrupted": 1}, {"endpoints": "GET"}, {"endpoints": [5]}, {"notes": None}, {"speed": 2},
+        {"limits": {"lag_p99_ns": "soon"}}, {"limits": {"lag_p99_ns": 1.5}}, {"limits": {"rate_error": None}},
+        {"limits": {"rate_error": float("nan")}}, {"limits": [1]}, {"limits": {"lag_max_ns": True}},
+    ],
+)  # fmt: skip
+def test_a_header_of_other_types_is_a_capture_error(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Nothing is turned into what it should be; it is of its type or the run is damaged."""
+    assert len(read_run(craft(tmp_path / "a.run", lambda _values: None)).rows) == 5
+    with pytest.raises(CaptureError, match="header block"):
+        read_run(craft(tmp_path / "b.run", lambda values: values.update(change)))
+
+
+def test_more_rows_than_a_file_can_hold_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    """Hundreds of blocks of a million rows in a small file are a bomb."""
+    path = craft(tmp_path / "a.run", lambda _values: None)
+    content = path.read_bytes()
+    packer = BlockPacker(first_number=1)
+    zeros = pack_columns({name: np.zeros(MAX_ROWS, dtype) for name, dtype in results._COLUMN_TYPES.items()})
+    body = content[:-24] + b"".join(
+        packer.pack(BlockType.COLUMNS, zeros, rows=MAX_ROWS, compress=False) for _ in range(40)
+    )
+    path.write_bytes(body + pack_trailer(len(body), 0))
+    with pytest.raises(CaptureError, match="damaged or cut"):
+        read_run(path)
+
+
+HOSTILE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(max_size=4)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_stands_in_a_sound_header_only_capture_errors_come(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    """Any value at any place of the header, its limits included."""
+
+    def change(values: dict[str, Any]) -> None:
+        inside = values["limits"] if data.draw(st.booleans()) else values
+        inside[data.draw(st.sampled_from(sorted(inside)))] = data.draw(HOSTILE)
+
+    with contextlib.suppress(CaptureError):
+        assert len(read_run(craft(tmp_path / "a.run", change)).rows) == 5
+
+
+def test_an_old_runs_columns_are_read_as_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column that was renamed since is found."""
+    path = tmp_path / "a.run"
+    original = results.pack_columns
+    with monkeypatch.context() as old:
+        old.setattr(
+            results,
+            "pack_columns",
+            lambda columns: original({"begin_ns" if n == "sent_ns" else n: c for n, c in columns.items()}),
+        )
+        write_run(path, make_run())
+    with pytest.raises(CaptureError):
+        read_run(path)
+    rename = Migration(columns=lambda v: {"sent_ns" if n == "begin_ns" else n: c for n, c in v.items()})
+    monkeypatch.setattr(results, "RUN_VERSION", RUN_VERSION + 1)
+    monkeypatch.setattr(results, "RUN_MIGRATIONS", {RUN_VERSION: rename})
+    assert same(read_run(path), make_run())
