@@ -64,7 +64,7 @@ def pinned(core: int | None, command: Sequence[str]) -> list[str]:
 
 @contextmanager
 def running(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[str]]:
-    """A server process until it accepts connections, and its end."""
+    """A server process from when it answers to its end."""
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, cwd=CHECKOUT
     )
@@ -72,8 +72,11 @@ def running(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[str]
         deadline_s = time.monotonic() + WAIT_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
+                # A recorder that listens already may still be starting its workers.
+                with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as link:
+                    link.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                    if link.recv(1024):
+                        break
             except ConnectionRefusedError:
                 if process.poll() is not None or time.monotonic() > deadline_s:
                     raise SystemExit(f"{command} does not listen") from None
