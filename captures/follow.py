@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from captures.frames import (
 )
 from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
 from captures.model import Exchange, Message
+from captures.opening import is_live
 from captures.rows import split_rows
 from captures.scanning import Damage, scan_blocks
 
@@ -93,7 +93,9 @@ class Follower:
         self._open_head(wait)
         position = FILE_HEADER.size
         while True:
-            live = self._is_live()  # asked before the look, so that nothing written between is missed
+            live = is_live(
+                self._descriptor
+            )  # asked before the look, so that nothing written between is missed
             block = read_block(self._read, position)
             if block is not None:
                 position = block.end
@@ -109,21 +111,13 @@ class Follower:
     def _open_head(self, wait: Callable[[], None]) -> None:
         live = True
         while len(self._head) < FILE_HEADER.size and live:
-            live = self._is_live()
+            live = is_live(self._descriptor)
             self._head = self._read(0, FILE_HEADER.size)
             if live and len(self._head) < FILE_HEADER.size:
                 wait()
         name = self.path.name
         version, _ = parse_file_header(self._head, magic=CAPTURE_MAGIC, newest=CAPTURE_VERSION, name=name)
         self._migrations = MigrationPath(version=version, current=CAPTURE_VERSION, table=CAPTURE_MIGRATIONS)
-
-    def _is_live(self) -> bool:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        return False
 
     def _dictionary(self, number: int) -> bytes | None:
         block = read_block(self._read, self._dictionaries.get(number, -1))

@@ -12,6 +12,8 @@ from captures.index import DataBlock, IndexSegment, unpack_segment
 from captures.model import Counters
 from captures.scanning import Damage, scan_blocks
 
+MAX_SENTENCES = 20  # about places of damage; more are told as one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageBlock:
@@ -190,13 +192,17 @@ def describe(scan: Scan, *, closed: bool, live: bool, account: Counters | None) 
             )
         lost = "" if live else "; at most the second before the writer stopped is missing"
         problems.append(f"The file {state}: it ends at offset {until}{lost}{counted}.")
-    for damage in scan.damages:
+    for damage in scan.damages[:MAX_SENTENCES]:
         if damage.tail and not closed:
             problems.append(f"The last {damage.size_bytes} bytes are an unfinished block and were left out.")
         else:
             problems.append(
                 f"{damage.size_bytes} bytes at position {damage.position} are damaged and were left out."
             )
+    more = scan.damages[MAX_SENTENCES:]
+    if more:
+        lost_bytes = sum(damage.size_bytes for damage in more)
+        problems.append(f"{lost_bytes} bytes at {len(more)} more places are damaged and were left out.")
     if scan.missing_blocks:
         problems.append(f"{count_blocks(scan.missing_blocks)} missing.")
     return tuple(problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from captures.frames import BlockHeader, BlockPacker, BlockType
+from captures.salvage import MAX_SENTENCES, Scan, describe
 from captures.scanning import Damage, scan_blocks
 
 
@@ -46,3 +47,11 @@ def test_many_short_damages_cost_a_bounded_search() -> None:
     assert sum(isinstance(item, Damage) for item in found) == 499
     assert len(found) == 999
     assert asked < 100 * len(data)
+
+
+def test_many_places_of_damage_are_told_in_a_few_sentences() -> None:
+    """A file with thousands of bad places does not fill the screen, and every byte is counted."""
+    scan = Scan(damages=[Damage(position=n * 100, size_bytes=3, tail=False) for n in range(5000)])
+    told = describe(scan, closed=True, live=False, account=None)
+    assert len(told) == MAX_SENTENCES + 1
+    assert told[-1].startswith(f"{3 * (5000 - MAX_SENTENCES)} bytes at {5000 - MAX_SENTENCES} more places")
