@@ -6,15 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-from replayer.review.quantile_estimates import Floats
+from replayer.review.quantile_estimates import Floats, block_length
 from replayer.review.sides import EndpointSample
 
 # Stricter than the 5 % for times: this verdict outranks the others, so a false one costs more,
 # and what it looks for (a burst of 503s, a lost route) is seldom a close call.
 BEHAVIOUR_ALPHA = 0.01
 _MIN_RUNS_FOR_DISPERSION = 3
+
+# How the share of a status differs between runs of one build cannot be seen from one or two runs,
+# and a restart that meets a cold cache or a busy neighbour does change it. Until it is measured it
+# is assumed: a sd of 58 % of a small share, and never above 7 points (for a share of one half),
+# so that three times as few or as many of a few errors are no news by themselves.
+ASSUMED_SHARE_SD = 3**-0.5
+ASSUMED_CORRELATION = 0.02  # within a run: 4 * 7 points ** 2, the variance at a share of one half
+_MIN_REQUESTS_FOR_CLUSTERS = 20
+_MOST_SUMMED = 100_000
 _SHED_SHARE = 0.01
 
 
@@ -45,7 +54,8 @@ def compare_mix(baseline: Sequence[EndpointSample], candidate: Sequence[Endpoint
 
     Exact, so small counts are right; and it says which status changed. With three or more runs
     on both sides, statuses that vary between runs of one side more than chance allows (a burst
-    in one run) are compared with that variation too, and the larger p counts.
+    in one run) are compared with that variation too, and the larger p counts. With fewer, each
+    status must also stand out of the variation between runs that is assumed (``_few_runs``).
     """
     names = sorted({name for sample in (*baseline, *candidate) for name in sample.outcomes})
     tables = [_table(side, names) for side in (baseline, candidate)]
@@ -55,9 +65,12 @@ def compare_mix(baseline: Sequence[EndpointSample], candidate: Sequence[Endpoint
         name: min(1.0, tries * _fisher(before[at], before.sum(), after[at], after.sum()))
         for at, name in enumerate(names)
     }
+    few = min(len(baseline), len(candidate)) < _MIN_RUNS_FOR_DISPERSION
+    if few and before.sum() and after.sum():
+        by_status = {name: max(p, _few_runs(baseline, candidate, name)) for name, p in by_status.items()}
     p = min(by_status.values(), default=1.0)
     dispersion = 1.0
-    if len(names) > 1 and min(len(baseline), len(candidate)) >= _MIN_RUNS_FOR_DISPERSION:
+    if len(names) > 1 and not few:
         dispersion, freedom = _dispersion(tables)
         if dispersion > 1:
             between = _pearson(np.stack((before, after))) / (len(names) - 1)
@@ -104,6 +117,64 @@ def _counts(names: Sequence[str], totals: Floats) -> dict[str, int]:
 def _fisher(hits: float, total: float, other_hits: float, other_total: float) -> float:
     table = [[int(hits), int(total - hits)], [int(other_hits), int(other_total - other_hits)]]
     return float(stats.fisher_exact(table)[1])
+
+
+def _few_runs(baseline: Sequence[EndpointSample], candidate: Sequence[EndpointSample], name: str) -> float:
+    """
+    Two-sided p of how the answers ``name`` divide between the sides, if runs differ as is assumed.
+
+    Each side's rate is the common one times a gamma variable whose relative variance is the
+    assumed one over its runs, and what its clusters add (``_cluster_variance``). How many of all
+    such answers are the candidate's is then beta-binomial, whatever the common rate is.
+    """
+    sides = (baseline, candidate)
+    hits = [sum(sample.outcomes.get(name, 0) for sample in side) for side in sides]
+    totals = [sum(sample.requests for sample in side) for side in sides]
+    if 2 * sum(hits) > sum(totals):  # the rarer of "is it" and "is it not" is what varies in proportion
+        hits = [total - count for total, count in zip(totals, hits, strict=True)]
+    if not any(hits):
+        return 1.0
+    rate = sum(hits) / sum(totals)
+    assumed = min(ASSUMED_SHARE_SD**2, ASSUMED_CORRELATION * (1 - rate) / rate)
+    variance = sum(
+        assumed / len(side) + _cluster_variance(side, name, count)
+        for side, count in zip(sides, hits, strict=True)
+    )
+    share = totals[1] / sum(totals)
+    shape = 1 / (variance * share * (1 - share))
+    return _beta_binomial(hits[1], sum(hits), shape * share, shape * (1 - share))
+
+
+def _cluster_variance(side: Sequence[EndpointSample], name: str, hits: int) -> float:
+    """
+    The relative variance of a side's ``hits`` that comes from their standing together in time.
+
+    What a block bootstrap finds for the variance of each run's share, beyond that of independent
+    answers: thirty errors of one stall are less news than thirty errors apart.
+    """
+    excess = 0.0
+    for sample in side:
+        series = sample.is_outcome(name)
+        count = float(series.sum())
+        count = min(count, len(series) - count)
+        if len(series) >= _MIN_REQUESTS_FOR_CLUSTERS and count:
+            length, _ = block_length(series)
+            blocks = max(2, len(series) // length)
+            means = np.array([part.mean() for part in np.array_split(series, blocks)])
+            independent = count * (1 - count / len(series)) / len(series) ** 2
+            excess += count * max(0.0, float(means.var(ddof=1)) / blocks / independent - 1)
+    return excess / hits**2 if hits else 0.0
+
+
+def _beta_binomial(hits: int, total: int, a: float, b: float) -> float:
+    """Two-sided p of ``hits`` among ``total``, beta-binomial with shapes ``a`` and ``b``."""
+    if total > _MOST_SUMMED:
+        tails = stats.beta.cdf(hits / total, a, b), stats.beta.sf(hits / total, a, b)
+        return min(1.0, 2 * float(min(tails)))
+    at = np.arange(total + 1)
+    log_ways = -np.log(total + 1) - special.betaln(total - at + 1, at + 1)
+    mass = np.exp(log_ways + special.betaln(at + a, total - at + b) - special.betaln(a, b))
+    return min(1.0, 2 * float(min(mass[: hits + 1].sum(), mass[hits:].sum())))
 
 
 def _pearson(table: Floats) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from captures.errors import HookreelError, UsageError
-from replayer.results import Int64s, Outcome, Run
+from replayer.results import Int64s, Outcome, Run, UInt16s
 from replayer.review.quantile_estimates import Floats
 from replayer.review.verdict import Options, RunSummary
 
@@ -35,16 +35,24 @@ class EndpointSample:
     ``outcomes`` counts by status or by what went wrong instead. ``times_ns`` holds response
     times (done - due) by status class (2 for 2xx), each of shape (n,) in due order.
     ``unusable`` counts answers whose clock readings make no sense (done not after due).
+    ``series`` numbers what became of each request in due order, shape (n,): number i is the
+    i-th key of ``outcomes``; empty where the order is not known.
     """
 
     outcomes: dict[str, int] = field(default_factory=dict)
     times_ns: dict[int, Floats] = field(default_factory=dict)
     unusable: int = 0
+    series: UInt16s = field(default_factory=lambda: np.empty(0, np.uint16))
 
     @property
     def requests(self) -> int:
         """Exchanges that were due, whatever became of them."""
         return sum(self.outcomes.values())
+
+    def is_outcome(self, name: str) -> Floats:
+        """1.0 for each request that came to ``name``, 0.0 for the others, in due order."""
+        number = list(self.outcomes).index(name) if name in self.outcomes else -1
+        return np.asarray(self.series == number, dtype=np.float64)
 
 
 def summarise(named: NamedRun) -> RunSummary:
@@ -172,10 +180,16 @@ def split_by_endpoint(run: Run) -> dict[str, EndpointSample]:
 def _sample(outcome: np.ndarray, status: np.ndarray, times: Int64s) -> EndpointSample:
     completed = outcome == Outcome.COMPLETED
     counts: dict[str, int] = {}
-    for value, count in zip(*np.unique(status[completed], return_counts=True), strict=True):
-        counts[str(int(value))] = int(count)
-    for value, count in zip(*np.unique(outcome[~completed], return_counts=True), strict=True):
-        counts[_outcome_name(int(value))] = int(count)
+    series = np.zeros(len(outcome), np.uint16)
+    for values, chosen, name_of in (
+        (status, completed, str),
+        (outcome, ~completed, _outcome_name),
+    ):
+        found, numbers, numbered = np.unique(values[chosen], return_inverse=True, return_counts=True)
+        series[chosen] = len(counts) + numbers
+        counts |= {
+            name_of(value): count for value, count in zip(found.tolist(), numbered.tolist(), strict=True)
+        }
     usable = completed & (times > 0)
     classes = status // 100
     return EndpointSample(
@@ -185,6 +199,7 @@ def _sample(outcome: np.ndarray, status: np.ndarray, times: Int64s) -> EndpointS
             for value in np.unique(classes[usable])
         },
         unusable=int(np.count_nonzero(completed & ~usable)),
+        series=series,
     )
 
 

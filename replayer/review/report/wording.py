@@ -6,6 +6,7 @@ from collections import Counter
 
 from captures.text import clean
 from captures.units import format_duration
+from replayer.review.behaviour import ASSUMED_SHARE_SD
 from replayer.review.verdict import (
     Comparison,
     EndpointResult,
@@ -96,7 +97,7 @@ def how_sure(comparison: Comparison) -> list[str]:
         lines.append(
             f"Weaker evidence: {runs}. What happens inside a run comes from a block bootstrap; how"
             f" runs differ cannot be seen from so few and is assumed (sd between runs: {spread}, or more"
-            " where the runs show more)."
+            f" where the runs show more; of a status's share {ASSUMED_SHARE_SD:.0%} of it, at most 7 points)."
         )
     else:
         kind = "paired" if comparison.options.paired else "unpaired"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -14,9 +15,9 @@ def _side(*counts):
 
 
 def test_two_statuses_are_fishers_exact_test():
-    """With two statuses p is that of the one two-by-two table."""
-    mix = compare_mix(_side({"200": 95, "503": 5}), _side({"200": 80, "503": 20}))
-    assert mix.p == pytest.approx(stats.fisher_exact([[95, 5], [80, 20]]).pvalue)
+    """With two statuses and three runs p is that of the one two-by-two table of all runs."""
+    mix = compare_mix(_side(*[{"200": 95, "503": 5}] * 3), _side(*[{"200": 80, "503": 20}] * 3))
+    assert mix.p == pytest.approx(stats.fisher_exact([[285, 15], [240, 60]]).pvalue)
 
 
 def test_three_answers_against_three_prove_nothing():
@@ -45,6 +46,51 @@ def test_a_burst_in_one_run_of_three_is_not_a_change_of_all():
     assert burst.p > 0.01 > steady.p
     assert burst.dispersion > 3
     assert steady.dispersion == 1
+
+
+@pytest.mark.parametrize("runs", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("requests", [300, 20_000])
+def test_few_runs_of_one_build_with_varying_errors_raise_few_alarms(runs, requests):
+    """A share of 503s that is another in each run (beta, mean 3 %) is no change of behaviour."""
+    rng = np.random.default_rng(1)
+
+    def run():
+        errors = int(rng.binomial(requests, rng.beta(2, 60)))
+        return {"200": requests - errors, "503": errors}
+
+    pairs = [[_side(*[run() for _ in range(count)]) for count in runs] for _ in range(200)]
+    assert sum(compare_mix(*pair).p <= 0.01 for pair in pairs) <= 10  # Fisher alone: 50 to 180
+    assert sum(compare_mix(*pair).p <= 0.5 for pair in pairs) >= 20  # and it is no mere silence
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"200": 300}, {"429": 300}),
+        ({"200": 300}, {"200": 255, "503": 45}),
+        ({"200": 291, "503": 9}, {"200": 210, "503": 90}),
+        ({"200": 270, "503": 30}, {"200": 150, "503": 150}),
+        ({"200": 150, "503": 150}, {"200": 270, "503": 30}),
+        ({"200": 400_000, "404": 100_000}, {"200": 100_000, "404": 400_000}),
+    ],
+)
+def test_real_changes_are_found_from_single_runs(before, after):
+    """A lost route, a burst of errors, ten times as many: no variation between runs explains it."""
+    assert compare_mix(_side(before), _side(after)).p < 0.005
+
+
+def test_a_single_stall_is_less_news_than_errors_all_along():
+    """Errors that stand together in time count for less, unless they fill half of the run."""
+
+    def sample(hit):
+        hit = np.asarray(hit)
+        counts = {"200": int((~hit).sum()), "503": int(hit.sum())}
+        return [EndpointSample(outcomes=counts, series=hit.astype(np.uint16))]
+
+    at, calm = np.arange(400), _side({"200": 400})
+    together, apart = sample(at < 40), sample(at % 10 == 0)
+    assert compare_mix(calm, apart).p < 0.01 < compare_mix(calm, together).p
+    assert compare_mix(calm, sample(at >= 200)).p < 0.01
 
 
 def test_dropped_requests_count_like_statuses():
