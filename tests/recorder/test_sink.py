@@ -124,7 +124,7 @@ def test_rows_reach_the_file_while_nothing_else_comes(tmp_path: Path):
 
     class Watched(CaptureWriter):
         def flush(self) -> None:
-            had_rows = self._taken > 0
+            had_rows = self.open_bytes > 0
             super().flush()
             if had_rows:
                 flushed.set()
