@@ -33,6 +33,7 @@ from captures.frames import (
     BlockOpener,
     BlockPacker,
     BlockType,
+    too_large,
 )
 
 IDENTITY_VARIABLE = "HOOKREEL_IDENTITY"
@@ -301,7 +302,7 @@ class SealedPacker(BlockPacker):
     def finish(self, header: BlockHeader, stored: bytes) -> bytes:
         """The block with its payload sealed."""
         if len(stored) + SEAL_BYTES > MAX_BLOCK_BYTES:
-            raise ValueError("payload above MAX_BLOCK_BYTES")
+            raise too_large()
         header = replace(header, codec=header.codec | SEALED, stored_bytes=len(stored) + SEAL_BYTES)
         sealed = self._seal.close(header, stored)
         return super().finish(replace(header, payload_crc=zlib.crc32(sealed)), sealed)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import zstandard
 
-from captures.errors import CaptureError, CaptureVersionError
+from captures.errors import CaptureError, CaptureVersionError, WriteError
 
 CAPTURE_MAGIC = b"\x89REEL\r\n\x1a"
 RUN_MAGIC = b"\x89HRUN\r\n\x1a"
@@ -209,9 +209,15 @@ class BlockPacker:
         small: bool = False,
         compress: bool = True,
     ) -> bytes:
-        """The block's bytes. ``small`` asks for the dictionary, when there is one."""
+        """
+        The block's bytes. ``small`` asks for the dictionary, when there is one.
+
+        Raises:
+            WriteError: the payload is above ``MAX_BLOCK_BYTES``.
+
+        """
         if len(payload) > MAX_BLOCK_BYTES:
-            raise ValueError("payload above MAX_BLOCK_BYTES")
+            raise too_large()
         codec, stored, dictionary = Codec.RAW, payload, 0
         if compress and len(payload) >= _MIN_COMPRESSED_BYTES:
             if small and self._with_dictionary is not None:
@@ -239,6 +245,11 @@ class BlockPacker:
     def finish(self, header: BlockHeader, stored: bytes) -> bytes:
         """The block's bytes once its payload is as it will be stored; a sealing packer adds its own step."""
         return header.pack() + stored
+
+
+def too_large() -> WriteError:
+    """What to raise for a payload that no reader would take."""
+    return WriteError(f"A block would be above {MAX_BLOCK_BYTES} bytes; write the capture in smaller parts.")
 
 
 def raw_dictionary(content: bytes) -> zstandard.ZstdCompressionDict:

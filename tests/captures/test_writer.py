@@ -211,3 +211,21 @@ def test_a_connection_that_the_index_cannot_hold_is_refused(tmp_path: Path, make
         writer.write(make_exchange(1, 1, connection=2**32 - 1))
     with CaptureReader.open(tmp_path / "a.reel") as reader:
         assert reader.index.connection.tolist() == [2**32 - 1]
+
+
+def test_a_footer_beyond_the_format_leaves_a_file_that_opens(
+    tmp_path: Path, make_exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When more streams ended than a footer can list, one sentence says so and all exchanges are there."""
+    path = tmp_path / "a.reel"
+    writer = CaptureWriter.create(path, HEADER)
+    for seq in range(10):
+        writer.write(make_exchange(seq, seq))
+    writer.flush()
+    monkeypatch.setattr("captures.frames.MAX_BLOCK_BYTES", 50)
+    with pytest.raises(WriteError, match="smaller parts"):
+        writer.close()
+    monkeypatch.undo()
+    with CaptureReader.open(path) as reader:
+        assert len(list(reader.exchanges())) == 10
+        assert not reader.complete
