@@ -241,7 +241,7 @@ class CaptureReader:
         if self._span_ns is not None:
             return self._span_ns
         first_ns: int | None = None
-        last_ns = max(self._ends.values(), default=0)
+        last_ns = max(self.stream_ends.values(), default=0)
         for exchange in (row.exchange() for row in self.rows()):
             outcome = exchange.outcome
             end_ns = (outcome.end_ns or 0) if isinstance(outcome, Response) else 0
@@ -320,7 +320,7 @@ class CaptureReader:
             wanted = [number for number, label in enumerate(self.endpoint_labels) if label in endpoints]
         blocks = self.index.blocks
         first_rows = np.cumsum([0, *(block.rows for block in blocks)])
-        ends = self._ends
+        ends = self.stream_ends
         for start in range(first, last, SLICE_ROWS):
             chosen = np.arange(start, min(start + SLICE_ROWS, last))
             if wanted is not None:
@@ -348,7 +348,7 @@ class CaptureReader:
     # -- messages --------------------------------------------------------------------------
 
     @cached_property
-    def _ends(self) -> dict[int, int]:
+    def stream_ends(self) -> dict[int, int]:
         """When each stream ended, by seq."""
         if self._stream_ends is not None:
             return self._stream_ends
@@ -371,7 +371,7 @@ class CaptureReader:
         """
         first_ns = last_ns = None
         if exchange is not None:
-            first_ns, last_ns = self.index.offset_of(exchange), self._ends.get(exchange)
+            first_ns, last_ns = self.index.offset_of(exchange), self.stream_ends.get(exchange)
         for block in self._message_blocks:
             if first_ns is not None and block.last_ns < first_ns - GRACE_NS:
                 continue

@@ -47,14 +47,15 @@ def _index_problems(path: Path, reader: CaptureReader) -> list[str]:
     """What the file's own index says otherwise than ``reader``, which made one of the rows."""
     try:
         with CaptureReader.open(path) as by_index:
-            if by_index.index.describes_the_same(reader.index):
+            same = by_index.index.describes_the_same(reader.index)
+            if same and by_index.stream_ends == reader.stream_ends:
                 return []
             listed = len(by_index)
     except CaptureError:
         return ["The file's own header, index or footer cannot be used."]
     if listed != len(reader):
         return [f"The index lists {listed} exchanges, {len(reader)} can be read."]
-    return ["The index describes the exchanges otherwise than they are."]
+    return [f"The {'footer' if same else 'index'} describes the exchanges otherwise than they are."]
 
 
 def _write(reader: CaptureReader, path: Path) -> None:

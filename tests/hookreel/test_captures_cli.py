@@ -257,3 +257,14 @@ def test_the_salvaged_account_always_adds_up(kept: int, in_flight: int) -> None:
     assert new.seen == new.written + new.sampled_out + new.dropped + new.in_flight
     assert new.written == kept
     assert new.dropped == 2 + max(0, 8 - kept)
+
+
+def test_verify_compares_the_ends_of_streams(tmp_path: Path) -> None:
+    """A footer that says when a stream ended, and no message does, is found."""
+    path = tmp_path / "a.reel"
+    with CaptureWriter.create(path, new_header(source="t", started_wall_ns=0)) as writer:
+        for exchange in made(3):
+            writer.write(exchange)
+        writer._stream_ends.append((1, 5_000_000))
+    said = json.loads(run("verify", path, "--json").stdout)
+    assert said["problems"] == ["The footer describes the exchanges otherwise than they are."]
