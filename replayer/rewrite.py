@@ -102,7 +102,8 @@ class Rewriter:
             headers=headers,
         )
         truncated = request.truncated_bytes > 0
-        return rewritten, Deeds(http2=over_http2, truncated=truncated, mapped=mapped, unmapped=unmapped)
+        http2 = request.http_version.startswith((b"HTTP/2", b"HTTP/3"))  # anything else is made up
+        return rewritten, Deeds(http2=http2, truncated=truncated, mapped=mapped, unmapped=unmapped)
 
     def _with_host(self, headers: Headers, request: Request) -> Headers:
         if not any(name.lower() == b"host" for name, _ in headers):

@@ -232,7 +232,9 @@ def _mix_warnings(mix: MixTest, *, different: bool) -> list[str]:
         if abs(shares[0].get(name, 0.0) - shares[1].get(name, 0.0)) > 1e-9
     ]
     if unlike:
-        warnings.append(f"Statuses differ, no more than chance may explain: {', '.join(unlike)}.")
+        warnings.append(
+            f"Statuses differ, no more than chance or another run may explain: {', '.join(unlike)}."
+        )
     if mix.dispersion > 3:
         warnings.append(
             "Statuses vary between runs of one side far more than chance allows; look at each run."

@@ -173,5 +173,7 @@ def test_an_empty_target_becomes_the_root(exchange: Make) -> None:
 )
 def test_only_the_two_http1_versions_are_sent(exchange: Make, version: bytes) -> None:
     """Anything else in a capture becomes HTTP/1.1, whatever it starts with."""
-    assert rewriter()(exchange(http_version=version).request).http_version == b"HTTP/1.1"
+    tally = Tally()
+    assert rewriter(tally=tally)(exchange(http_version=version).request).http_version == b"HTTP/1.1"
+    assert tally.http2 == version.startswith(b"HTTP/3")
     assert rewriter()(exchange(http_version=b"HTTP/1.0").request).http_version == b"HTTP/1.0"
