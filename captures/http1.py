@@ -1,8 +1,8 @@
 """
-HTTP/1 framing without I/O: bytes out of messages, messages out of bytes (RFC 9112).
+HTTP/1 framing without I/O: messages out of bytes (RFC 9112).
 
-``render_request`` writes one request. ``RequestParser`` and ``ResponseParser`` take bytes in
-any portions and give whole messages; what is not HTTP/1 raises ``Http1Error`` and nothing else.
+``RequestParser`` and ``ResponseParser`` take bytes in any portions and give whole messages;
+what is not HTTP/1 raises ``Http1Error`` and nothing else.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ HTTP_1 = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 1024 * 1024 * 1024
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) (HTTP/1\.[01])")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9]\d\d)(?: (.*))?", re.DOTALL)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _DIGITS = re.compile(rb"\d{1,15}")
 _BROKEN_LINE = re.compile(rb"[ \t]*[\r\n\x00]+[ \t]*")
-_BREAK = re.compile(rb"[\r\n\x00]")
-_NOT_IN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
 
 
 class Http1Error(ValueError):
@@ -57,55 +55,6 @@ class ParsedResponse:
     headers: Headers = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     trailers: Headers = field(default=(), repr=False)
-
-
-def render_request(
-    method: bytes,
-    target: bytes,
-    headers: Headers,
-    body: bytes = b"",
-    *,
-    http_version: bytes = b"HTTP/1.1",
-    trailers: Headers = (),
-) -> bytes:
-    """
-    The bytes of one request; headers are taken as they are, framing included.
-
-    With ``trailers`` the body is written in chunks, so the headers must say so. Spaces and
-    harmless controls in the target are escaped.
-
-    Raises:
-        Http1Error: the parts are not one request: another version than ``HTTP_1``, a method or
-            header name that is no token, a line break or NUL in the target or a header value.
-
-    """
-    if http_version not in HTTP_1:
-        raise Http1Error("the version is not HTTP/1")
-    if _TOKEN.fullmatch(method) is None:
-        raise Http1Error("the method is no token")
-    if _BREAK.search(target):
-        raise Http1Error("the target holds a line break")
-    for name, value in (*headers, *trailers):
-        if _TOKEN.fullmatch(name) is None:
-            raise Http1Error("a header name is no token")
-        if _BREAK.search(value):
-            raise Http1Error("a header value holds a line break")
-    lines = [b"%s %s %s\r\n" % (method, _NOT_IN_TARGET.sub(_escape, target), http_version)]
-    lines += [b"%s: %s\r\n" % header for header in headers]
-    lines += [b"\r\n", render_chunked(body, trailers) if trailers else body]
-    return b"".join(lines)
-
-
-def render_chunked(body: bytes, trailers: Headers = (), chunk_bytes: int = 65_536) -> bytes:
-    """``body`` in the chunked transfer coding, closed by ``trailers``."""
-    parts = []
-    for start in range(0, len(body), chunk_bytes):
-        chunk = body[start : start + chunk_bytes]
-        parts.append(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-    parts.append(b"0\r\n")
-    parts += [b"%s: %s\r\n" % (unfold(name), unfold(value)) for name, value in trailers]
-    parts.append(b"\r\n")
-    return b"".join(parts)
 
 
 def unfold(value: bytes) -> bytes:
@@ -387,7 +336,7 @@ def parse_headers(block: bytes) -> Headers:
             headers[-1] = name, value + b" " + line.strip(b" \t")
             continue
         name, colon, value = line.partition(b":")
-        if not colon or _TOKEN.fullmatch(name) is None:
+        if not colon or TOKEN.fullmatch(name) is None:
             raise Http1Error("a header line has no valid name")
         if b"\n" in value or b"\r" in value or b"\0" in value:
             raise Http1Error("a header value holds a line break")
@@ -411,7 +360,3 @@ def _declared_length(headers: Headers) -> int | None:
     if length > MAX_BODY_BYTES:
         raise Http1Error("the body is longer than is allowed")
     return length
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % match[0][0]

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.errors import CaptureError
-from captures.http1 import Http1Error, render_request
+from captures.http1 import Http1Error
+from captures.http1_render import render_request
 from captures.model import Exchange, Failure, Request, SignatureScheme, SigningRecipe
 from captures.signatures import recognise, sign
 from replayer.credentials import Keyring

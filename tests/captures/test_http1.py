@@ -19,10 +19,9 @@ from captures.http1 import (
     header_tokens,
     header_values,
     parse_headers,
-    render_chunked,
-    render_request,
     unfold,
 )
+from captures.http1_render import render_chunked, render_request
 
 TOKENS = st.text("abcXYZ-_!0", min_size=1, max_size=12).map(str.encode).filter(lambda name: name != b"-")
 VALUES = st.text("abc ,;=\"'xyz", max_size=20).map(lambda text: text.strip().encode())
