@@ -19,6 +19,7 @@ from captures.model import (
     Message,
     MessageKind,
     Provenance,
+    RecorderFacts,
     Request,
     Response,
     SignatureScheme,
@@ -324,3 +325,27 @@ def build_counters(values: dict[str, Any]) -> Counters:
     except _ROW_ERRORS:
         raise CaptureError(_BAD_ROW) from None
     return Counters(**counts)
+
+
+def facts_map(facts: RecorderFacts) -> dict[str, dict[str, int]]:
+    """The recorder's facts as a map that msgpack packs."""
+    return {field.name: dict(getattr(facts, field.name)) for field in fields(RecorderFacts)}
+
+
+def build_facts(values: dict[str, dict[str, int]]) -> RecorderFacts:
+    """
+    The recorder's facts from an unpacked map; keys it does not know are left alone.
+
+    Raises:
+        CaptureError: something is of another type.
+
+    """
+    try:
+        counts = {field.name: dict(values.get(field.name, {})) for field in fields(RecorderFacts)}
+        for numbers in counts.values():
+            check_ints(*numbers.values())
+            if not all(type(name) is str for name in numbers):
+                raise TypeError
+    except (*_ROW_ERRORS, AttributeError):
+        raise CaptureError(_BAD_ROW) from None
+    return RecorderFacts(**counts)

@@ -6,6 +6,7 @@ What a capture is made of. Every type here is frozen; a stage returns new ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -159,6 +160,21 @@ class Counters:
     truncated: int = 0
     dropped: int = 0
     in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderFacts:
+    """
+    What a recorder knew beside the exchanges, once for a whole recording.
+
+    ``added_ns`` has ``p50``, ``p90``, ``p99`` and ``max`` of the proxy's own time per exchange, or
+    nothing when that was not measured. ``client_tls`` and ``server_tls`` count connections by what
+    they agreed on, such as ``"TLSv1.3 TLS_AES_256_GCM_SHA384 h2"``.
+    """
+
+    added_ns: Mapping[str, int] = field(default_factory=dict)
+    client_tls: Mapping[str, int] = field(default_factory=dict)
+    server_tls: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from captures.codec import build_counters, build_header, check_ints, unpack_map
+from captures.codec import build_counters, build_facts, build_header, check_ints, unpack_map
 from captures.encryption import Identities, SealedOpener, identities_in_effect, unwrap
 from captures.errors import CaptureError
 from captures.frames import (
@@ -24,7 +24,7 @@ from captures.frames import (
     read_block,
 )
 from captures.migrate import MigrationPath
-from captures.model import CaptureHeader, Counters
+from captures.model import CaptureHeader, Counters, RecorderFacts
 from captures.salvage import MessageBlock, Scan
 
 UNKNOWN = "unknown"
@@ -39,6 +39,7 @@ class Footer:
     stream_ends: dict[int, int]
     dictionaries: dict[int, int]
     counters: Counters
+    facts: RecorderFacts | None
     first_ns: int
     last_end_ns: int
 
@@ -93,6 +94,7 @@ def build_footer(values: dict[str, Any], path: MigrationPath, *, position: int, 
             stream_ends=_pairs(values["stream_ends"]),
             dictionaries=_pairs(values["dictionaries"]),
             counters=build_counters(path.counters(values["counters"])),
+            facts=None if values.get("facts") is None else build_facts(values["facts"]),
             first_ns=values["first_ns"],
             last_end_ns=values["last_end_ns"],
         )

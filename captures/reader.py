@@ -39,7 +39,7 @@ from captures.index import (
     unpack_segment,
 )
 from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
-from captures.model import Counters, Exchange, Message, MessageKind, Response
+from captures.model import Counters, Exchange, Message, MessageKind, RecorderFacts, Response
 from captures.opening import build_footer, find_footer, find_opener, is_live, read_header, read_scan
 from captures.rows import OpenBlock, Row, split_rows
 from captures.salvage import MessageBlock, count_blocks, describe, scan_file
@@ -84,7 +84,7 @@ class CaptureReader:
         self._left_out: set[int] = set()
         self._problems: tuple[str, ...] = ()
         self._salvage = salvage
-        self.counters = Counters()
+        self.facts: RecorderFacts | None = None  # what a recorder told; None too when it was killed
         self._stream_ends: dict[int, int] | None = None
         self._span_ns: tuple[int, int] | None = None
         footer = None if salvage else find_footer(self._read, self._size)
@@ -157,7 +157,7 @@ class CaptureReader:
         self._stream_ends = footer.stream_ends
         self._dictionary_position = footer.dictionaries
         self._span_ns = footer.first_ns, footer.last_end_ns
-        self.counters = footer.counters
+        self.counters, self.facts = footer.counters, footer.facts
 
     def _open_by_scan(self, file_id: bytes) -> None:
         closed = find_footer(self._read, self._size) is not None

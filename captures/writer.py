@@ -15,7 +15,7 @@ from typing import Self
 
 import msgpack
 
-from captures.codec import exchange_row, message_row, pack_counters, pack_header
+from captures.codec import exchange_row, facts_map, message_row, pack_counters, pack_header
 from captures.encryption import SEAL_BYTES, seal_file
 from captures.errors import HookreelError, WriteError
 from captures.frames import (
@@ -37,6 +37,7 @@ from captures.model import (
     Message,
     MessageKind,
     Provenance,
+    RecorderFacts,
     Response,
 )
 from captures.rows import RowBuffer
@@ -96,6 +97,7 @@ class CaptureWriter:
         self.header = header
         self.exchanges_flushed = 0
         """Exchanges that are in the file; after a WriteError the rest of those taken are lost."""
+        self.facts: RecorderFacts | None = None  # what a recorder tells; it goes into the footer
         self._descriptor = descriptor
         self._clock_ns = clock_ns
         self._pack = msgpack.Packer().pack
@@ -330,8 +332,7 @@ class CaptureWriter:
             self._opened_ns = self._clock_ns()
 
     def _flush_when_full(self) -> None:
-        full = self.open_bytes >= BLOCK_BYTES
-        if full or self._clock_ns() - self._opened_ns >= BLOCK_AGE_NS:
+        if self.open_bytes >= BLOCK_BYTES or self._clock_ns() - self._opened_ns >= BLOCK_AGE_NS:
             self.flush()
 
     def _pack_buffer(self, block_type: BlockType, buffer: RowBuffer) -> bytes:
@@ -356,9 +357,7 @@ class CaptureWriter:
         return block
 
     def _write_footer(self) -> None:
-        block = b""
-        if self._index.blocks or not self._index_positions:
-            block = self._pack_index()
+        block = self._pack_index() if self._index.blocks or not self._index_positions else b""
         written = self.exchanges_flushed
         counters = self._counters or Counters(seen=written, written=written, truncated=self._truncated)
         first_ns, last_ns = self._duration
@@ -372,6 +371,7 @@ class CaptureWriter:
                     "stream_ends": self._stream_ends,
                     "dictionaries": self._dictionaries,
                     "counters": asdict(counters),
+                    "facts": None if self.facts is None else facts_map(self.facts),
                     "first_ns": first_ns or 0,
                     "last_end_ns": max([last_ns, *ends_ns]),
                 }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.credentials import find_credentials
-from captures.model import CaptureHeader, Counters, Exchange, MessageKind, Response
+from captures.model import CaptureHeader, Counters, Exchange, MessageKind, RecorderFacts, Response
 from captures.reader import CaptureReader
 from captures.signatures import recognise
 from hookreel.timeline import MessageSteps, Traffic
@@ -78,7 +78,7 @@ class CaptureAccount:
 
     ``protocols`` counts connections by what their first request spoke, such as
     ``"HTTP/1.1 over TLS"``. ``recipients`` are the public keys that an encrypted capture is
-    sealed to. ``credentials`` counts requests by credential fingerprint,
+    sealed to, ``facts`` what its recorder told. ``credentials`` counts requests by credential fingerprint,
     ``signing`` by ``"ENDPOINT scheme"``; neither holds a value.
     """
 
@@ -98,6 +98,7 @@ class CaptureAccount:
     streams: StreamAccount
     credentials: dict[str, int]
     signing: dict[str, int]
+    facts: RecorderFacts | None
     traffic: Traffic = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -121,6 +122,7 @@ class CaptureAccount:
             "streams": asdict(self.streams),
             "credentials": self.credentials,
             "signing": self.signing,
+            "recorder": None if self.facts is None else asdict(self.facts),
             "timeline": self.traffic.timeline(JSON_COLUMNS).as_json(),
         }
 
@@ -224,6 +226,7 @@ def account_of(reader: CaptureReader) -> CaptureAccount:
         streams=StreamAccount(**tally.streams),
         credentials=dict(tally.credentials.most_common()),
         signing=dict(tally.signing.most_common()),
+        facts=reader.facts,
         traffic=traffic,
     )
 

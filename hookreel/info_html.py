@@ -17,7 +17,7 @@ from captures.keys import create_private_file
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, EndpointAccount, StreamAccount
 from hookreel.info_svg import Plot, Series, share_bar
-from hookreel.info_text import printable, started_utc, streams_sentence
+from hookreel.info_text import printable, recorder_lines, started_utc, streams_sentence
 from hookreel.timeline import Timeline, format_span
 
 COLUMNS = 160
@@ -276,6 +276,8 @@ def _connections(account: CaptureAccount) -> str:
     )
     if account.streams != StreamAccount():
         facts += f"<dt>streams</dt><dd>{_text(streams_sentence(account.streams))}</dd>"
+    for name, said in recorder_lines(account.facts):
+        facts += f"<dt>{name}</dt><dd>{_text(said)}</dd>"
     start_ns = int(account.traffic.offset_ns[0])
     rows = (
         (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tabulate import tabulate
 
-from captures.model import CaptureHeader
+from captures.model import CaptureHeader, RecorderFacts
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, StreamAccount
 from hookreel.picture import Canvas, picture_of
@@ -78,7 +79,19 @@ def connection_lines(account: CaptureAccount) -> list[str]:
         lines.append(f"connections: {spoken}; at most {most} exchanges on one")
     if account.streams != StreamAccount():
         lines.append(f"streams: {streams_sentence(account.streams)}")
-    return lines
+    return lines + [f"{name}: {said}" for name, said in recorder_lines(account.facts)]
+
+
+def recorder_lines(facts: RecorderFacts | None) -> Iterator[tuple[str, str]]:
+    """What the recorder told of TLS and of itself: a name and what there is to say."""
+    if facts is None:
+        return
+    for name, counts in (("TLS with clients", facts.client_tls), ("TLS with upstreams", facts.server_tls)):
+        if counts:
+            yield name, ", ".join(f"{count} {printable(agreed)}" for agreed, count in counts.items())
+    if facts.added_ns:
+        times = (f"{name} {format_duration(value)}" for name, value in facts.added_ns.items())
+        yield "the proxy's own time per exchange", ", ".join(times)
 
 
 def streams_sentence(streams: StreamAccount) -> str:

@@ -9,6 +9,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from recorder.facts import TlsTally, tls_of
 from recorder.tracking import ExchangeSink, Tracker
 
 
@@ -38,6 +39,8 @@ class RecorderAddon:
             max_body_bytes=max_body_bytes,
             broke=self._tell,
         )
+        self.tls = TlsTally()
+        """The TLS connections that were made."""
         self._note = note
         self._noted: set[str] = set()
         self._connect_errors: dict[str, str] = {}
@@ -152,6 +155,14 @@ class RecorderAddon:
         """The upstream could not be reached."""
         if data.server.error:
             self._connect_errors[data.client.id] = data.server.error
+
+    def tls_established_client(self, data: tls.TlsData) -> None:
+        """TLS with a client."""
+        self.tls.client[tls_of(data.conn)] += 1
+
+    def tls_established_server(self, data: tls.TlsData) -> None:
+        """TLS with an upstream."""
+        self.tls.server[tls_of(data.conn)] += 1
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
         """No TLS with the upstream."""

@@ -20,6 +20,7 @@ from recorder.addon import RecorderAddon
 from recorder.assembly import make_addon, start_proxy, until_stopped
 from recorder.ca import ensure_authority
 from recorder.embedding import Note
+from recorder.facts import facts_of
 from recorder.latency import LatencyHistogram
 from recorder.listening import Listening, bind_all
 from recorder.metrics import MetricsServer, Snapshot, serve_metrics, snapshot_of, total
@@ -97,11 +98,14 @@ def stop_on_signals(stop: asyncio.Event) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
+    asked = False  # not ``stop``: a size limit sets that too, and is nobody's first signal
 
     def on_signal() -> None:
-        if stop.is_set():
+        nonlocal asked
+        if asked:
             # The user does not want to wait; the file is whole up to its open block.
             os._exit(SECOND_SIGNAL_EXIT)
+        asked = True
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,8 +126,9 @@ def _record_here(settings: RecorderSettings, front: Front, open_part: OpenPart |
     except BaseException:
         sink.close(in_flight=addon.end(), connections=addon.connections)
         raise
-    account = sink.close(in_flight=addon.end(), connections=addon.connections)
-    return Recording(account=account, added=added)
+    facts = facts_of(added, [addon.tls])
+    account = sink.close(in_flight=addon.end(), connections=addon.connections, facts=facts)
+    return Recording(account=account, added=added, tls=addon.tls)
 
 
 async def _serve(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from captures.errors import UsageError
-from captures.model import Counters, Exchange, Message, Response
+from captures.model import Counters, Exchange, Message, RecorderFacts, Response
 from captures.units import KIB
 from recorder.sink import SizeReached, Writer
 
@@ -99,6 +99,8 @@ class PartedWriter:
         self._closed_exchanges = 0
         self._done: list[Path] = []
         self._failed = False
+        self.facts: RecorderFacts | None = None
+        """What the recorder tells of the whole recording; it stands in the last part."""
         self._counters: Counters | None = None
         self._before = Counters()  # what the parts before have
 
@@ -152,6 +154,7 @@ class PartedWriter:
             # The last part ended, and what came after it was not written, but counted.
             self._begin_part()
         assert self._part is not None
+        self._part.facts = self.facts
         self._part.close(None if counters is None else self._of_part(counters))
 
     def discard(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from captures.units import MIB
+from recorder.facts import TlsTally
 from recorder.latency import LatencyHistogram
 from recorder.modes import ListenAddress, Mode, Routes
 from recorder.options import Choices
@@ -54,3 +55,4 @@ class Recording:
 
     account: Account
     added: LatencyHistogram
+    tls: TlsTally

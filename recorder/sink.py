@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from captures.errors import HookreelError, WriteError
-from captures.model import Counters, Exchange, Message, MessageKind, Response
+from captures.model import Counters, Exchange, Message, MessageKind, RecorderFacts, Response
 from captures.units import MIB
 
 QUEUE_BYTES = 128 * MIB  # what may wait to be written; above it exchanges are dropped and counted
@@ -51,6 +51,9 @@ class SizeReached(Exception):  # noqa: N818 - nothing went wrong
 
 class Writer(Protocol):
     """The part of a capture writer that a sink needs."""
+
+    facts: RecorderFacts | None
+    """What the recorder tells; it goes into the file at its end."""
 
     @property
     def exchanges_flushed(self) -> int:
@@ -216,7 +219,7 @@ class Sink:
         self._not_chosen += not chosen
         return chosen
 
-    def close(self, *, in_flight: int, connections: int) -> Account:
+    def close(self, *, in_flight: int, connections: int, facts: RecorderFacts | None = None) -> Account:
         """
         Writes what is queued, ends the file and gives the account.
 
@@ -229,6 +232,7 @@ class Sink:
             return self._account(self._counters(in_flight), connections)
         counters = self._counters(in_flight)
         try:
+            self._writer.facts = facts
             self._writer.close(counters)
         except Exception as error:  # noqa: BLE001 - whatever it is, the account is given
             self._cut(_sentence(error))

@@ -88,7 +88,7 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
         note(str(error))
     finally:
         account = sink.close(in_flight=addon.end(), connections=addon.connections)
-        parent.tell("finished", Recording(account=account, added=added))
+        parent.tell("finished", Recording(account=account, added=added, tls=addon.tls))
         reports.close()
 
 

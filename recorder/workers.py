@@ -26,6 +26,7 @@ from captures.model import CaptureHeader, Counters
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter
 from recorder.embedding import Note
+from recorder.facts import TlsTally, facts_of
 from recorder.latency import LatencyHistogram
 from recorder.listening import Listening
 from recorder.metrics import Snapshot
@@ -211,8 +212,12 @@ def merge_parts(pool: WorkerPool, writer: CaptureWriter, identities: Identities)
     """
     accounts = [recording.account for recording in pool.latest()]
     added = LatencyHistogram()
+    tls = TlsTally()
     for recording in pool.latest():
         added.merge(recording.added)
+        tls.client += recording.tls.client
+        tls.server += recording.tls.server
+    writer.facts = facts_of(added, [tls])
     cut_by = next((account.cut_by for account in accounts if account.cut_by), _LOST if pool.lost else "")
     try:
         counters = _merge(pool.workers, writer, identities)
@@ -234,7 +239,7 @@ def merge_parts(pool: WorkerPool, writer: CaptureWriter, identities: Identities)
         parts=writer.parts,
         cut_by=cut_by,
     )
-    return Recording(account=account, added=added)
+    return Recording(account=account, added=added, tls=tls)
 
 
 def _merge(workers: Sequence[Worker], writer: CaptureWriter, identities: Identities) -> Counters:

@@ -26,7 +26,7 @@ def test_file_is_private_and_new(
     tmp_path: Path,
     export_bytes: Any,
 ) -> None:
-    """Each format goes to a new file with mode 0600, as it would to standard output, and overwrites nothing."""
+    """Each format goes to a new file with mode 0600, as to standard output, and overwrites nothing."""
     capture, out = write_capture(*variety), tmp_path / "out"
     with CaptureReader.open(capture) as reader:
         export_capture(reader, kind, Window(), out=out, stdout=io.BytesIO(), visible=None)
