@@ -155,6 +155,9 @@ class RecorderAddon:
         """The upstream could not be reached."""
         if data.server.error:
             self._connect_errors[data.client.id] = data.server.error
+            self._note_once(
+                "An upstream could not be reached; clients get 502 and the exchanges are recorded as failed."
+            )
 
     def tls_established_client(self, data: tls.TlsData) -> None:
         """TLS with a client."""

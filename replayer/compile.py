@@ -91,7 +91,7 @@ class Compiler:
     ) -> None:
         self._schedule = schedule
         self._endpoints = endpoints
-        self._rewriter = rewriter
+        self.rewriter = rewriter
         self._keyring = keyring
         self._with_server_names = server_names
         self._window_bytes = window_bytes
@@ -147,7 +147,7 @@ class Compiler:
         return found
 
     def _add(self, draft: _Draft, row: int, exchange: Exchange, label: str) -> None:
-        request, deeds = self._rewriter(exchange.request)
+        request, deeds = self.rewriter(exchange.request)
         recipe = exchange.signing
         if recipe is None and self._keyring.signs:
             recipe = recognise(request.headers)

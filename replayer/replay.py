@@ -7,7 +7,7 @@ import resource
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -98,6 +98,7 @@ def replay(
         feed.close()
     notes = (
         *_capture_notes(reader),
+        *_host_notes(compiler.rewriter.hosts),
         *_notes(schedule, compiler.tally(sent.rows.outcome != Outcome.DROPPED), options.keyring),
         *_unsendable_notes(compiler.unsendable(len(sent.rows))),
         *_sending_notes(sent),
@@ -149,6 +150,7 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
         tally=tally,
         notes=(
             *_capture_notes(reader),
+            *_host_notes(compiler.rewriter.hosts),
             *_notes(schedule, tally, options.keyring),
             *_unsendable_notes(compiler.unsendable()),
         ),
@@ -209,6 +211,13 @@ def _capture_notes(reader: CaptureReader) -> tuple[str, ...]:
     if reader.problems:
         return tuple(f"The capture is damaged: {problem}" for problem in reader.problems)
     return () if reader.complete else ("The capture was not closed; what it holds so far was replayed.",)
+
+
+def _host_notes(hosts: Collection[bytes]) -> tuple[str, ...]:
+    """Traffic of several services that all goes to one is easily sent by mistake."""
+    if len(hosts) < 2:
+        return ()
+    return (f"Requests recorded for {len(hosts)} different hosts all go to the one target.",)
 
 
 def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ _HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 _NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"close"})
+_HOSTS_MAX = 1000  # what comes later would only make a large number larger
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -86,9 +87,13 @@ class Rewriter:
         self._host = host
         self._keyring = keyring
         self._salt = salt
+        self.hosts: set[bytes] = set()
+        """Whom the requests were recorded for: authorities, lower case, at most ``_HOSTS_MAX``."""
 
     def __call__(self, request: Request) -> tuple[Request, Deeds]:
         """The request to send, over HTTP/1.1 (or 1.0 if it was recorded so)."""
+        if len(self.hosts) < _HOSTS_MAX:
+            self.hosts.add(request.authority.lower())
         over_http2 = request.http_version not in HTTP_1
         headers = _join_cookies(request.headers) if over_http2 else request.headers
         headers = _without_hop(headers)

@@ -346,3 +346,11 @@ def test_what_is_no_request_is_dropped_and_told(exchange: Make, send: Send, serv
     assert note.startswith("5 captured requests are not valid HTTP/1.1 and are never sent: ")
     assert "the method is no token x 2" in note
     assert "admin" not in note
+
+
+def test_requests_of_several_hosts_are_noted(exchange, send, serve):
+    """Traffic of two services that all goes to one target is said, with one host nothing is."""
+    two = [exchange(number, offset_ns=number * MS, authority=b"host-%d" % number) for number in range(2)]
+    assert any("2 different hosts" in note for note in send(two, serve().url).run.header.notes)
+    one = [exchange(number, offset_ns=number * MS, authority=b"Host") for number in range(2)]
+    assert not any("hosts" in note for note in send(one, serve().url).run.header.notes)
