@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -224,9 +225,14 @@ def test_a_key_block_with_odd_content_is_damage(pair) -> None:
 
 def test_several_recipients_and_key_kinds_read_one_capture(tmp_path: Path) -> None:
     """Each of an age key, another one and an SSH key opens what was sealed for all three."""
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me@here", "-f", tmp_path / "ssh"], check=True
+    ssh = Ed25519PrivateKey.generate()
+    encoding = serialization.Encoding
+    (tmp_path / "ssh").write_bytes(
+        ssh.private_bytes(encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
     )
+    (tmp_path / "ssh").chmod(0o600)
+    public_bytes = ssh.public_key().public_bytes(encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    (tmp_path / "ssh.pub").write_bytes(public_bytes + b" me@here\n")
     first, second = new_identity(), new_identity()
     (tmp_path / "team.txt").write_text(f"# our team\n{second[1]}\n\n")
     public = (tmp_path / "ssh.pub").read_text().strip()
