@@ -264,12 +264,15 @@ def build_header(values: dict[str, Any]) -> CaptureHeader:
     try:
         anonymized, salt, lineage = values["anonymized"], values["fingerprint_salt"], values["lineage"]
         started_wall_ns = values["started_wall_ns"]
-        texts = [values["capture_id"], values["tool"], values["source"], *lineage]
+        source_problems = values.get("source_problems", [])
+        texts = [values["capture_id"], values["tool"], values["source"], *lineage, *source_problems]
         if anonymized is not None:
             texts += [anonymized["policy"], anonymized["key_fingerprint"]]
         check_ints(started_wall_ns)
         _check_bytes(salt)
-        if type(lineage) is not list or not all(type(text) is str for text in texts):
+        if type(lineage) is not list or type(source_problems) is not list:
+            raise TypeError
+        if not all(type(text) is str for text in texts):
             raise TypeError
         header = CaptureHeader(
             capture_id=values["capture_id"],
@@ -281,6 +284,7 @@ def build_header(values: dict[str, Any]) -> CaptureHeader:
             anonymized=None
             if anonymized is None
             else Provenance(policy=anonymized["policy"], key_fingerprint=anonymized["key_fingerprint"]),
+            source_problems=tuple(source_problems),
         )
         if not 1 <= len(header.fingerprint_salt) <= 64:
             raise ValueError

@@ -22,6 +22,12 @@ class CaptureError(HookreelError):
     """A file is not a capture (or run), or is damaged beyond what can be opened."""
 
 
+class FileKindError(CaptureError):
+    """A file is of another kind than the one wanted; the wrong one was named."""
+
+    exit_code = 2
+
+
 class CaptureVersionError(CaptureError):
     """A file was written by a newer hookreel than this one."""
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import zstandard
 
-from captures.errors import CaptureError, CaptureVersionError, WriteError
+from captures.errors import CaptureError, CaptureVersionError, FileKindError, WriteError
 
 CAPTURE_MAGIC = b"\x89REEL\r\n\x1a"
 RUN_MAGIC = b"\x89HRUN\r\n\x1a"
@@ -154,15 +154,16 @@ def parse_file_header(data: bytes, *, magic: bytes, newest: int, name: str) -> t
     Version and file id.
 
     Raises:
+        FileKindError: the file is something else.
         CaptureVersionError: the file's version is above ``newest``.
-        CaptureError: these are not the first bytes of such a file.
+        CaptureError: the file header is cut or damaged.
 
     """
-    what = "capture" if magic == CAPTURE_MAGIC else "run"
-    if len(data) < FILE_HEADER.size or data[: len(magic)] != magic:
-        other = {CAPTURE_MAGIC: "It is a capture.", RUN_MAGIC: "It is a run."}.get(data[:8], "")
-        hint = f" {other}" if other else ""
-        raise CaptureError(f"{name} is not a hookreel {what}; give a file that hookreel wrote.{hint}")
+    if not magic.startswith(data[: len(magic)]):
+        raise FileKindError(f"{name} is {_kind_instead(data, magic)}")
+    if len(data) < FILE_HEADER.size:
+        state = "ends within its first 64 bytes" if data else "is empty"
+        raise CaptureError(f"{name} {state}; give an undamaged copy.")
     _, version, _, file_id, crc = FILE_HEADER.unpack(data[: FILE_HEADER.size])
     if zlib.crc32(data[: FILE_HEADER.size - 4]) != crc:
         raise CaptureError(f"The first 64 bytes of {name} are damaged; give an undamaged copy.")
@@ -171,6 +172,16 @@ def parse_file_header(data: bytes, *, magic: bytes, newest: int, name: str) -> t
             f"{name} has format version {version}, this hookreel reads up to {newest}; use a newer hookreel."
         )
     return version, file_id
+
+
+def _kind_instead(data: bytes, magic: bytes) -> str:
+    """What a file is that does not start with ``magic``, and which one to give."""
+    if magic == CAPTURE_MAGIC:
+        if data.startswith(RUN_MAGIC):
+            return "a run, not a capture; give the capture that was replayed."
+        return "not a capture; give a file that hookreel record or hookreel import wrote."
+    what = "a capture, not a run" if data.startswith(CAPTURE_MAGIC) else "not a run"
+    return f"{what}; give a file that hookreel replay wrote."
 
 
 class BlockPacker:

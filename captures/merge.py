@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.errors import UsageError
+from captures.lineage import joint_problems, unique
 from captures.model import CaptureHeader, Counters, Exchange, Failure, Message, Provenance, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
@@ -49,6 +50,7 @@ def merged_header(
 
     Raises:
         UsageError: some of the captures are anonymized and some are not, and ``mix`` does not allow it.
+        CaptureError: one of the captures is damaged.
 
     """
     if not readers:
@@ -60,16 +62,17 @@ def merged_header(
             "Some of these captures are anonymized and some are not; anonymize the rest first, "
             "or say --mix to get one that counts as not anonymized."
         )
-    return new_header(
-        source=source or " + ".join(_unique(header.source for header in headers)),
+    made = new_header(
+        source=source or " + ".join(unique(header.source for header in headers)),
         started_wall_ns=min(header.started_wall_ns for header in headers),
-        lineage=_unique(
+        lineage=unique(
             [header.capture_id for header in headers]
             + [name for header in headers for name in header.lineage]
         ),
         anonymized=_common(provenances),
         fingerprint_salt=headers[0].fingerprint_salt,
     )
+    return replace(made, source_problems=joint_problems(readers))
 
 
 def merge_captures(readers: Sequence[CaptureReader], writer: CaptureWriter) -> Counters:
@@ -191,16 +194,12 @@ def _moved_messages(
         yield latest_ns, number, place, replace(message, exchange=seq, offset_ns=offset_ns)
 
 
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
-
-
 def _common(provenances: Sequence[Provenance | None]) -> Provenance | None:
     """What is said of captures that were anonymized by different policies or keys: all of them."""
     known = [provenance for provenance in provenances if provenance is not None]
     if len(known) < len(provenances):
         return None
     return Provenance(
-        policy="+".join(_unique(provenance.policy for provenance in known)),
-        key_fingerprint="+".join(_unique(provenance.key_fingerprint for provenance in known)),
+        policy="+".join(unique(provenance.policy for provenance in known)),
+        key_fingerprint="+".join(unique(provenance.key_fingerprint for provenance in known)),
     )

@@ -194,6 +194,7 @@ class CaptureHeader:
     ``fingerprint_salt`` (16 bytes) keys the credential fingerprints of this capture and of
     all that are made from it. ``lineage`` lists the ids of the captures it was made from,
     nearest first. ``source`` says where the traffic came from and holds no user info.
+    ``source_problems`` says in sentences what was missing in those captures.
     """
 
     capture_id: str
@@ -203,3 +204,4 @@ class CaptureHeader:
     fingerprint_salt: bytes = field(repr=False)
     lineage: tuple[str, ...] = ()
     anonymized: Provenance | None = None
+    source_problems: tuple[str, ...] = ()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from captures.model import CaptureHeader, Exchange, MessageKind, Response
+from captures.model import Exchange, MessageKind, Response
 from captures.reader import CaptureReader
-from captures.writer import CaptureWriter, new_header
+from captures.writer import CaptureWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +40,6 @@ class Sliced:
     exchanges: int
     messages: int
     open_streams: int
-
-
-def sliced_header(reader: CaptureReader) -> CaptureHeader:
-    """The header of a part of ``reader``: of the same start, source and salt, and of its lineage."""
-    header = reader.header
-    return new_header(
-        source=header.source,
-        started_wall_ns=header.started_wall_ns,
-        lineage=(header.capture_id, *header.lineage),
-        anonymized=header.anonymized,
-        fingerprint_salt=header.fingerprint_salt,
-    )
 
 
 def exchanges_in(reader: CaptureReader, window: Window) -> Iterator[Exchange]:

@@ -14,9 +14,10 @@ import click
 
 from captures.conditions import any_holds, parse_condition
 from captures.errors import UsageError
+from captures.lineage import derived_header
 from captures.merge import merge_captures, merged_header
 from captures.reader import CaptureReader
-from captures.slice import Window, slice_capture, sliced_header
+from captures.slice import Window, slice_capture
 from captures.units import parse_duration_ns
 from captures.writer import CaptureWriter
 from hookreel.show import hide_secrets
@@ -200,7 +201,7 @@ def slice_(capture: Path, output: Path, **chosen: Any) -> None:
     """
     with CaptureReader.open(capture) as reader:
         window = _window(reader, **chosen)
-        with CaptureWriter.create(output, sliced_header(reader), recipients=reader.recipients) as writer:
+        with CaptureWriter.create(output, derived_header(reader), recipients=reader.recipients) as writer:
             sliced = slice_capture(reader, writer, window)
         total, problems = len(reader), reader.problems
     click.echo(f"{output}: {sliced.exchanges} of {total} exchanges, {sliced.messages} messages")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captures.errors import CaptureError
+from captures.lineage import derived_header
 from captures.model import Counters, Exchange, Response
 from captures.reader import CaptureReader
-from captures.writer import CaptureWriter, new_header
+from captures.writer import CaptureWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +60,7 @@ def _index_problems(path: Path, reader: CaptureReader) -> list[str]:
 
 
 def _write(reader: CaptureReader, path: Path) -> None:
-    old = reader.header
-    header = new_header(
-        source=old.source,
-        started_wall_ns=old.started_wall_ns,
-        lineage=(old.capture_id, *old.lineage),
-        anonymized=old.anonymized,
-        fingerprint_salt=old.fingerprint_salt,
-    )
-    writer = CaptureWriter.create(path, header, recipients=reader.recipients)
+    writer = CaptureWriter.create(path, derived_header(reader), recipients=reader.recipients)
     try:
         truncated = 0
         for exchange in reader.exchanges():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -150,8 +152,15 @@ def test_the_header_comes_back_as_it_was() -> None:
         fingerprint_salt=b"s" * 16,
         lineage=("cd" * 16,),
         anonymized=Provenance(policy="default", key_fingerprint="0" * 12),
+        source_problems=("3 blocks are missing.",),
     )
     assert build_header(unpack_map(pack_header(header))) == header
+    older = unpack_map(pack_header(header))
+    del older["source_problems"]
+    assert build_header(older) == replace(header, source_problems=())
+    for wrong in ("text", [1], None):
+        with pytest.raises(CaptureError):
+            build_header({**older, "source_problems": wrong})
 
 
 def test_the_salt_is_not_in_the_repr() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captures.errors import CaptureError, CaptureVersionError
+from captures.errors import CaptureError, CaptureVersionError, FileKindError
 from captures.frames import (
     BLOCK_HEADER,
     CAPTURE_MAGIC,
@@ -128,14 +128,29 @@ def test_the_file_header_tells_kind_and_version() -> None:
     head = pack_file_header(CAPTURE_MAGIC, 1, b"i" * 16)
     assert len(head) == 64
     assert parse_file_header(head, magic=CAPTURE_MAGIC, newest=1, name="f") == (1, b"i" * 16)
-    with pytest.raises(CaptureError, match=r"not a hookreel run.*It is a capture"):
+    with pytest.raises(FileKindError, match="f is a capture, not a run; give a file that hookreel replay"):
         parse_file_header(head, magic=RUN_MAGIC, newest=1, name="f")
+    run = pack_file_header(RUN_MAGIC, 1, b"i" * 16)
+    with pytest.raises(FileKindError, match="f is a run, not a capture; give the capture"):
+        parse_file_header(run, magic=CAPTURE_MAGIC, newest=1, name="f")
+    with pytest.raises(FileKindError, match="f is not a capture; give"):
+        parse_file_header(b'{"log": {}}', magic=CAPTURE_MAGIC, newest=1, name="f")
     with pytest.raises(CaptureVersionError, match="newer hookreel"):
         parse_file_header(
             pack_file_header(CAPTURE_MAGIC, 2, b"i" * 16), magic=CAPTURE_MAGIC, newest=1, name="f"
         )
     with pytest.raises(CaptureError, match="damaged"):
         parse_file_header(head[:20] + b"X" + head[21:], magic=CAPTURE_MAGIC, newest=1, name="f")
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 63])
+def test_a_file_that_ends_in_its_header_is_damage(size: int) -> None:
+    """A cut file is no file of another kind: the exit code is that of damage, and the sentence is one."""
+    head = pack_file_header(CAPTURE_MAGIC, 1, b"i" * 16)[:size]
+    with pytest.raises(CaptureError, match="undamaged copy") as raised:
+        parse_file_header(head, magic=CAPTURE_MAGIC, newest=1, name="f")
+    assert raised.value.exit_code == 1
+    assert FileKindError.exit_code == 2
 
 
 def test_the_trailer_is_checked() -> None:

@@ -5,16 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from captures.lineage import derived_header
 from captures.merge import merge_captures, merged_header
 from captures.model import Exchange, Message, MessageKind
 from captures.reader import CaptureReader
-from captures.slice import Sliced, Window, slice_capture, sliced_header
+from captures.slice import Sliced, Window, slice_capture
 from captures.writer import CaptureWriter
 
 
 def cut(capture: Path, out: Path, **window: Any) -> tuple[CaptureReader, Sliced]:
     with CaptureReader.open(capture) as reader:
-        with CaptureWriter.create(out, sliced_header(reader)) as writer:
+        with CaptureWriter.create(out, derived_header(reader)) as writer:
             sliced = slice_capture(reader, writer, Window(**window))
         header = reader.header
     part = CaptureReader.open(out)

@@ -131,7 +131,7 @@ def test_cat_chooses_by_time_endpoint_and_number(capture: Path) -> None:
 
 
 def test_verify_tells_whole_from_damaged(capture: Path, torn_capture: Callable[[int], Path]) -> None:
-    """Exit 0 for a whole file, 3 for a torn or damaged one, 1 for something else."""
+    """Exit 0 for a whole file, 3 for a torn or damaged one, 2 for something else."""
     assert run("verify", capture).exit_code == 0
     torn = run("verify", torn_capture(30))
     assert torn.exit_code == 3
@@ -140,7 +140,7 @@ def test_verify_tells_whole_from_damaged(capture: Path, torn_capture: Callable[[
     assert (said["whole"], said["exchanges"], said["messages"]) == (True, 4, 2)
     foreign = capture.with_name("foreign")
     foreign.write_bytes(b"something else entirely")
-    assert run("verify", foreign).exit_code == 1
+    assert run("verify", foreign).exit_code == 2
 
 
 @pytest.mark.parametrize("position", [100, 300, 500])
