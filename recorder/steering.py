@@ -9,9 +9,11 @@ from mitmproxy import http
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import ClientHelloData, TlsData
 
 from recorder.modes import Routes
 
+HTTP1 = b"http/1.1"
 HTTP2 = b"h2"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -41,6 +43,27 @@ class SteeringAddon:
         client = asked.context.client
         if not client.tls and _first_bytes(asked).startswith(_PREFACE):
             client.alpn = HTTP2
+
+    def tls_clienthello(self, hello: ClientHelloData) -> None:
+        """
+        A client begins TLS: when it offers HTTP/2 it gets it, as from any server that speaks it.
+
+        mitmproxy takes the first protocol of the client's list, and some clients name HTTP/1.1 first.
+        """
+        if HTTP2 in hello.client_hello.alpn_protocols:
+            hello.context.client.alpn = HTTP2
+
+    def tls_start_server(self, start: TlsData) -> None:
+        """
+        TLS to a server begins: it is asked first for the version that the client speaks.
+
+        A proxy on the way has its own offer already. A client without TLS offered nothing, but
+        gRPC needs HTTP/2 behind a recorder that is spoken to in plain text too.
+        """
+        client, server = start.context.client, start.conn
+        if client.alpn == HTTP2 and not server.alpn_offers:
+            others = client.alpn_offers or (HTTP1,)
+            server.alpn_offers = (HTTP2, *(offer for offer in others if offer != HTTP2))
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """A connection to an upstream was made; one without TLS is used as the client's own."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import h2.connection
 import h2.events
 import pytest
+import trustme
 
 from captures.model import Response
 from tests.recorder.support import WAIT_S, Recorder, read_capture
-from tests.recorder.test_tls import serve_http2
+from tests.recorder.test_tls import TlsServer, serve_http2
 
 MESSAGE = b"\x00\x00\x00\x00\x05hello"  # gRPC: not compressed, five bytes
 
@@ -38,14 +40,11 @@ def plain_http2_server():
     listener.close()
 
 
-def test_grpc_without_tls_is_recorded_with_its_trailers(
-    start_recorder: Callable[..., Recorder], plain_http2_server: int
-):
-    """Two calls on one connection pass both ways as HTTP/2, and both have their grpc-status."""
-    recorder = start_recorder(plain_http2_server)
-    got: dict[int, bytes] = {1: b"", 3: b""}
+def call(port: int, streams: Sequence[int]) -> dict[int, bytes]:
+    """The answers to a gRPC call on each of the streams of one connection, which all have trailers."""
+    got = dict.fromkeys(streams, b"")
     trailers: dict[int, object] = {}
-    with socket.create_connection(("127.0.0.1", recorder.port), timeout=WAIT_S) as link:
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as link:
         connection = h2.connection.H2Connection()
         connection.initiate_connection()
         for stream in got:
@@ -65,6 +64,15 @@ def test_grpc_without_tls_is_recorded_with_its_trailers(
                 elif isinstance(event, h2.events.TrailersReceived):
                     trailers[event.stream_id] = event.headers
             link.sendall(connection.data_to_send())
+    return got
+
+
+def test_grpc_without_tls_is_recorded_with_its_trailers(
+    start_recorder: Callable[..., Recorder], plain_http2_server: int
+):
+    """Two calls on one connection pass both ways as HTTP/2, and both have their grpc-status."""
+    recorder = start_recorder(plain_http2_server)
+    got = call(recorder.port, [1, 3])
     assert recorder.stop() == 0
     assert set(got.values()) == {MESSAGE}
     capture = read_capture(recorder.output)
@@ -75,3 +83,19 @@ def test_grpc_without_tls_is_recorded_with_its_trailers(
         assert isinstance(exchange.outcome, Response)
         assert exchange.outcome.body == MESSAGE
         assert exchange.outcome.trailers == ((b"grpc-status", b"0"),)
+
+
+def test_grpc_without_tls_reaches_an_upstream_with_tls_as_http2(
+    start_recorder: Callable[..., Recorder], tmp_path: Path
+):
+    """Behind a recorder that is spoken to in plain text, the upstream is still asked for HTTP/2."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = TlsServer(authority)
+    recorder = start_recorder(
+        f"reverse:https://localhost:{server.port}", "--upstream-ca", str(tmp_path / "ca.pem")
+    )
+    assert call(recorder.port, [1]) == {1: MESSAGE}
+    assert recorder.stop() == 0, recorder.stderr
+    server.close()
+    assert server.versions == ["h2"]

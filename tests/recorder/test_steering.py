@@ -3,9 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from mitmproxy.options import Options
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
+from mitmproxy.tls import TlsData
 
 from captures.model import Failure, FailureReason
 from recorder.modes import Routes, parse_listen, parse_modes, parse_routes
@@ -29,6 +32,27 @@ def test_the_upstream_is_named_in_tls_by_its_own_name(mode: str, sni: str | None
     data = connecting(mode, ("upstream", 443))
     SteeringAddon(routes=Routes()).server_connect(data)
     assert (data.server.sni, data.server.error) == (sni, None)
+
+
+@pytest.mark.parametrize(
+    ("speaks", "offered", "preset", "expected"),
+    [
+        (b"h2", (b"http/1.1", b"h2"), (), (b"h2", b"http/1.1")),
+        (b"h2", (), (), (b"h2", b"http/1.1")),
+        (b"http/1.1", (b"http/1.1",), (), ()),
+        (None, (), (), ()),
+        (b"h2", (b"h2",), (b"http/1.1",), (b"http/1.1",)),
+    ],
+)
+def test_an_upstream_is_offered_the_clients_version_first(
+    speaks: bytes | None, offered: tuple[bytes, ...], preset: tuple[bytes, ...], expected: tuple[bytes, ...]
+):
+    """HTTP/2 comes first for clients that speak it; else, and for a proxy on the way, nothing is changed."""
+    client, server = tflow.tclient_conn(), tflow.tserver_conn()
+    client.alpn, client.alpn_offers, server.alpn_offers = speaks, offered, preset
+    context = Context(client, Options())
+    SteeringAddon(routes=Routes()).tls_start_server(TlsData(server, context))
+    assert tuple(server.alpn_offers) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -27,11 +27,11 @@ LARGE = BODY * 4000  # several frames, within the windows that HTTP/2 starts wit
 class TlsServer:
     """Speaks HTTP/2 or HTTP/1.1 as ALPN says; answers each request with its own body and a trailer."""
 
-    def __init__(self, authority: trustme.CA) -> None:
+    def __init__(self, authority: trustme.CA, speaks: Sequence[str] = ("h2", "http/1.1")) -> None:
         self.versions: list[str] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(self._context)
-        self._context.set_alpn_protocols(["h2", "http/1.1"])
+        self._context.set_alpn_protocols(list(speaks))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -79,21 +79,26 @@ def serve_http2(link: ssl.SSLSocket) -> None:
 class Http2Client:
     """An HTTP/2 connection over TLS with the recorder's CA trusted."""
 
-    def __init__(self, port: int, ca_file: Path) -> None:
+    def __init__(
+        self, port: int, ca_file: Path, *, offers: Sequence[str] = ("h2",), connect_to: str = ""
+    ) -> None:
         context = ssl.create_default_context(cafile=str(ca_file))
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols(list(offers))
         plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        if connect_to:
+            plain.sendall(f"CONNECT {connect_to} HTTP/1.1\r\nHost: {connect_to}\r\n\r\n".encode())
+            assert read_head(plain.makefile("rb", buffering=0)).split(b" ")[1] == b"200"
         self.link = context.wrap_socket(plain, server_hostname="localhost")
         assert self.link.selected_alpn_protocol() == "h2"
         self.connection = h2.connection.H2Connection()
         self.connection.initiate_connection()
         self.link.sendall(self.connection.data_to_send())
 
-    def start(self, path: str, body: bytes = b"") -> int:
+    def start(self, path: str, body: bytes = b"", *, authority: str = "localhost:1") -> int:
         """Sends one request; its stream."""
         stream = self.connection.get_next_available_stream_id()
         method = "POST" if body else "GET"
-        head = [(":method", method), (":scheme", "https"), (":authority", "localhost:1"), (":path", path)]
+        head = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", path)]
         self.connection.send_headers(stream, [*head, ("x-b", "2"), ("x-b", "3")], end_stream=not body)
         for start in range(0, len(body), 16384):
             last = start + 16384 >= len(body)
@@ -175,6 +180,39 @@ def test_http2_on_both_sides(
     assert (response.status, response.body, response.reason) == (200, BODY, b"")
     assert capture.at("/c").request.body == LARGE
     assert {item.connection for item in capture.exchanges} == {0}
+
+
+@pytest.mark.parametrize("mode", ["reverse", "regular"])
+@pytest.mark.parametrize("speaks", [("h2", "http/1.1"), ("http/1.1",)])
+def test_a_client_that_offers_http2_second_gets_it(
+    start_recorder: Callable[..., Recorder],
+    upstream_ca: trustme.CA,
+    upstream_ca_file: Path,
+    confdir: Path,
+    mode: str,
+    speaks: Sequence[str],
+):
+    """Whoever offers HTTP/2 at all has it with the recorder, and it is what the upstream is asked for."""
+    server = TlsServer(upstream_ca, speaks)
+    place = f"localhost:{server.port}"
+    recorder = start_recorder(
+        f"reverse:https://{place}" if mode == "reverse" else mode, "--upstream-ca", str(upstream_ca_file)
+    )
+    connect_to = place if mode == "regular" else ""
+    authority = ensure_authority(confdir).path
+    with Http2Client(
+        recorder.port, authority, offers=("http/1.1", "h2"), connect_to=connect_to
+    ) as client:  # asserts that h2 was agreed on
+        streams = {client.start("/a", BODY, authority=place), client.start("/b", authority=place)}
+        bodies = set(client.bodies(streams).values())
+    assert recorder.stop() == 0, recorder.stderr
+    server.close()
+    http2_upstream = "h2" in speaks
+    assert set(server.versions) == {"h2" if http2_upstream else "http/1.1"}
+    assert bodies == ({BODY, b"none"} if http2_upstream else {b"one"})
+    for exchange in read_capture(recorder.output).exchanges:
+        assert exchange.request.http_version == b"HTTP/2.0"
+        assert response_of(exchange).http_version == b"HTTP/2.0"
 
 
 def test_http2_clients_of_an_http1_server(
