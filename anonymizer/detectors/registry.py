@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from anonymizer.detectors import cards, emails, ips, jwts, names, phones, street_addresses, tokens
+from anonymizer.detectors import cards, emails, ips, jwts, names, phones, secrets, street_addresses, tokens
 from anonymizer.detectors.base import Context, Finding
 from anonymizer.detectors.names import NameDetector
 
@@ -15,7 +15,12 @@ _ANYTHING = re.compile(rb"[0-9@=]|\.e[wy]|earer|PRIVATE KEY|hooks|" + tokens.HIN
 
 @lru_cache(maxsize=16_384)
 def _key_tells(key: str, parent: str, person: bool) -> bool:
-    return tokens.key_tells(key) or street_addresses.key_tells(key) or names.key_tells(key, parent, person)
+    return (
+        tokens.key_tells(key)
+        or secrets.key_tells(key, parent)
+        or street_addresses.key_tells(key)
+        or names.key_tells(key, parent, person)
+    )
 
 
 class Detectors:
@@ -42,6 +47,7 @@ class Detectors:
         if not (
             context.credential
             or _ANYTHING.search(text)
+            or secrets.suspects(text)
             or _key_tells(key, parent, context.person)
             or (self._extra_keys and not self._extra_keys.isdisjoint((key, parent)))
         ):

@@ -1,0 +1,137 @@
+"""The rules for secrets that gitleaks publishes (third-party data, MIT), read for use on single texts."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import re2
+
+# Their matches hold more than the secret, and it is found by its key or frame without them.
+_TOO_WIDE = frozenset(
+    {
+        "private-key",
+        "kubernetes-secret-yaml",
+        "slack-webhook-url",
+        "microsoft-teams-webhook",
+        "gitlab-session-cookie",
+    }
+)
+# What may stand before the word that names a service; it decides nothing, and makes automata large.
+_ANYTHING_BEFORE = r"[\w.-]{0,50}?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What a rule's matches are when they are no secrets; ``whole`` asks of the match, not of the secret."""
+
+    patterns: tuple[Any, ...]
+    stopwords: tuple[str, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """
+    One family of secrets.
+
+    ``keywords`` (lower case) are what must stand in a text for the rule to hold, ``group`` is the
+    number of the group that is the secret (0 for the first that matched), ``min_entropy_bits`` is
+    per character.
+    """
+
+    name: str
+    pattern: Any
+    prefilter: bytes
+    keywords: tuple[bytes, ...]
+    group: int
+    min_entropy_bits: float
+    allowed: tuple[Allowed, ...]
+
+    def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Where the secrets of this family stand in ``text``."""
+        lower = text.lower()
+        if self.keywords and not any(keyword in lower for keyword in self.keywords):
+            return
+        for match in self.pattern.finditer(text):
+            start, stop = match.span(self._group_of(match))
+            if self._is_secret(text[start:stop], match[0]):
+                yield start, stop
+
+    def _group_of(self, match: Any) -> int:
+        if self.group:
+            return self.group
+        return next((at for at, value in enumerate(match.groups(), 1) if value), 0)
+
+    def _is_secret(self, secret: bytes, whole: bytes) -> bool:
+        if self.min_entropy_bits and entropy_bits(secret) <= self.min_entropy_bits:
+            return False
+        return not any(
+            _holds(allowed, whole if allowed.whole else secret, secret) for allowed in self.allowed
+        )
+
+
+def entropy_bits(value: bytes) -> float:
+    """Shannon's entropy of the bytes of ``value``, in bits per byte."""
+    size = len(value)
+    return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
+
+
+def _holds(allowed: Allowed, text: bytes, secret: bytes) -> bool:
+    if any(pattern.search(text) for pattern in allowed.patterns):
+        return True
+    lower = secret.lower().decode("utf-8", "replace")
+    return any(word in lower for word in allowed.stopwords)
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Every rule that says what a secret looks like, not those for files or whole documents."""
+    document = tomllib.loads((files("anonymizer.detectors") / "gitleaks.toml").read_text("utf-8"))
+    everywhere = _allowed(document["allowlist"])
+    return tuple(
+        _rule(entry, everywhere)
+        for entry in document["rules"]
+        if "regex" in entry and entry["id"] not in _TOO_WIDE
+    )
+
+
+def _rule(entry: Mapping[str, Any], everywhere: Allowed) -> Rule:
+    # lists that ask for a file's path or a whole line say nothing about a value on its own
+    own = [
+        _allowed(listed)
+        for listed in entry.get("allowlists", ())
+        if "paths" not in listed and listed.get("regexTarget") != "line"
+    ]
+    pattern = entry["regex"].replace(_ANYTHING_BEFORE, "")
+    return Rule(
+        name=entry["id"],
+        pattern=re2.compile(pattern.encode(), _options()),
+        # Hyperscan has neither the end of a text by this name nor classes outside of brackets
+        prefilter=pattern.replace(r"\z", "$").encode(),
+        keywords=tuple(keyword.lower().encode() for keyword in entry.get("keywords", ())),
+        group=entry.get("secretGroup", 0),
+        min_entropy_bits=entry.get("entropy", 0.0),
+        allowed=(everywhere, *own),
+    )
+
+
+def _allowed(listed: Mapping[str, Any]) -> Allowed:
+    return Allowed(
+        patterns=tuple(re2.compile(text.encode(), _options()) for text in listed.get("regexes", ())),
+        stopwords=tuple(word.lower() for word in listed.get("stopwords", ())),
+        whole=listed.get("regexTarget") == "match",
+    )
+
+
+def _options() -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # offsets are bytes, whatever they stand for
+    options.log_errors = False
+    return options

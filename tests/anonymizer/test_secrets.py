@@ -1,0 +1,94 @@
+"""Secrets by the published formats: each found whole, alone and as the value of its key."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from anonymizer.detectors import secrets, tokens
+from anonymizer.detectors.base import Context
+from anonymizer.detectors.registry import Detectors
+from anonymizer.detectors.secret_rules import entropy_bits, rules
+
+HEX = "9f86d081884c7d659a2feaa0c55ad015"
+
+
+def values(find: Any, text: str, **context: Any) -> list[str]:
+    data = text.encode()
+    return [data[found.start : found.stop].decode() for found in find(data, Context(**context))]
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        (f'datadog_key = "{HEX}9f86d081"', {}, [f"{HEX}9f86d081"]),
+        (f"{HEX}9f86d081", {"key": "datadog_key"}, [f"{HEX}9f86d081"]),
+        (f"{HEX}9f86d081", {"key": "value", "parent": "datadog"}, [f"{HEX}9f86d081"]),
+        (f"dapi{HEX}", {}, [f"dapi{HEX}"]),
+        ("dp.pt." + "a1B2c3D" * 6 + "x", {}, ["dp.pt." + "a1B2c3D" * 6 + "x"]),
+        ("use hf_" + "qwertyGHIJKLmnopqrSTUVWXyzabcdEFGH", {}, ["hf_qwertyGHIJKLmnopqrSTUVWXyzabcdEFGH"]),
+        (
+            "curl -u deploy:q9Wz-77Lm https://api.test/x",
+            {},
+            ["deploy:q9Wz-77Lm"],
+        ),
+        (
+            "FLWSECK_TEST-ea1a2fc6e47ef4b30dc1f73638095044-X",
+            {},
+            ["FLWSECK_TEST-ea1a2fc6e47ef4b30dc1f73638095044-X"],
+        ),
+        (f"{HEX}9f86d081", {"key": "head_sha"}, []),
+        (f"{HEX}9f86d081", {}, []),
+        ("datadog is a service for metrics and logs", {}, []),
+        ("https://api.test/repos/x/keys{/key_id}", {"key": "keys_url"}, []),
+        ("${DATADOG_KEY}", {"key": "datadog_key"}, []),
+        ("123456789012345678", {"key": "discord_client_id", "number": True}, []),
+        ("short", {"key": "datadog_key"}, []),
+    ],
+)
+def test_secrets(text: str, context: dict[str, Any], expected: list[str]) -> None:
+    """The format and the service beside it decide; hashes, prose and placeholders are none."""
+    assert values(secrets.find, text, **context) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "https://hooks.slack.com/services/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",
+            ["T0A1B2C3D/B0A1B2C3D/a1B2c3D4e5F6g7H8i9J0k1L2"],
+        ),
+        (
+            "https://acme.webhook.office.com/webhookb2/f81d4fae-7dec-11d0-a765-00a0c91e6bf6@x/IncomingWebhook/9f",
+            ["f81d4fae-7dec-11d0-a765-00a0c91e6bf6@x/IncomingWebhook/9f"],
+        ),
+        (f"Cookie: _gitlab_session={HEX}", [HEX]),
+        (f"-----BEGIN PRIVATE KEY-----\n{HEX * 3}\n-----END PRIVATE KEY-----", [f"\n{HEX * 3}\n"]),
+    ],
+)
+def test_what_is_around_a_secret_stays(text: str, expected: list[str]) -> None:
+    """Of an address, a cookie or a key file only the secret part is found, so that its frame stays."""
+    assert values(tokens.find, text) == expected
+
+
+def test_a_secret_of_letters_alone_is_not_passed_over() -> None:
+    """A token without a digit is found by all detectors together too."""
+    text = b"api_org_" + b"tyPaPWrxMbPgowfFWjsYReAicXgRJmqCpQ"
+    assert len(Detectors().find(text, Context())) == 1
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
+def test_each_family_is_in_the_automaton(rule: Any) -> None:
+    """Each family has an exact pattern, and what the automaton has for it is no stricter."""
+    assert rule.prefilter
+    assert rule.pattern.pattern
+    assert all(keyword == keyword.lower() for keyword in rule.keywords)
+    assert not re.search(rb"\\z", rule.prefilter)
+
+
+def test_entropy() -> None:
+    """Equal bytes tell nothing, and sixteen different ones four bits each."""
+    assert entropy_bits(b"aaaa") == 0
+    assert entropy_bits(bytes(range(16))) == 4
