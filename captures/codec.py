@@ -16,6 +16,7 @@ from captures.model import (
     Failure,
     FailureReason,
     Headers,
+    HmacTemplate,
     Message,
     MessageKind,
     Provenance,
@@ -78,8 +79,38 @@ def exchange_row(exchange: Exchange) -> tuple[Any, ...]:
             request.truncated_bytes,
         ),
         outcome_row,
-        None if signing is None else (signing.scheme.value, signing.header),
+        None if signing is None else _recipe_row(signing),
     )
+
+
+def _recipe_row(recipe: SigningRecipe) -> tuple[Any, ...]:
+    template = recipe.template
+    if template is None:
+        return (recipe.scheme.value, recipe.header)
+    row = (
+        template.algorithm,
+        template.encoding,
+        template.prefix,
+        template.signed,
+        template.timestamp_header,
+    )
+    return (recipe.scheme.value, recipe.header, row)
+
+
+def _build_recipe(scheme: Any, header: Any, row: Any = None) -> SigningRecipe:
+    _check_bytes(header)
+    template = None
+    if row is not None:
+        algorithm, encoding, prefix, signed, timestamp_header = row
+        _check_bytes(prefix, signed, timestamp_header)
+        template = HmacTemplate(
+            algorithm=algorithm,
+            encoding=encoding,
+            prefix=prefix,
+            signed=signed,
+            timestamp_header=timestamp_header,
+        )
+    return SigningRecipe(scheme=SignatureScheme(scheme), header=header, template=template)
 
 
 def unpack_row(row: bytes | memoryview) -> tuple[Any, ...]:
@@ -112,11 +143,7 @@ def build_exchange(row: tuple[Any, ...]) -> Exchange:
         check_ints(seq, offset_ns, request_end_ns, connection)
         if not 0 <= connection < MAX_CONNECTIONS:
             raise ValueError
-        signing = None
-        if signing_row is not None:
-            scheme, header = signing_row
-            _check_bytes(header)
-            signing = SigningRecipe(scheme=SignatureScheme(scheme), header=header)
+        signing = None if signing_row is None else _build_recipe(*signing_row)
         return Exchange(
             seq=seq,
             offset_ns=offset_ns,

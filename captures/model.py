@@ -6,6 +6,7 @@ What a capture is made of. Every type here is frozen; a stage returns new ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,6 +26,9 @@ class SignatureScheme(StrEnum):
     STRIPE = "stripe"
     SLACK = "slack"
     STANDARD_WEBHOOKS = "standard-webhooks"
+    TWILIO = "twilio"
+    SHOPIFY = "shopify"
+    HMAC = "hmac"  # by a template that a policy gives
 
 
 class FailureReason(StrEnum):
@@ -38,17 +42,72 @@ class FailureReason(StrEnum):
     OTHER = "other"
 
 
+_HMAC_ALGORITHMS = ("sha1", "sha256", "sha512")
+_HMAC_ENCODINGS = ("hex", "base64")
+_HMAC_PART = re.compile(rb"\{(?:body|timestamp|url|header:[A-Za-z0-9_-]+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HmacTemplate:
+    """
+    An HMAC signature that no known scheme writes: ``prefix`` and the encoded digest of ``signed``.
+
+    ``signed`` holds ``{body}``, ``{timestamp}``, ``{url}`` or ``{header:NAME}``, ``prefix`` may
+    hold ``{timestamp}``: Unix seconds (milliseconds where ``timestamp_header`` was recorded with
+    13 digits).
+
+    Raises:
+        ValueError: a field has no such value; the message says which.
+
+    """
+
+    algorithm: str
+    encoding: str
+    prefix: bytes
+    signed: bytes
+    timestamp_header: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in _HMAC_ALGORITHMS:
+            raise ValueError(f"algorithm must be one of {', '.join(_HMAC_ALGORITHMS)}")
+        if self.encoding not in _HMAC_ENCODINGS:
+            raise ValueError(f"encoding must be one of {', '.join(_HMAC_ENCODINGS)}")
+        if b"{" in _HMAC_PART.sub(b"", self.signed) or not _HMAC_PART.search(self.signed):
+            raise ValueError(
+                "signed must hold {body}, {timestamp}, {url} or {header:NAME}, and no other brace"
+            )
+        if b"{" in self.prefix.replace(b"{timestamp}", b""):
+            raise ValueError("prefix may hold {timestamp} and no other brace")
+        if self.timed and not self.timestamp_header and b"{timestamp}" not in self.prefix:
+            raise ValueError("timestamp_header must name the header that carries {timestamp}")
+
+    @property
+    def timed(self) -> bool:
+        """Whether the signature covers the time of sending."""
+        return b"{timestamp}" in self.signed or b"{timestamp}" in self.prefix
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningRecipe:
     """
     How a request's signature is made again when it is sent, since the original was removed.
 
     ``header`` is the header that carries the signature, as it was spelled; the request still
-    holds that header at its place, with a stand-in of the same shape as its value.
+    holds that header at its place, with a stand-in of the same shape as its value. ``template``
+    says how, for the scheme ``hmac``.
+
+    Raises:
+        ValueError: ``hmac`` has no template, or another scheme has one.
+
     """
 
     scheme: SignatureScheme
     header: bytes
+    template: HmacTemplate | None = None
+
+    def __post_init__(self) -> None:
+        if (self.scheme is SignatureScheme.HMAC) is not (self.template is not None):
+            raise ValueError("a template belongs to the scheme hmac, and to no other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

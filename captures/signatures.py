@@ -1,35 +1,30 @@
-"""
-Webhook signature schemes: recognise one, sign a request again, verify.
-
-Sources: GitHub "Validating webhook deliveries" (X-Hub-Signature-256 = sha256= and hex
-HMAC-SHA256 of the body, X-Hub-Signature the same with SHA-1), Stripe "Verify webhook
-signatures manually" (t=,v1= hex HMAC-SHA256 of ``t.body``), Slack "Verifying requests"
-(v0= hex HMAC-SHA256 of ``v0:t:body``), the Standard Webhooks specification (v1, base64
-HMAC-SHA256 of ``id.t.body``; Svix uses the same with its own header names). MeshHook takes
-GitHub's value in X-Signature.
-"""
+"""Signed webhooks: recognise the scheme, take the signature out, sign a request again, verify."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from captures.errors import UsageError
-from captures.model import Headers, SignatureScheme, SigningRecipe
-
-TOLERANCE_S = 300
+from captures.model import Headers, HmacTemplate, SignatureScheme, SigningRecipe
+from captures.signature_schemes import SCHEMES, Signable
 
 _GITHUB_VALUE = re.compile(rb"sha256=[0-9a-fA-F]{64}")
 _STRIPE_VALUE = re.compile(rb"t=\d{1,12}(?:,v[01]=[0-9a-fA-F]{64})+")
 _SLACK_VALUE = re.compile(rb"v0=[0-9a-fA-F]{64}")
 _STANDARD_VALUE = re.compile(rb"v1a?,[A-Za-z0-9+/=]+(?: v1a?,[A-Za-z0-9+/=]+)*")
-_HEX = re.compile(rb"[0-9a-fA-F]{40,}")
-_STANDARD_PART = re.compile(rb"(v1a?,)[A-Za-z0-9+/=]+")
+_TWILIO_VALUE = re.compile(rb"[A-Za-z0-9+/]{27}=|[A-Za-z0-9+/]{43}=")
+_SHOPIFY_VALUE = re.compile(rb"[A-Za-z0-9+/]{43}=")
+_OLD_GITHUB_VALUE = re.compile(rb"sha1=[0-9a-fA-F]{40}")
+# the digest at the end of a value, as all of it or behind its version
+_DIGEST = re.compile(
+    rb"[0-9a-fA-F]{40,}|(?<=v1,)[A-Za-z0-9+/]+|(?<=v1a,)[A-Za-z0-9+/]+|[A-Za-z0-9+/]{27,}(?==*$)"
+)
+_BASE64_SHAPE = {
+    "sha1": rb"[A-Za-z0-9+/]{27}=",
+    "sha256": rb"[A-Za-z0-9+/]{43}=",
+    "sha512": rb"[A-Za-z0-9+/]{86}==",
+}
+_HEX_DIGITS = {"sha1": 40, "sha256": 64, "sha512": 128}
 
 _RECOGNISED: tuple[tuple[bytes, re.Pattern[bytes], SignatureScheme], ...] = (
     (b"x-hub-signature-256", _GITHUB_VALUE, SignatureScheme.GITHUB),
@@ -37,16 +32,23 @@ _RECOGNISED: tuple[tuple[bytes, re.Pattern[bytes], SignatureScheme], ...] = (
     (b"x-slack-signature", _SLACK_VALUE, SignatureScheme.SLACK),
     (b"webhook-signature", _STANDARD_VALUE, SignatureScheme.STANDARD_WEBHOOKS),
     (b"svix-signature", _STANDARD_VALUE, SignatureScheme.STANDARD_WEBHOOKS),
+    (b"x-twilio-signature", _TWILIO_VALUE, SignatureScheme.TWILIO),
+    (b"x-shopify-hmac-sha256", _SHOPIFY_VALUE, SignatureScheme.SHOPIFY),
     (b"x-signature", _GITHUB_VALUE, SignatureScheme.GITHUB),
 )
+_SHAPES = {name: shape for name, shape, _ in _RECOGNISED} | {b"x-hub-signature": _OLD_GITHUB_VALUE}
 
-SIGNATURE_HEADERS = frozenset(name for name, _, _ in _RECOGNISED) | {b"x-hub-signature"}
+SIGNATURE_HEADERS = frozenset(_SHAPES)
 """Lower-case names of every header that may carry a signature value."""
 
 
-def recognise(headers: Headers) -> SigningRecipe | None:
-    """The recipe of the first known signature in ``headers``, or None."""
+def recognise(headers: Headers, recipes: Sequence[SigningRecipe] = ()) -> SigningRecipe | None:
+    """The recipe of the first signature in ``headers``: one of ``recipes``, then a known one, or None."""
     present = {name.lower(): (name, value) for name, value in reversed(headers)}
+    for recipe in recipes:
+        name, value = present.get(recipe.header.lower(), (b"", b""))
+        if name and recipe.template is not None and _template_shape(recipe.template).fullmatch(value.strip()):
+            return SigningRecipe(scheme=recipe.scheme, header=name, template=recipe.template)
     for lower_name, shape, scheme in _RECOGNISED:
         if lower_name in present:
             name, value = present[lower_name]
@@ -55,151 +57,59 @@ def recognise(headers: Headers) -> SigningRecipe | None:
     return None
 
 
-def without_signature(headers: Headers) -> Headers:
-    """The same headers with every signature's digits replaced by zeros, all shapes kept."""
-    return tuple(
-        (name, blank_signature(value)) if name.lower() in SIGNATURE_HEADERS else (name, value)
-        for name, value in headers
-    )
+def is_signature(name: bytes, value: bytes) -> bool:
+    """Whether the header ``name: value`` is a signature of a known scheme, by its name and shape."""
+    shape = _SHAPES.get(name.lower())
+    return shape is not None and shape.fullmatch(value.strip()) is not None
 
 
 def blank_signature(value: bytes) -> bytes:
     """``value`` of the same length and shape with nothing left of the signature."""
-    zeroed = _HEX.sub(lambda match: b"0" * len(match[0]), value)
-    return _STANDARD_PART.sub(lambda match: match[1] + b"A" * (len(match[0]) - len(match[1])), zeroed)
+    return _DIGEST.sub(_blank, value)
+
+
+def _blank(match: re.Match[bytes]) -> bytes:
+    return (b"0" if re.fullmatch(rb"[0-9a-fA-F]+", match[0]) else b"A") * len(match[0])
+
+
+def _template_shape(template: HmacTemplate) -> re.Pattern[bytes]:
+    prefix = re.escape(template.prefix).replace(re.escape(b"{timestamp}"), rb"\d{1,13}")
+    if template.encoding == "hex":
+        return re.compile(prefix + rb"[0-9a-fA-F]{%d}" % _HEX_DIGITS[template.algorithm])
+    return re.compile(prefix + _BASE64_SHAPE[template.algorithm])
 
 
 def sign(
-    recipe: SigningRecipe, *, secret: bytes, headers: Headers, body: bytes, now_s: int
+    recipe: SigningRecipe, *, secret: bytes, headers: Headers, body: bytes, now_s: int, url: bytes = b""
 ) -> dict[bytes, bytes]:
     """
     The header values that make the request valid at Unix time ``now_s``.
 
-    Keys are lower-case names; each replaces the value of the header of that name. Headers
-    that are not in ``headers`` are never returned, so a request only ever keeps its shape.
+    ``url`` is the whole URL as the receiver sees it, which Twilio signs. Keys are lower-case
+    names; each replaces the value of the header of that name. Headers that are not in
+    ``headers`` are never returned, so a request only ever keeps its shape.
 
     Raises:
         UsageError: the secret does not fit the scheme.
 
     """
-    return _SCHEMES[recipe.scheme].sign(recipe.header.lower(), secret, _lower(headers), body, now_s)
+    return SCHEMES[recipe.scheme].sign(_signable(recipe, headers, body, url), secret, now_s)
 
 
-def verify(recipe: SigningRecipe, *, secret: bytes, headers: Headers, body: bytes, now_s: int) -> bool:
+def verify(
+    recipe: SigningRecipe, *, secret: bytes, headers: Headers, body: bytes, now_s: int, url: bytes = b""
+) -> bool:
     """Whether a target that holds ``secret`` would accept the request at Unix time ``now_s``."""
-    return _SCHEMES[recipe.scheme].verify(recipe.header.lower(), secret, _lower(headers), body, now_s)
+    return SCHEMES[recipe.scheme].verify(_signable(recipe, headers, body, url), secret, now_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scheme:
-    sign: Callable[[bytes, bytes, Mapping[bytes, bytes], bytes, int], dict[bytes, bytes]]
-    verify: Callable[[bytes, bytes, Mapping[bytes, bytes], bytes, int], bool]
+def is_timed(recipe: SigningRecipe) -> bool:
+    """Whether the signature covers the time of sending, so that it is made only then."""
+    if recipe.template is not None:
+        return recipe.template.timed
+    return SCHEMES[recipe.scheme].timed
 
 
-def _lower(headers: Headers) -> dict[bytes, bytes]:
-    return {name.lower(): value for name, value in reversed(headers)}
-
-
-def _hex_hmac(secret: bytes, message: bytes, algorithm: str = "sha256") -> bytes:
-    return hmac.new(secret, message, algorithm).hexdigest().encode()
-
-
-def _sign_github(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, _now_s: int
-) -> dict[bytes, bytes]:
-    signed = {header: b"sha256=" + _hex_hmac(secret, body)}
-    if b"x-hub-signature" in headers:
-        signed[b"x-hub-signature"] = b"sha1=" + _hex_hmac(secret, body, "sha1")
-    return signed
-
-
-def _verify_github(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, _now_s: int
-) -> bool:
-    return hmac.compare_digest(headers.get(header, b""), b"sha256=" + _hex_hmac(secret, body))
-
-
-def _sign_stripe(
-    header: bytes, secret: bytes, _headers: Mapping[bytes, bytes], body: bytes, now_s: int
-) -> dict[bytes, bytes]:
-    return {header: b"t=%d,v1=%s" % (now_s, _hex_hmac(secret, b"%d.%s" % (now_s, body)))}
-
-
-def _verify_stripe(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, now_s: int
-) -> bool:
-    value = headers.get(header, b"")
-    if not _STRIPE_VALUE.fullmatch(value):
-        return False
-    parts = [part.split(b"=", 1) for part in value.split(b",")]
-    sent_s = next(int(digits) for key, digits in parts if key == b"t")
-    expected = _hex_hmac(secret, b"%d.%s" % (sent_s, body))
-    matches = any(key == b"v1" and hmac.compare_digest(digest, expected) for key, digest in parts)
-    return matches and abs(now_s - sent_s) <= TOLERANCE_S
-
-
-def _sign_slack(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, now_s: int
-) -> dict[bytes, bytes]:
-    signed = {header: b"v0=" + _hex_hmac(secret, b"v0:%d:%s" % (now_s, body))}
-    if b"x-slack-request-timestamp" in headers:
-        signed[b"x-slack-request-timestamp"] = b"%d" % now_s
-    return signed
-
-
-def _verify_slack(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, now_s: int
-) -> bool:
-    sent_s = _unix_seconds(headers.get(b"x-slack-request-timestamp", b""))
-    if sent_s is None or abs(now_s - sent_s) > TOLERANCE_S:
-        return False
-    expected = b"v0=" + _hex_hmac(secret, b"v0:%d:%s" % (sent_s, body))
-    return hmac.compare_digest(headers.get(header, b""), expected)
-
-
-def _standard_key(secret: bytes) -> bytes:
-    try:
-        return base64.b64decode(secret.removeprefix(b"whsec_"), validate=True)
-    except binascii.Error:
-        raise UsageError(
-            "A standard-webhooks secret is base64, with or without whsec_ before it; check the value."
-        ) from None
-
-
-def _standard_signature(key: bytes, identifier: bytes, sent_s: int, body: bytes) -> bytes:
-    digest = hmac.new(key, b"%s.%d.%s" % (identifier, sent_s, body), hashlib.sha256).digest()
-    return b"v1," + base64.b64encode(digest)
-
-
-def _sign_standard(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, now_s: int
-) -> dict[bytes, bytes]:
-    prefix = header.removesuffix(b"signature")
-    identifier = headers.get(prefix + b"id", b"")
-    signed = {header: _standard_signature(_standard_key(secret), identifier, now_s, body)}
-    if prefix + b"timestamp" in headers:
-        signed[prefix + b"timestamp"] = b"%d" % now_s
-    return signed
-
-
-def _verify_standard(
-    header: bytes, secret: bytes, headers: Mapping[bytes, bytes], body: bytes, now_s: int
-) -> bool:
-    prefix = header.removesuffix(b"signature")
-    sent_s = _unix_seconds(headers.get(prefix + b"timestamp", b""))
-    if sent_s is None or abs(now_s - sent_s) > TOLERANCE_S:
-        return False
-    expected = _standard_signature(_standard_key(secret), headers.get(prefix + b"id", b""), sent_s, body)
-    return any(hmac.compare_digest(part, expected) for part in headers.get(header, b"").split(b" "))
-
-
-def _unix_seconds(text: bytes) -> int | None:
-    return int(text) if re.fullmatch(rb"\d{1,12}", text) else None
-
-
-_SCHEMES: dict[SignatureScheme, _Scheme] = {
-    SignatureScheme.GITHUB: _Scheme(_sign_github, _verify_github),
-    SignatureScheme.STRIPE: _Scheme(_sign_stripe, _verify_stripe),
-    SignatureScheme.SLACK: _Scheme(_sign_slack, _verify_slack),
-    SignatureScheme.STANDARD_WEBHOOKS: _Scheme(_sign_standard, _verify_standard),
-}
+def _signable(recipe: SigningRecipe, headers: Headers, body: bytes, url: bytes) -> Signable:
+    by_name = {name.lower(): value for name, value in reversed(headers)}
+    return Signable(recipe.header.lower(), by_name, body, url, recipe.template)

@@ -19,6 +19,7 @@ from captures.model import (
     Failure,
     FailureReason,
     Headers,
+    HmacTemplate,
     Response,
     SignatureScheme,
     SigningRecipe,
@@ -65,12 +66,29 @@ def _from_pairs(value: Any) -> Headers:
 def _from_recipe(value: Any) -> SigningRecipe | None:
     if value is None:
         return None
-    scheme, header = value
-    return SigningRecipe(scheme=SignatureScheme(scheme), header=header.encode("latin-1"))
+    scheme, header, *texts = value
+    template = None
+    if texts:
+        algorithm, encoding, prefix, signed, timestamp_header = texts
+        template = HmacTemplate(
+            algorithm=algorithm,
+            encoding=encoding,
+            prefix=prefix.encode("latin-1"),
+            signed=signed.encode("latin-1"),
+            timestamp_header=timestamp_header.encode("latin-1"),
+        )
+    return SigningRecipe(scheme=SignatureScheme(scheme), header=header.encode("latin-1"), template=template)
 
 
 def _to_recipe(value: SigningRecipe | None) -> Any:
-    return None if value is None else [value.scheme.value, value.header.decode("latin-1")]
+    if value is None:
+        return None
+    texts = [value.scheme.value, value.header.decode("latin-1")]
+    template = value.template
+    if template is not None:
+        written = (template.prefix, template.signed, template.timestamp_header)
+        texts += [template.algorithm, template.encoding, *(text.decode("latin-1") for text in written)]
+    return texts
 
 
 _TEXT = _Kind(lambda value: value.decode("latin-1"), lambda value: value.encode("latin-1"))

@@ -13,6 +13,7 @@ from rich.console import Console
 from tabulate import tabulate
 
 from captures.errors import UsageError
+from captures.model import SignatureScheme
 from captures.reader import CaptureReader
 from captures.text import clean
 from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_multiplier, parse_share
@@ -42,7 +43,10 @@ _INVALID_RUN = 4
     help="TOML file, mode 0600: target values for recorded credentials, and signing secrets.",
 )
 @click.option(
-    "--secret", multiple=True, metavar="SCHEME=VALUE", help="A signing secret; fit for tests only. Repeats."
+    "--secret",
+    multiple=True,
+    metavar="SCHEME=VALUE",
+    help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
 )
 @click.option(
     "--timeout", default="30s", show_default=True, help="Give up waiting for a response after this."
@@ -86,8 +90,8 @@ def replay(
     Each exchange is due at its recorded time divided by the speed, whatever the target does;
     response time counts from then on. A run that did not keep the schedule is INVALID (exit 4).
 
-    Signing secrets may also stand in HOOKREEL_SECRET_GITHUB, HOOKREEL_SECRET_STRIPE,
-    HOOKREEL_SECRET_SLACK and HOOKREEL_SECRET_STANDARD_WEBHOOKS.
+    Signing secrets may also stand in HOOKREEL_SECRET_GITHUB, HOOKREEL_SECRET_STANDARD_WEBHOOKS
+    and so on for each scheme.
 
     \b
     Example:

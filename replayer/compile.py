@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from captures.errors import CaptureError
 from captures.http1 import Http1Error
 from captures.http1_render import render_request
-from captures.model import Exchange, Failure, Request, SignatureScheme, SigningRecipe
-from captures.signatures import recognise, sign
+from captures.model import Exchange, Failure, Request, SigningRecipe
+from captures.signatures import is_timed, recognise, sign
 from replayer.credentials import Keyring
 from replayer.pace import scale_ns
 from replayer.rewrite import Deeds, Rewriter, Tally
@@ -44,12 +44,23 @@ class UnsignedRequest:
     """A request whose signature covers the time at which it is sent."""
 
     request: Request = field(repr=False)
+    url: bytes = field(repr=False)
     recipe: SigningRecipe
     secret: bytes = field(repr=False)
 
     def wire(self, now_s: int) -> bytes:
         """The request's bytes, signed for Unix time ``now_s``."""
-        return _render(_signed(self.request, self.recipe, self.secret, now_s))
+        request = self.request
+        fresh = sign(
+            self.recipe,
+            secret=self.secret,
+            headers=request.headers,
+            body=request.body,
+            now_s=now_s,
+            url=self.url,
+        )
+        headers = tuple((name, fresh.get(name.lower(), value)) for name, value in request.headers)
+        return _render(replace(request, headers=headers))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,9 +172,11 @@ class Compiler:
                     deeds = replace(deeds, unsigned=exchange.signing.scheme.value)
             else:
                 deeds = replace(deeds, signed=recipe.scheme.value)
-                unsigned = UnsignedRequest(request=request, recipe=recipe, secret=secret)
+                unsigned = UnsignedRequest(
+                    request=request, url=self.rewriter.url(request), recipe=recipe, secret=secret
+                )
                 wire = unsigned.wire(0)  # a secret that does not fit is found now, not in mid-run
-                if recipe.scheme is not SignatureScheme.GITHUB:  # whose signature has no time in it
+                if is_timed(recipe):
                     wire = b""
                     trait |= Trait.TIMED_SIGNATURE
                     draft.unsigned[row] = unsigned
@@ -229,12 +242,6 @@ class _Draft:
             stream_ns=self.stream_ns,
             server_names=tuple(self.server_names),
         )
-
-
-def _signed(request: Request, recipe: SigningRecipe, secret: bytes, now_s: int) -> Request:
-    fresh = sign(recipe, secret=secret, headers=request.headers, body=request.body, now_s=now_s)
-    headers = tuple((name, fresh.get(name.lower(), value)) for name, value in request.headers)
-    return replace(request, headers=headers)
 
 
 def _render(request: Request) -> bytes:

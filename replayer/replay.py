@@ -186,6 +186,7 @@ def _compiler(reader: CaptureReader, options: ReplayOptions, schedule: Schedule)
         host=None if options.recorded_host else options.target.authority.encode(),
         keyring=options.keyring,
         salt=reader.header.fingerprint_salt,
+        scheme=options.target.scheme.encode(),
     )
     return Compiler(
         schedule=schedule,

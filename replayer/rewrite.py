@@ -79,12 +79,13 @@ class Rewriter:
     """
     Turns captured requests into those that are sent, and says what it did.
 
-    ``host`` is the Host header's value, None to send the recorded one. ``salt`` is the
-    capture's ``fingerprint_salt``.
+    ``host`` is the Host header's value, None to send the recorded one, ``scheme`` that of the
+    target's URL. ``salt`` is the capture's ``fingerprint_salt``.
     """
 
-    def __init__(self, *, host: bytes | None, keyring: Keyring, salt: bytes) -> None:
+    def __init__(self, *, host: bytes | None, keyring: Keyring, salt: bytes, scheme: bytes) -> None:
         self._host = host
+        self._scheme = scheme
         self._keyring = keyring
         self._salt = salt
         self.hosts: set[bytes] = set()
@@ -109,6 +110,11 @@ class Rewriter:
         truncated = request.truncated_bytes > 0
         http2 = request.http_version.startswith((b"HTTP/2", b"HTTP/3"))  # anything else is made up
         return rewritten, Deeds(http2=http2, truncated=truncated, mapped=mapped, unmapped=unmapped)
+
+    def url(self, rewritten: Request) -> bytes:
+        """The URL of a request to send as its receiver sees it, which some signatures cover."""
+        hosts = (value for name, value in rewritten.headers if name.lower() == b"host")
+        return self._scheme + b"://" + next(hosts, rewritten.authority).strip() + rewritten.target
 
     def _with_host(self, headers: Headers, request: Request) -> Headers:
         if not any(name.lower() == b"host" for name, _ in headers):

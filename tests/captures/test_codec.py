@@ -29,6 +29,7 @@ from captures.model import (
     Exchange,
     Failure,
     FailureReason,
+    HmacTemplate,
     Message,
     MessageKind,
     Provenance,
@@ -69,6 +70,24 @@ RESPONSES = st.builds(
 FAILURES = st.builds(
     Failure, reason=st.sampled_from(FailureReason), offset_ns=NS, detail=st.text(max_size=20)
 )
+TEMPLATES = st.builds(
+    HmacTemplate,
+    algorithm=st.sampled_from(["sha1", "sha256", "sha512"]),
+    encoding=st.sampled_from(["hex", "base64"]),
+    prefix=st.sampled_from([b"", b"t={timestamp},v1="]),
+    signed=st.sampled_from([b"{body}", b"{header:x-id}.{timestamp}.{body}"]),
+    timestamp_header=st.just(b"x-time"),
+)
+RECIPES = st.builds(
+    SigningRecipe,
+    scheme=st.sampled_from(sorted(set(SignatureScheme) - {SignatureScheme.HMAC})),
+    header=st.binary(max_size=20),
+) | st.builds(
+    SigningRecipe,
+    scheme=st.just(SignatureScheme.HMAC),
+    header=st.binary(max_size=20),
+    template=TEMPLATES,
+)
 EXCHANGES = st.builds(
     Exchange,
     seq=COUNT,
@@ -77,8 +96,7 @@ EXCHANGES = st.builds(
     connection=st.integers(0, MAX_CONNECTIONS - 1),
     request=REQUESTS,
     outcome=RESPONSES | FAILURES,
-    signing=st.none()
-    | st.builds(SigningRecipe, scheme=st.sampled_from(SignatureScheme), header=st.binary(max_size=20)),
+    signing=st.none() | RECIPES,
 )
 MESSAGES = st.builds(
     Message,

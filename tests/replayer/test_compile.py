@@ -33,7 +33,7 @@ def compiled(
 ) -> tuple[list[Window], Tally]:
     keyring = keyring or Keyring()
     with CaptureReader.open(path) as reader:
-        rewriter = Rewriter(host=None, keyring=keyring, salt=reader.header.fingerprint_salt)
+        rewriter = Rewriter(host=None, keyring=keyring, salt=reader.header.fingerprint_salt, scheme=b"http")
         compiler = Compiler(
             schedule=build_schedule(reader.index, Fraction(2)),
             endpoints=reader.endpoint_labels,

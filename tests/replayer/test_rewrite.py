@@ -22,7 +22,7 @@ def rewriter(
     host: bytes | None = None, tally: Tally | None = None, **keyring: object
 ) -> Callable[[Request], Request]:
     """Rewrite a request, and count what was done."""
-    rewrite = Rewriter(host=host, keyring=Keyring(**keyring), salt=SALT)
+    rewrite = Rewriter(host=host, keyring=Keyring(**keyring), salt=SALT, scheme=b"http")
 
     def counted(request: Request) -> Request:
         rewritten, deeds = rewrite(request)

@@ -12,6 +12,7 @@ from captures.model import (
     Exchange,
     Failure,
     FailureReason,
+    HmacTemplate,
     Message,
     Request,
     Response,
@@ -75,7 +76,18 @@ RESPONSES = st.builds(
 FAILURES = st.builds(
     Failure, reason=st.sampled_from(FailureReason), offset_ns=TIMES, detail=st.text(max_size=9)
 )
-RECIPES = st.none() | st.builds(SigningRecipe, scheme=st.sampled_from(SignatureScheme), header=NAMES)
+TEMPLATE = HmacTemplate(
+    algorithm="sha256",
+    encoding="hex",
+    prefix=b"t={timestamp},v1=",
+    signed=b"{timestamp}.{body}",
+    timestamp_header=b"x-t\xe9",
+)
+RECIPES = (
+    st.none()
+    | st.builds(SigningRecipe, scheme=st.just(SignatureScheme.STRIPE), header=NAMES)
+    | st.builds(SigningRecipe, scheme=st.just(SignatureScheme.HMAC), header=NAMES, template=st.just(TEMPLATE))
+)
 
 
 @KINDS
