@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from captures.errors import CaptureError, UsageError
+from captures.errors import CaptureError, FileKindError, UsageError
+from captures.frames import CAPTURE_MAGIC, FILE_HEADER, RUN_MAGIC
 from recorder.importers.base import Source, open_bytes
 
 _HEAD_BYTES = 4096
@@ -14,7 +15,6 @@ _PCAP = (
     b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",  # ns
     b"\x0a\x0d\x0d\x0a",  # pcapng
 )  # fmt: skip
-_CAPTURE = b"\x89REEL\r\n\x1a"
 _GOR = re.compile(rb"[123] [0-9A-Za-z_\-]{1,128} \d{1,19}[ \n]")
 _TNETSTRING = re.compile(rb"\d{1,12}:\d{1,12}:")
 _JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
@@ -36,15 +36,26 @@ def open_source(path: Path) -> Source:
 
     Raises:
         UsageError: the file cannot be read, or is a capture already.
-        CaptureError: it is none of the formats, or nothing of it can be read.
+        FileKindError: it is in none of the formats.
+        CaptureError: it is empty, or nothing of it can be read.
 
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name the files in it.")
     with open_bytes(path) as file:
         head = file.read(_HEAD_BYTES)
-    if head.startswith(_CAPTURE):
+    if not head:
+        raise CaptureError(f"{path.name} is empty; give a file that holds traffic.")
+    if CAPTURE_MAGIC.startswith(head) or (head.startswith(CAPTURE_MAGIC) and len(head) < FILE_HEADER.size):
+        raise CaptureError(
+            f"{path.name} is the beginning of a capture and holds no traffic; give a whole one."
+        )
+    if head.startswith(CAPTURE_MAGIC):
         raise UsageError(f"{path} is a capture already; hookreel merge puts captures together.")
+    if head.startswith(RUN_MAGIC):
+        raise FileKindError(
+            f"{path.name} is the run of a replay and holds no traffic; give a file with traffic."
+        )
     kind = detect(head)
     # Each importer is loaded when it is needed: mitmproxy and scapy take a second to import.
     if kind == "har":
@@ -63,5 +74,7 @@ def open_source(path: Path) -> Source:
         from recorder.importers.pcap import open_pcap  # noqa: PLC0415
 
         return open_pcap(path)
-    what = "holds nothing" if not head else "is none of HAR, mitmproxy flows, GoReplay, pcap or pcapng"
-    raise CaptureError(f"{path.name} {what}; give a file that one of these tools wrote.")
+    raise FileKindError(
+        f"{path.name} is none of HAR, mitmproxy flows, GoReplay, pcap or pcapng; "
+        "give a file that one of these tools wrote."
+    )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from captures.errors import CaptureError
+from captures.errors import CaptureError, FileKindError
 from captures.model import Exchange, Message, MessageKind, Response
 from recorder import overlay
 from recorder.importers.base import Item, Tally, open_bytes
@@ -227,7 +227,9 @@ def _entries(path: Path) -> Iterator[Any]:
     with open_bytes(path) as file:
         scanner = EntryScanner(file)
         yield from scanner.entries()
-        if not scanner.found:
-            raise CaptureError(
-                f"{path.name} is JSON without a list log.entries; give a HAR file as a browser exports it."
-            )
+    if scanner.cut:
+        raise CaptureError(f"{path.name} ends before its list log.entries begins; give an undamaged copy.")
+    if not scanner.found:
+        raise FileKindError(
+            f"{path.name} is JSON without a list log.entries; give a HAR file as a browser exports it."
+        )

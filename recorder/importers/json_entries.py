@@ -38,13 +38,15 @@ class Broken:
 
 class EntryScanner:
     """
-    Walks one document; ``found`` tells whether it has a list of entries at all.
+    Walks one document.
 
+    ``found`` tells whether it has a list of entries at all, ``cut`` whether it ended in the search.
     ``entries`` yields each entry as parsed JSON (any value, not only objects) or ``Broken``.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self.found = False
+        self.cut = False
         self._file = file
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._buffer = ""
@@ -124,6 +126,7 @@ class EntryScanner:
                 return True
             depth += (mark in {"{", "["}) - (mark in {"}", "]"})
             key = mark
+        self.cut = depth > 0
         return False
 
     def _end_of_value(self) -> int | None:

@@ -64,7 +64,7 @@ class PcapSource:
 
         Raises:
             UsageError: the file cannot be read.
-            CaptureError: it is neither pcap nor pcapng.
+            CaptureError: it does not begin as pcap or pcapng.
 
         """
         self._file = open_bytes(path)
@@ -77,7 +77,7 @@ class PcapSource:
         except (Scapy_Exception, OSError, EOFError, zlib.error) as error:
             self.close()
             raise CaptureError(
-                f"{path} is neither a pcap nor a pcapng file; give one that tcpdump or dumpcap wrote."
+                f"{path.name} does not begin as a whole pcap or pcapng file does; give an undamaged copy."
             ) from error
         self.started_wall_ns = 0 if first is None else first[0]
         self._packets = packets if first is None else chain((first,), packets)
@@ -128,7 +128,7 @@ def open_pcap(path: Path) -> PcapSource:
 
     Raises:
         UsageError: the file cannot be read.
-        CaptureError: it is neither pcap nor pcapng.
+        CaptureError: it does not begin as pcap or pcapng.
 
     """
     return PcapSource(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from captures.errors import CaptureError, UsageError
+from captures.errors import HookreelError, UsageError
 from recorder.importers.detect import detect, open_source
 
 
@@ -41,13 +41,40 @@ def test_the_name_does_not_matter(tmp_path: Path) -> None:
     source.close()
 
 
-def test_what_cannot_be_imported(tmp_path: Path) -> None:
-    """A capture, a folder and an unknown file are refused with what to do instead."""
-    (tmp_path / "capture").write_bytes(b"\x89REEL\r\n\x1a" + bytes(90))
-    (tmp_path / "odd").write_bytes(b"odd")
-    with pytest.raises(UsageError, match="hookreel merge"):
-        open_source(tmp_path / "capture")
+CAPTURE = b"\x89REEL\r\n\x1a" + bytes(90)
+
+
+@pytest.mark.parametrize(
+    ("content", "exit_code", "sentence"),
+    [
+        (CAPTURE, 2, "hookreel merge"),
+        (CAPTURE[:63], 1, "the beginning of a capture"),
+        (CAPTURE[:5], 1, "the beginning of a capture"),
+        (b"\x89HRUN\r\n\x1a" + bytes(90), 2, "the run of a replay"),
+        (b"odd", 2, "is none of"),
+        (b'{"openapi": "3.0.0"}', 2, "without a list log.entries"),
+        (b"", 1, "is empty"),
+        (gzip.compress(b""), 1, "is empty"),
+        (b'{"log": {"version": "1.2",', 1, "ends before"),
+        (b"1 0123456789abcdef 17 ", 1, "no record that is whole"),
+        (b"1398:4:type;4:http;", 1, "no flow that is whole"),
+        (b"\xd4\xc3\xb2\xa1\x02\x00", 1, "does not begin as a whole"),
+    ],
+)
+def test_a_wrong_file_is_told_from_a_damaged_one(
+    tmp_path: Path, content: bytes, exit_code: int, sentence: str
+) -> None:
+    """Another kind of file is wrong usage, a damaged file a failure; one sentence says which it is."""
+    path = tmp_path / "given"
+    path.write_bytes(content)
+    with pytest.raises(HookreelError, match=sentence) as caught:
+        open_source(path)
+    assert caught.value.exit_code == exit_code
+    assert str(caught.value).count(". ") == 0
+    assert "given" in str(caught.value)
+
+
+def test_a_folder_cannot_be_imported(tmp_path: Path) -> None:
+    """A folder is refused with what to do instead."""
     with pytest.raises(UsageError, match="a folder"):
         open_source(tmp_path)
-    with pytest.raises(CaptureError, match="is none of"):
-        open_source(tmp_path / "odd")

@@ -68,8 +68,29 @@ def test_deep_nesting_is_survived() -> None:
     assert scan(f'{{"log": {{"entries": [{{"a": {deep}}}, {{"a": 1}}]}}}}'.encode()) == [Broken(), {"a": 1}]
 
 
+PIECES = st.sampled_from([b"{", b"}", b"[", b"]", b",", b'"', b":", b"\\", b'{"time":', b'"a"', b"1", b" "])
+
+
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.binary(max_size=200))
-def test_any_bytes_end(data: bytes) -> None:
-    """Arbitrary bytes behind the start of a HAR give values or damage, and an end."""
-    scan(b'{"log": {"entries": [' + data)
+@given(
+    st.lists(st.dictionaries(st.text(), VALUES), max_size=3),
+    st.binary(max_size=200) | st.lists(PIECES, max_size=40).map(b"".join),
+)
+def test_any_bytes_behind_entries_cost_no_entry_before_them(entries: list[Any], damage: bytes) -> None:
+    """What stood before the damage is given; what follows is JSON or damage, cut only at its end."""
+    whole = "".join(f"{json.dumps(entry)}," for entry in entries)
+    found = scan(b'{"log": {"entries": [' + whole.encode() + damage)
+    assert found[: len(entries)] == json.loads(json.dumps(entries))
+    behind = found[len(entries) :]
+    assert all(isinstance(item, dict | list | Broken) for item in behind)
+    assert all(item != Broken(cut=True) for item in behind[:-1])
+
+
+@pytest.mark.parametrize(
+    ("document", "cut"), [(b'{"log": {"version": "1.2"', True), (b'{"log": {"version": "1.2"}}', False)]
+)
+def test_a_document_without_entries(document: bytes, cut: bool) -> None:
+    """A document that ends in the search for the list is told apart from one that has none."""
+    scanner = EntryScanner(io.BytesIO(document))
+    assert list(scanner.entries()) == []
+    assert (scanner.found, scanner.cut) == (False, cut)

@@ -127,13 +127,30 @@ def test_gap_outside_a_payload() -> None:
     assert sum(output.tally.remarks.values()) == 1
 
 
-@given(st.binary(max_size=500), st.booleans())
-def test_any_bytes(data: bytes, deflated: bool) -> None:
-    """No bytes break it."""
-    receiver, _ = side(deflated=deflated)
-    receiver.feed(data, 1, 0, 0)
-    receiver.gap(2, 5)
-    receiver.feed(data, 3, 0, 0)
+FRAMES = st.builds(
+    frame,
+    st.binary(max_size=40),
+    opcode=st.integers(0, 15),
+    mask=st.sampled_from([b"", b"\x01\x02\x03\x04"]),
+    last=st.booleans(),
+    packed=st.booleans(),
+)
+
+
+@given(st.lists(FRAMES | st.binary(max_size=20)).map(b"".join), st.booleans(), st.integers(1, 7))
+def test_any_bytes_mean_the_same_in_any_pieces(data: bytes, deflated: bool, step: int) -> None:
+    """Whatever the bytes, how they were cut changes no message and no remark, and none is invented."""
+    (whole, output), (cut, cut_output) = side(deflated=deflated), side(deflated=deflated)
+    whole.feed(data, 1, 0, 0)
+    for at in range(0, len(data), step):
+        cut.feed(data[at : at + step], 1, 0, 0)
+    for receiver in (whole, cut):
+        receiver.gap(1, 5)
+        receiver.feed(data, 1, 0, 0)
+    assert cut_output.items == output.items
+    assert cut_output.tally.remarks == output.tally.remarks
+    if not deflated:
+        assert sum(len(payload) + missing for payload, missing in payloads(output)) <= 2 * len(data) + 5
 
 
 def test_agreed_deflate() -> None:
