@@ -5,30 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from captures.codec import build_exchange, build_message, unpack_row
 from captures.encryption import Identities, SealedOpener, identities_in_effect, unwrap
-from captures.errors import CaptureError, UsageError
-from captures.frames import (
-    CAPTURE_MAGIC,
-    FILE_HEADER,
-    Block,
-    BlockOpener,
-    BlockType,
-    parse_file_header,
-    read_at,
-    read_block,
-)
-from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
+from captures.errors import CaptureError
+from captures.frames import FILE_HEADER, Block, BlockType, read_block
+from captures.handle import CaptureHandle, open_capture
 from captures.model import Exchange, Message
 from captures.opening import is_live
 from captures.rows import split_rows
+from captures.salvage import LOST_BEHIND, NOT_CLOSED
 from captures.scanning import Damage, scan_blocks
+from captures.text import counted
 
 
-class Follower:
+class Follower(CaptureHandle):
     """
     Gives exchanges and messages in the order in which they are written: that of completion.
 
@@ -37,17 +28,10 @@ class Follower:
     """
 
     def __init__(self, descriptor: int, path: Path, identities: Identities | None) -> None:
-        self.path = path
+        super().__init__(descriptor, path)
         self.closed = False
         self.problems: tuple[str, ...] = ()
-        self._descriptor = descriptor
-        self._read = read_at(descriptor)
         self._identities = identities
-        self._dictionaries: dict[int, int] = {}
-        self._opener = BlockOpener(self._dictionary)
-        self._migrations = MigrationPath(
-            version=CAPTURE_VERSION, current=CAPTURE_VERSION, table=CAPTURE_MIGRATIONS
-        )
         self._head = b""
 
     @classmethod
@@ -59,27 +43,7 @@ class Follower:
             UsageError: there is no such file, or it may not be read.
 
         """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read ({error.strerror}); start the recording first."
-            ) from None
-        return cls(descriptor, path, identities)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        return open_capture(path, lambda descriptor: cls(descriptor, path, identities))
 
     def items(self, wait: Callable[[], None]) -> Iterator[Exchange | Message]:
         """
@@ -115,13 +79,7 @@ class Follower:
             self._head = self._read(0, FILE_HEADER.size)
             if live and len(self._head) < FILE_HEADER.size:
                 wait()
-        name = self.path.name
-        version, _ = parse_file_header(self._head, magic=CAPTURE_MAGIC, newest=CAPTURE_VERSION, name=name)
-        self._migrations = MigrationPath(version=version, current=CAPTURE_VERSION, table=CAPTURE_MIGRATIONS)
-
-    def _dictionary(self, number: int) -> bytes | None:
-        block = read_block(self._read, self._dictionaries.get(number, -1))
-        return None if block is None else self._opener.open(block)
+        self._begin(self._head)
 
     def _take(self, block: Block) -> Iterator[Exchange | Message]:
         kind = block.header.type
@@ -130,17 +88,13 @@ class Follower:
             envelope = unwrap(block.stored, identities, name=self.path.name)
             self._opener = SealedOpener(self._dictionary, envelope.key, self._head)
         elif kind == BlockType.DICTIONARY:
-            self._dictionaries[block.header.number] = block.position
+            self._dictionary_position[block.header.number] = block.position
         elif kind == BlockType.FOOTER:
             self.closed = True
         elif kind in {BlockType.EXCHANGES, BlockType.MESSAGES}:
             rows = split_rows(self._opener.open(block), block.header.rows, block.position)
-            for start, stop in zip(rows.starts, rows.starts[1:], strict=False):
-                unpacked = unpack_row(rows.payload[start:stop])
-                if kind == BlockType.EXCHANGES:
-                    yield build_exchange(self._migrations.exchange(unpacked))
-                else:
-                    yield build_message(self._migrations.message(unpacked))
+            for row in rows.rows(self._path):
+                yield row.exchange() if kind == BlockType.EXCHANGES else row.message()
 
     def _rest(self, position: int) -> Iterator[Exchange | Message]:
         """What a writer that went away left behind: whole blocks behind damage, and an unfinished tail."""
@@ -158,10 +112,7 @@ class Follower:
                 break
         problems = []
         if damaged_bytes:
-            problems.append(f"{damaged_bytes} bytes are damaged or unfinished and were left out.")
+            problems.append(f"What is damaged or unfinished was left out: {counted(damaged_bytes, 'byte')}.")
         if not self.closed:
-            problems.append(
-                "The file was not closed (its writer was killed or the disk was full); at most the second "
-                "before it stopped is missing."
-            )
+            problems.append(f"{NOT_CLOSED}. {LOST_BEHIND}")
         self.problems = tuple(problems)

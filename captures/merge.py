@@ -118,9 +118,14 @@ def merge_captures(readers: Sequence[CaptureReader], writer: CaptureWriter) -> C
         )
     ):
         writer.write_message(message)
-    counters = sum_counters([reader.counters for reader in readers])
+    counters = sum_counters(map(_account_of, readers))
     writer.count(counters)
     return counters
+
+
+def _account_of(reader: CaptureReader) -> Counters:
+    """The reader's account; of a file that has none, what can be seen of it."""
+    return reader.counters if reader.has_account else Counters(seen=len(reader), written=len(reader))
 
 
 def sum_counters(accounts: Iterable[Counters]) -> Counters:

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from captures.codec import build_exchange, build_message, unpack_map, unpack_row
+from captures.codec import build_exchange, unpack_map, unpack_row
 from captures.encryption import Identities
 from captures.endpoints import EndpointTable
-from captures.errors import CaptureError, UsageError
-from captures.frames import (
-    CAPTURE_MAGIC,
-    FILE_HEADER,
-    TRAILER,
-    Block,
-    BlockType,
-    parse_file_header,
-    read_at,
-    read_block,
-)
+from captures.errors import CaptureError
+from captures.frames import FILE_HEADER, TRAILER, Block, BlockType, read_block
+from captures.handle import CaptureHandle, open_capture
 from captures.index import (
     CaptureIndex,
     DataBlock,
@@ -38,7 +27,6 @@ from captures.index import (
     damaged_index,
     unpack_segment,
 )
-from captures.migrate import CAPTURE_MIGRATIONS, CAPTURE_VERSION, MigrationPath
 from captures.model import Counters, Exchange, Message, MessageKind, RecorderFacts, Response
 from captures.opening import build_footer, find_footer, find_opener, is_live, read_header, read_scan
 from captures.rows import OpenBlock, Row, split_rows
@@ -50,29 +38,23 @@ SLICE_ROWS = 1 << 16  # rows that are planned at a time
 GRACE_NS = 60 * NS_PER_S  # how far a message may stand outside its stream's times
 
 
-class CaptureReader:
+class CaptureReader(CaptureHandle):
     """
     One open capture. Use it as a context manager.
 
     ``complete`` tells whether the recording was closed and nothing is damaged; ``problems``
-    says in sentences what is missing; ``recipients`` for whom the file is sealed, if it is. A file
+    says in sentences what is missing; ``recipients`` for whom the file is sealed, if it is. Without
+    an account in the file (``has_account``) ``counters`` are all 0 and mean nothing. A file
     without a footer is scanned, which costs one pass over it; so is one opened with ``salvage``,
     which trusts no index and decodes every exchange. Blocks that cannot be decoded are then left
     out instead of raising CaptureError when they are read.
     """
 
     def __init__(self, descriptor: int, path: Path, *, salvage: bool, identities: Identities | None) -> None:
-        self.path = path
-        self._descriptor = descriptor
-        self._read = read_at(descriptor)
+        super().__init__(descriptor, path)
         self._size = os.fstat(descriptor).st_size
         head = self._read(0, FILE_HEADER.size)
-        version, file_id = parse_file_header(
-            head, magic=CAPTURE_MAGIC, newest=CAPTURE_VERSION, name=path.name
-        )
-        self.version = version
-        self._path = MigrationPath(version=version, current=CAPTURE_VERSION, table=CAPTURE_MIGRATIONS)
-        self._dictionary_position: dict[int, int] = {}
+        self.version, file_id = self._begin(head)
         self._opener, self._meta_position, self.recipients = find_opener(
             self._read, head, self._dictionary, identities, name=path.name
         )
@@ -105,33 +87,9 @@ class CaptureReader:
             CaptureError: it is not a capture, or nothing of it can be read.
 
         """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read ({error.strerror}); give a capture that exists."
-            ) from None
-        try:
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                raise UsageError(f"{path} is a folder; give a capture.")  # noqa: TRY301  # closes below
-            return cls(descriptor, path, salvage=salvage, identities=identities)
-        except BaseException:
-            os.close(descriptor)
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; rows and iterators of this reader end with it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        return open_capture(
+            path, lambda descriptor: cls(descriptor, path, salvage=salvage, identities=identities)
+        )
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -157,7 +115,7 @@ class CaptureReader:
         self._stream_ends = footer.stream_ends
         self._dictionary_position = footer.dictionaries
         self._span_ns = footer.first_ns, footer.last_end_ns
-        self.counters, self.facts = footer.counters, footer.facts
+        self.has_account, self.counters, self.facts = True, footer.counters, footer.facts
 
     def _open_by_scan(self, file_id: bytes) -> None:
         closed = find_footer(self._read, self._size) is not None
@@ -170,16 +128,10 @@ class CaptureReader:
         self._dictionary_position = scan.dictionaries
         self._segments, self._labels, self._loose = scan.segments, scan.labels, scan.loose
         self._message_blocks = scan.messages
+        self.has_account = account is not None
         self.counters = account or Counters()
         told = describe(scan, closed=closed, live=is_live(self._descriptor), account=account)
         self._problems = (*told, *lost)
-
-    def _dictionary(self, number: int) -> bytes | None:
-        """The raw content of the DICTIONARY block with that number."""
-        block = read_block(self._read, self._dictionary_position.get(number, -1))
-        if block is None or block.header.type != BlockType.DICTIONARY:
-            return None
-        return self._opener.open(block)
 
     # -- the index -------------------------------------------------------------------------
 
@@ -281,9 +233,7 @@ class CaptureReader:
         return found
 
     def _block_rows(self, place: DataBlock | MessageBlock) -> Iterator[Row]:
-        block = self._open_block(place)
-        for start, stop in pairwise(block.starts):
-            yield Row(block.payload[start:stop], self._path)
+        return self._open_block(place).rows(self._path)
 
     def rows(self) -> Iterator[Row]:
         """
@@ -383,9 +333,7 @@ class CaptureReader:
 
     def _block_messages(self, place: MessageBlock) -> list[Message]:
         try:
-            return [
-                build_message(self._path.message(unpack_row(row.packed))) for row in self._block_rows(place)
-            ]
+            return [row.message() for row in self._block_rows(place)]
         except CaptureError:
             if not self._scanned:
                 raise

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from captures.codec import build_exchange, unpack_row
+from captures.codec import build_exchange, build_message, unpack_row
 from captures.errors import CaptureError
 from captures.migrate import MigrationPath
-from captures.model import Exchange
+from captures.model import Exchange, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,15 @@ class OpenBlock:
     payload: memoryview
     starts: list[int]
 
+    def rows(self, path: MigrationPath) -> Iterator[Row]:
+        """Each row, to be decoded by ``path``."""
+        for start, stop in pairwise(self.starts):
+            yield Row(self.payload[start:stop], path)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One exchange as packed bytes in file order, decoded on demand; valid while the reader is open."""
+    """An exchange or message as packed bytes, decoded on demand; valid while the reader is open."""
 
     packed: memoryview
     _path: MigrationPath
@@ -32,10 +39,20 @@ class Row:
         Decode.
 
         Raises:
-            CaptureError: the row is damaged.
+            CaptureError: the row is damaged, or no exchange.
 
         """
         return build_exchange(self._path.exchange(unpack_row(self.packed)))
+
+    def message(self) -> Message:
+        """
+        Decode.
+
+        Raises:
+            CaptureError: the row is damaged, or no message.
+
+        """
+        return build_message(self._path.message(unpack_row(self.packed)))
 
 
 def split_rows(payload: bytes, rows: int, position: int) -> OpenBlock:

@@ -11,7 +11,10 @@ from captures.frames import FILE_HEADER, SEALED, Block, BlockHeader, BlockOpener
 from captures.index import DataBlock, IndexSegment, unpack_segment
 from captures.model import Counters
 from captures.scanning import Damage, scan_blocks
+from captures.text import counted
 
+NOT_CLOSED = "The file was not closed (its writer was killed, the disk was full, or the file was cut later)"
+LOST_BEHIND = "A killed writer loses at most its last second, a full disk or a cut more."
 MAX_SENTENCES = 20  # about places of damage; more are told as one
 
 
@@ -31,8 +34,8 @@ class Scan:
     Everything found by walking a file from its first block on.
 
     ``segments`` are the INDEX blocks that can be used; ``loose`` the EXCHANGES blocks that none
-    of them covers. ``labels`` are those that the segments count into. ``account`` is the last
-    COUNTERS payload, and ``footer`` has a later account.
+    of them covers. ``labels`` are those that the segments count into. ``exchanges`` counts the rows
+    of all whole EXCHANGES blocks. ``account`` is the last COUNTERS payload; ``footer`` has a later one.
     """
 
     segments: list[IndexSegment] = field(default_factory=list)
@@ -42,6 +45,7 @@ class Scan:
     dictionaries: dict[int, int] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
     missing_blocks: int = 0
+    exchanges: int = 0
     last_ns: int | None = None
     account: bytes | None = None
     meta: bytes | None = None
@@ -84,6 +88,7 @@ class _Scanner:
             scan.last_ns = max(scan.last_ns or 0, header.last_ns)
         if header.type == BlockType.EXCHANGES:
             self._data[item.position] = header
+            scan.exchanges += header.rows
         elif header.type == BlockType.INDEX:
             self._take_index(item)
         else:
@@ -178,34 +183,41 @@ def describe(scan: Scan, *, closed: bool, live: bool, account: Counters | None) 
     """One sentence for each thing that is missing, for a person to read."""
     problems = []
     if not closed:
-        until = f"{(scan.last_ns or 0) / 1e9:.3f} s"
-        state = (
-            "is still being written"
-            if live
-            else "was not closed (its writer was killed or the disk was full)"
-        )
-        counted = ""
-        if account is not None:
-            counted = (
-                f"; at its last count {account.seen} exchanges were seen, {account.written} written, "
-                f"{account.dropped} dropped and {account.in_flight} in flight"
-            )
-        lost = "" if live else "; at most the second before the writer stopped is missing"
-        problems.append(f"The file {state}: it ends at offset {until}{lost}{counted}.")
+        problems.append(_unclosed(scan, live=live, account=account))
+    if not closed and not live and account is None:
+        problems.append("It has no account: how many exchanges were seen or lost is unknown.")
     for damage in scan.damages[:MAX_SENTENCES]:
         if damage.tail and not closed:
-            problems.append(f"The last {damage.size_bytes} bytes are an unfinished block and were left out.")
-        else:
             problems.append(
-                f"{damage.size_bytes} bytes at position {damage.position} are damaged and were left out."
+                f"An unfinished block of {counted(damage.size_bytes, 'byte')} at the end was left out."
             )
+        else:
+            bytes_are = "1 byte is" if damage.size_bytes == 1 else f"{damage.size_bytes} bytes are"
+            problems.append(f"At position {damage.position} {bytes_are} damaged and left out.")
     more = scan.damages[MAX_SENTENCES:]
     if more:
         lost_bytes = sum(damage.size_bytes for damage in more)
-        problems.append(f"{lost_bytes} bytes at {len(more)} more places are damaged and were left out.")
+        places = counted(len(more), "more place")
+        problems.append(f"{lost_bytes} bytes at {places} are damaged and were left out.")
     if scan.missing_blocks:
         problems.append(f"{count_blocks(scan.missing_blocks)} missing.")
     return tuple(problems)
+
+
+def _unclosed(scan: Scan, *, live: bool, account: Counters | None) -> str:
+    """That the file has no end, up to when it goes, and what its last account says."""
+    until = f"it ends at offset {(scan.last_ns or 0) / 1e9:.3f} s"
+    counted_last = ""
+    if account is not None:
+        missing = account.written - scan.exchanges
+        gone = f" ({missing} of them missing here)" if missing > 0 else ""
+        counted_last = (
+            f"; at its last count {counted(account.seen, 'exchange')} had been seen, {account.written} "
+            f"written{gone}, {account.dropped} dropped, {account.in_flight} in flight"
+        )
+    if live:
+        return f"The file is still being written: {until} so far{counted_last}."
+    return f"{NOT_CLOSED}: {until}{counted_last}. {LOST_BEHIND}"
 
 
 def count_blocks(count: int) -> str:

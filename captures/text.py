@@ -16,3 +16,9 @@ def clean(text: str, keep: str = "") -> str:
 def clean_lines(text: str, indent: str) -> str:
     """Several lines, cleaned; those after the first are indented, so that none can pass for another."""
     return f"\n{indent}".join(clean(line, keep="\t") for line in text.split("\n"))
+
+
+def counted(number: int, noun: str, plural: str | None = None, *, grouped: bool = False) -> str:
+    """``"1 exchange"``, ``"2 exchanges"``; with ``grouped`` ``"12,000 exchanges"``."""
+    digits = f"{number:,}" if grouped else str(number)
+    return f"{digits} {noun if number == 1 else plural or f'{noun}s'}"

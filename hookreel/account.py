@@ -72,6 +72,19 @@ class StreamAccount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutBodies:
+    """
+    Exchanges with a body that is not there whole, by why.
+
+    ``kept_in_part``: the response came, and of a body only a part was kept (recorded with --max-body,
+    or imported so). ``broken_off``: there is no whole response, so the body ended with the exchange.
+    """
+
+    kept_in_part: int = 0
+    broken_off: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureAccount:
     """
     A capture in numbers.
@@ -79,7 +92,10 @@ class CaptureAccount:
     ``protocols`` counts connections by what their first request spoke, such as
     ``"HTTP/1.1 over TLS"``. ``recipients`` are the public keys that an encrypted capture is
     sealed to, ``facts`` what its recorder told. ``credentials`` counts requests by credential fingerprint,
-    ``signing`` by ``"ENDPOINT scheme"``; neither holds a value.
+    ``signing`` by ``"ENDPOINT scheme"``; neither holds a value. ``failures`` counts exchanges without
+    a whole response by reason. ``counters`` is None when the file has no account. ``complete`` means
+    that nothing is missing in the file (``problems``) and in what it was made from
+    (``header.source_problems``).
     """
 
     header: CaptureHeader
@@ -90,7 +106,9 @@ class CaptureAccount:
     file_bytes: int
     complete: bool
     problems: tuple[str, ...]
-    counters: Counters
+    counters: Counters | None
+    failures: dict[str, int]
+    cut_bodies: CutBodies
     service_time_ns: dict[str, int]
     endpoints: tuple[EndpointAccount, ...]
     protocols: dict[str, int]
@@ -114,7 +132,9 @@ class CaptureAccount:
             "file_bytes": self.file_bytes,
             "complete": self.complete,
             "problems": list(self.problems),
-            "counters": asdict(self.counters),
+            "counters": None if self.counters is None else asdict(self.counters),
+            "failures": self.failures,
+            "cut_bodies": asdict(self.cut_bodies),
             "service_time_ns": self.service_time_ns,
             "endpoints": [asdict(endpoint) for endpoint in self.endpoints],
             "protocols": self.protocols,
@@ -136,10 +156,13 @@ class _Tally:
     signing: Counter[str] = field(default_factory=Counter)
     connections: dict[int, ConnectionAccount] = field(default_factory=dict)
     streams: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
 
     def add(self, exchange: Exchange, label: str) -> int:
         """Counts one exchange; its service time in ns, or -1."""
         self._add_secrets(exchange, label)
+        self._add_missing(exchange)
         return self._add_times(exchange, self._connection(exchange))
 
     def _add_secrets(self, exchange: Exchange, label: str) -> None:
@@ -149,6 +172,14 @@ class _Tally:
         recipe = exchange.signing or recognise(exchange.request.headers)
         if recipe is not None:
             self.signing[f"{label} {recipe.scheme}"] += 1
+
+    def _add_missing(self, exchange: Exchange) -> None:
+        outcome = exchange.outcome
+        if not isinstance(outcome, Response):
+            self.failures[outcome.reason.value] += 1
+            self.cut["broken_off"] += exchange.request.truncated_bytes > 0
+        elif exchange.request.truncated_bytes or outcome.truncated_bytes:
+            self.cut["kept_in_part"] += 1
 
     def _connection(self, exchange: Exchange) -> ConnectionAccount:
         connection = self.connections.get(exchange.connection)
@@ -216,9 +247,11 @@ def account_of(reader: CaptureReader) -> CaptureAccount:
         connections=len(np.unique(index.connection)),
         duration_ns=reader.duration_ns,
         file_bytes=reader.path.stat().st_size,
-        complete=reader.complete,
+        complete=reader.complete and not reader.header.source_problems,
         problems=reader.problems,
-        counters=reader.counters,
+        counters=reader.counters if reader.has_account else None,
+        failures=dict(tally.failures.most_common()),
+        cut_bodies=CutBodies(**tally.cut),
         service_time_ns=_service_time(service_ns),
         endpoints=_endpoints(reader, service_ns),
         protocols=tally.protocols(),

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from captures.reader import CaptureReader
-from captures.text import clean
+from captures.text import clean, counted
 from captures.units import parse_duration_ns
 from hookreel.following import Following
 from hookreel.following import follow as follow_capture
@@ -107,7 +107,8 @@ def verify(capture: Path, as_json: bool, salvage: Path | None) -> None:
     """
     Check every block and row of a capture.
 
-    Exit code 3 says that something is damaged or missing.
+    Exit code 3 says that something is damaged or missing. A capture that was made from one that lacked
+    something is whole itself; what was missing there is said.
 
     \b
     hookreel verify staging.reel
@@ -121,11 +122,14 @@ def verify(capture: Path, as_json: bool, salvage: Path | None) -> None:
     else:
         state = "whole" if result.whole else "NOT WHOLE"
         click.echo(
-            f"{capture}: {state}, {result.exchanges} exchanges and {result.messages} messages can be read"
+            f"{capture}: {state}, {counted(result.exchanges, 'exchange')} and "
+            f"{counted(result.messages, 'message')} can be read"
         )
         for problem in result.problems:
-            click.echo(f"  {problem}")
+            click.echo(f"  {clean(problem)}")
+        for problem in result.source_problems:
+            click.echo(f"  made from a capture that lacked something: {clean(problem)}")
         if salvage is not None:
-            click.echo(f"{salvage}: {result.exchanges} exchanges written")
+            click.echo(f"{salvage}: {counted(result.exchanges, 'exchange')} written")
     if not result.whole:
         sys.exit(3)

@@ -18,6 +18,7 @@ from captures.lineage import derived_header
 from captures.merge import merge_captures, merged_header
 from captures.reader import CaptureReader
 from captures.slice import Window, slice_capture
+from captures.text import counted
 from captures.units import parse_duration_ns
 from captures.writer import CaptureWriter
 from hookreel.show import hide_secrets
@@ -127,11 +128,12 @@ def import_(sources: tuple[Path, ...], output: Path, as_json: bool) -> None:
     for source in imported:
         counters = source.counters
         click.echo(
-            f"{source.name} ({source.format}): {counters.seen} exchanges seen, {counters.written} written, "
-            f"{counters.dropped} dropped, {counters.truncated} truncated; {source.messages} messages"
+            f"{source.name} ({source.format}): {counted(counters.seen, 'exchange')} seen, "
+            f"{counters.written} written, {counters.dropped} dropped, {counters.truncated} truncated; "
+            f"{counted(source.messages, 'message')}"
         )
         for what, count in source.remarks.items():
-            click.echo(f"note: {source.name}: {count} times: {what}", err=True)
+            click.echo(f"note: {source.name}: {counted(count, 'time')}: {what}", err=True)
 
 
 @click.command()
@@ -172,14 +174,14 @@ def export(
         )
         problems = reader.problems
     if output is not None:
-        click.echo(f"{output}: {notes.exchanges} exchanges, {notes.messages} messages")
+        click.echo(f"{output}: {counted(notes.exchanges, 'exchange')}, {counted(notes.messages, 'message')}")
     for what, count in sorted(notes.apart.items()):
+        of_exchanges = f"of {counted(count, 'exchange')}"
         click.echo(
-            f"note: {kind} has no place for the {what} of {count} exchanges; only hookreel reads them",
-            err=True,
+            f"note: {kind} has no place for the {what} {of_exchanges}; only hookreel reads them", err=True
         )
     for what, count in sorted(notes.lost.items()):
-        click.echo(f"note: {kind} does not hold: {what}, in {count} exchanges", err=True)
+        click.echo(f"note: {kind} does not hold: {what}, in {counted(count, 'exchange')}", err=True)
     for problem in problems:
         click.echo(f"note: {problem}", err=True)
 
@@ -204,9 +206,11 @@ def slice_(capture: Path, output: Path, **chosen: Any) -> None:
         with CaptureWriter.create(output, derived_header(reader), recipients=reader.recipients) as writer:
             sliced = slice_capture(reader, writer, window)
         total, problems = len(reader), reader.problems
-    click.echo(f"{output}: {sliced.exchanges} of {total} exchanges, {sliced.messages} messages")
+    messages = counted(sliced.messages, "message")
+    click.echo(f"{output}: {sliced.exchanges} of {counted(total, 'exchange')}, {messages}")
     if sliced.open_streams:
-        click.echo(f"note: {sliced.open_streams} streams go on after the end of this part", err=True)
+        go_on = "1 stream goes" if sliced.open_streams == 1 else f"{sliced.open_streams} streams go"
+        click.echo(f"note: {go_on} on after the end of this part", err=True)
     for problem in problems:
         click.echo(f"note: {problem}", err=True)
 
@@ -236,7 +240,7 @@ def merge(inputs: tuple[Path, ...], output: Path, mix: bool) -> None:
         total = sum(len(reader) for reader in readers)
         problems = [f"{reader.path}: {problem}" for reader in readers for problem in reader.problems]
         salts = {reader.header.fingerprint_salt for reader in readers}
-    click.echo(f"{output}: {total} exchanges of {len(inputs)} captures")
+    click.echo(f"{output}: {counted(total, 'exchange')} of {counted(len(inputs), 'capture')}")
     if len(salts) > 1:
         click.echo(
             f"note: credential fingerprints are those of {inputs[0]}; the others' credentials have new ones",

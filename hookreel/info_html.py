@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from captures.keys import create_private_file
+from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, EndpointAccount, StreamAccount
 from hookreel.info_svg import Plot, Series, share_bar
-from hookreel.info_text import printable, recorder_lines, started_utc, streams_sentence
+from hookreel.info_text import counters_sentence, missing_lines, recorder_lines, started_utc, streams_sentence
 from hookreel.timeline import Timeline, format_span
 
 COLUMNS = 160
@@ -63,25 +64,30 @@ def page_of(name: str, account: CaptureAccount) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(printable(str(value)))
+    return escape(clean(str(value)))
 
 
 def _body(name: str, account: CaptureAccount) -> Iterator[str]:
     yield from _head(name, account)
     yield _tiles(account)
     yield _section("Account", _account(account))
-    if account.problems:
-        problems = "".join(f"<li>{_text(problem)}</li>" for problem in account.problems)
-        yield _section("What is missing", f"<ul>{problems}</ul>")
+    for title, problems in (
+        ("What is missing", account.problems),
+        ("What was missing in the captures it was made from", account.header.source_problems),
+    ):
+        if problems:
+            items = "".join(f"<li>{_text(problem)}</li>" for problem in problems)
+            yield _section(title, f"<ul>{items}</ul>")
     if account.exchanges:
         yield _section("Traffic over time", _charts(account), long=True)
         yield _section("Endpoints", _endpoints(account.endpoints), long=True)
         yield _section("Connections", _connections(account), long=True)
     tables = [
-        _section(title, _table((first, "requests"), ((key, count) for key, count in counts.items())))
-        for title, first, counts in (
-            ("Credentials", "fingerprint", account.credentials),
-            ("Signed webhooks", "endpoint and scheme", account.signing),
+        _section(title, _table(names, ((key, count) for key, count in counts.items())))
+        for title, names, counts in (
+            ("Failures", ("why no whole response came", "exchanges"), account.failures),
+            ("Credentials", ("fingerprint", "requests"), account.credentials),
+            ("Signed webhooks", ("endpoint and scheme", "requests"), account.signing),
         )
         if counts
     ]
@@ -94,9 +100,9 @@ def _head(name: str, account: CaptureAccount) -> Iterator[str]:
     header = account.header
     yield f"<h1>{_text(name)}</h1>"
     yield f'<p class="soft">Started {_text(started_utc(header))} · {_text(header.source)}</p>'
-    lost = account.counters.dropped
+    lost = 0 if account.counters is None else account.counters.dropped
     badges = [("good", "complete") if account.complete else ("bad", "NOT COMPLETE")]
-    badges += [("bad", f"{lost} exchanges lost")] if lost else []
+    badges += [("bad", f"{counted(lost, 'exchange', grouped=True)} lost")] if lost else []
     badges += [
         ("good", "anonymized")
         if header.anonymized is not None
@@ -112,16 +118,21 @@ def _tiles(account: CaptureAccount) -> str:
     seconds = account.duration_ns / NS_PER_S
     times_ns = account.service_time_ns
     tiles = [
-        (f"{account.exchanges:,}", "exchanges"),
+        _number_and_noun(account.exchanges, "exchange"),
         (format_span(account.duration_ns), "first request to last completion"),
         (f"{account.exchanges / seconds:,.1f}" if seconds else "-", "exchanges a second"),
         (f"{bad / account.exchanges:.2%}" if account.exchanges else "-", f"failed or 5xx ({bad:,})"),
         *((format_duration(times_ns[at]), f"service time {at}") for at in ("p50", "p99") if times_ns),
-        (f"{account.connections:,}", "client connections"),
+        _number_and_noun(account.connections, "client connection"),
         (format_size(account.file_bytes), "file"),
     ]
     cells = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
     return f'<div class="tiles">{cells}</div>'
+
+
+def _number_and_noun(number: int, noun: str) -> tuple[str, str]:
+    digits, _, rest = counted(number, noun, grouped=True).partition(" ")
+    return digits, rest
 
 
 def _section(title: str, inside: str, *, long: bool = False) -> str:
@@ -130,6 +141,9 @@ def _section(title: str, inside: str, *, long: bool = False) -> str:
 
 
 def _account(account: CaptureAccount) -> str:
+    facts = "".join(f"<p>{_text(f'{name}: {said}')}</p>" for name, said in missing_lines(account))
+    if account.counters is None:
+        return f"<p>{counters_sentence(account)}</p>\n{facts}"
     counters = asdict(account.counters)
     parts = [(style, counters[name]) for name, style in _STYLE_OF_COUNTER.items()]
     keys = "".join(
@@ -137,8 +151,7 @@ def _account(account: CaptureAccount) -> str:
         for name, style in _STYLE_OF_COUNTER.items()
     )
     return (
-        f"<p>{counters['seen']:,} exchanges were seen. "
-        f"Of those written, {counters['truncated']:,} have a body that was cut.</p>\n"
+        f"<p>Seen: {counted(counters['seen'], 'exchange', grouped=True)}.</p>\n{facts}"
         f'{share_bar(parts)}\n<div class="account">{keys}</div>'
     )
 
@@ -271,7 +284,7 @@ def _table_of(head: str, body: str) -> str:
 
 def _connections(account: CaptureAccount) -> str:
     facts = "".join(
-        f"<dt>{_text(protocol)}</dt><dd>{count:,} connections</dd>"
+        f"<dt>{_text(protocol)}</dt><dd>{counted(count, 'connection', grouped=True)}</dd>"
         for protocol, count in account.protocols.items()
     )
     if account.streams != StreamAccount():

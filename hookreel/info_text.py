@@ -10,6 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from captures.model import CaptureHeader, RecorderFacts
+from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, StreamAccount
 from hookreel.picture import Canvas, picture_of
@@ -20,11 +21,16 @@ def info_text(capture: Path, account: CaptureAccount, canvas: Canvas) -> str:
     lines = [
         headline(capture, account),
         origin(account.header),
-        *([f"encrypted to {', '.join(map(printable, account.recipients))}"] if account.recipients else []),
+        *([f"encrypted to {', '.join(map(clean, account.recipients))}"] if account.recipients else []),
         f"account: {counters_sentence(account)}",
+        *(f"{name}: {said}" for name, said in missing_lines(account)),
         *connection_lines(account),
         "complete" if account.complete else "NOT COMPLETE",
-        *(f"  {problem}" for problem in account.problems),
+        *(f"  {clean(problem)}" for problem in account.problems),
+        *(
+            f"  made from a capture that lacked something: {clean(one)}"
+            for one in account.header.source_problems
+        ),
     ]
     picture = picture_of(account.traffic, canvas)
     if picture:
@@ -33,7 +39,7 @@ def info_text(capture: Path, account: CaptureAccount, canvas: Canvas) -> str:
     if account.credentials:
         lines += ["", tabulate(list(account.credentials.items()), headers=("credential", "requests"))]
     if account.signing:
-        rows = [(printable(name), count) for name, count in account.signing.items()]
+        rows = [(clean(name), count) for name, count in account.signing.items()]
         lines += ["", tabulate(rows, headers=("signed endpoint and scheme", "requests"))]
     return "\n".join(lines)
 
@@ -42,19 +48,23 @@ def headline(capture: Path, account: CaptureAccount) -> str:
     """Size and rate in one line."""
     seconds = account.duration_ns / NS_PER_S
     rate = f", {account.exchanges / seconds:.1f} a second" if seconds > 0 else ""
+    exchanges, connections = (
+        counted(account.exchanges, "exchange"),
+        counted(account.connections, "connection"),
+    )
     return (
-        f"{capture}: {account.exchanges} exchanges in {format_duration(account.duration_ns)}{rate}, "
-        f"{account.connections} connections, {format_size(account.file_bytes)}"
+        f"{capture}: {exchanges} in {format_duration(account.duration_ns)}{rate}, "
+        f"{connections}, {format_size(account.file_bytes)}"
     )
 
 
 def origin(header: CaptureHeader) -> str:
     """When, from where and by what; and with which policy it was anonymized."""
-    made = f"recorded {started_utc(header)} from {printable(header.source)} by {printable(header.tool)}"
+    made = f"recorded {started_utc(header)} from {clean(header.source)} by {clean(header.tool)}"
     if header.anonymized is None:
         return made
     policy, key = header.anonymized.policy, header.anonymized.key_fingerprint
-    return f"{made}\nanonymized with policy {printable(policy)}, key {printable(key)}"
+    return f"{made}\nanonymized with policy {clean(policy)}, key {clean(key)}"
 
 
 def started_utc(header: CaptureHeader) -> str:
@@ -66,17 +76,37 @@ def started_utc(header: CaptureHeader) -> str:
 
 
 def counters_sentence(account: CaptureAccount) -> str:
-    """Every counter with its name."""
+    """Every counter with its name; of a file without an account, that it has none."""
+    if account.counters is None:
+        return "unknown, the file has none"
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in asdict(account.counters).items())
+
+
+def missing_lines(account: CaptureAccount) -> Iterator[tuple[str, str]]:
+    """Failures by reason, and bodies that are not whole by why: a name and what there is to say."""
+    if account.failures:
+        by_reason = ", ".join(f"{count} {reason}" for reason, count in account.failures.items())
+        yield (
+            "failures",
+            f"{counted(sum(account.failures.values()), 'exchange')} without a whole response: {by_reason}",
+        )
+    cut = account.cut_bodies
+    said = []
+    if cut.kept_in_part:
+        said.append(f"{counted(cut.kept_in_part, 'exchange')} with a body of which only a part was kept")
+    if cut.broken_off:
+        said.append(f"{counted(cut.broken_off, 'failed exchange')} with a request that broke off")
+    if said:
+        yield "bodies", ", ".join(said)
 
 
 def connection_lines(account: CaptureAccount) -> list[str]:
     """What clients spoke, how they shared connections, and their streams."""
     lines = []
     if account.protocols:
-        spoken = ", ".join(f"{count} {printable(name)}" for name, count in account.protocols.items())
+        spoken = ", ".join(f"{count} {clean(name)}" for name, count in account.protocols.items())
         most = account.busiest[0].exchanges
-        lines.append(f"connections: {spoken}; at most {most} exchanges on one")
+        lines.append(f"connections: {spoken}; at most {counted(most, 'exchange')} on one")
     if account.streams != StreamAccount():
         lines.append(f"streams: {streams_sentence(account.streams)}")
     return lines + [f"{name}: {said}" for name, said in recorder_lines(account.facts)]
@@ -88,7 +118,7 @@ def recorder_lines(facts: RecorderFacts | None) -> Iterator[tuple[str, str]]:
         return
     for name, counts in (("TLS with clients", facts.client_tls), ("TLS with upstreams", facts.server_tls)):
         if counts:
-            yield name, ", ".join(f"{count} {printable(agreed)}" for agreed, count in counts.items())
+            yield name, ", ".join(f"{count} {clean(agreed)}" for agreed, count in counts.items())
     if facts.added_ns:
         times = (f"{name} {format_duration(value)}" for name, value in facts.added_ns.items())
         yield "the proxy's own time per exchange", ", ".join(times)
@@ -99,14 +129,9 @@ def streams_sentence(streams: StreamAccount) -> str:
     still_open = f", {streams.open} still open at the end" if streams.open else ""
     return (
         f"{streams.websockets} WebSocket, {streams.event_streams} SSE{still_open}; "
-        f"{streams.messages} messages ({streams.from_client} from clients), "
+        f"{counted(streams.messages, 'message')} ({streams.from_client} from clients), "
         f"{format_size(streams.message_bytes)}"
     )
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped: labels come from recorded traffic."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def statuses_text(statuses: dict[int, int]) -> str:
@@ -117,7 +142,7 @@ def statuses_text(statuses: dict[int, int]) -> str:
 def _endpoint_table(account: CaptureAccount) -> str:
     rows = [
         (
-            printable(endpoint.endpoint),
+            clean(endpoint.endpoint),
             endpoint.exchanges,
             statuses_text(endpoint.statuses),
             *(

@@ -14,12 +14,17 @@ from captures.writer import CaptureWriter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found; ``whole`` when nothing is damaged or missing."""
+    """
+    What was found; ``whole`` when nothing of the file is damaged or missing.
+
+    ``source_problems`` says what was missing in the captures it was made from.
+    """
 
     whole: bool
     exchanges: int
     messages: int
     problems: tuple[str, ...]
+    source_problems: tuple[str, ...]
 
 
 def verify_capture(path: Path, *, salvage_to: Path | None = None) -> Verification:
@@ -41,7 +46,14 @@ def verify_capture(path: Path, *, salvage_to: Path | None = None) -> Verificatio
         problems = [*_index_problems(path, reader), *reader.problems]
         if salvage_to is not None:
             _write(reader, salvage_to)
-    return Verification(whole=not problems, exchanges=exchanges, messages=messages, problems=tuple(problems))
+        source_problems = reader.header.source_problems
+    return Verification(
+        whole=not problems,
+        exchanges=exchanges,
+        messages=messages,
+        problems=tuple(problems),
+        source_problems=source_problems,
+    )
 
 
 def _index_problems(path: Path, reader: CaptureReader) -> list[str]:

@@ -126,7 +126,7 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
     for name in ("x", "empty"):
         with Follower.open(tmp_path / name) as follower, pytest.raises(CaptureError):
             list(follower.items(Script(iter(()))))
-    with pytest.raises(UsageError, match="start the recording"):
+    with pytest.raises(UsageError, match="cannot be read"):
         Follower.open(tmp_path / "none")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from captures import handle as handle_module
 from captures import index as index_module
-from captures import reader as reader_module
 from captures import writer as writer_module
 from captures.errors import CaptureError
 from captures.migrate import CAPTURE_VERSION, Map, Migration, MigrationPath
@@ -44,9 +44,9 @@ def test_an_old_capture_is_read_as_a_new_one(
     original = writer_module.exchange_row
     monkeypatch.setattr(writer_module, "exchange_row", lambda e: original(e)[::-1])
     path = write_capture([exchange])
-    monkeypatch.setattr(reader_module, "CAPTURE_VERSION", CAPTURE_VERSION + 1)
+    monkeypatch.setattr(handle_module, "CAPTURE_VERSION", CAPTURE_VERSION + 1)
     monkeypatch.setattr(
-        reader_module, "CAPTURE_MIGRATIONS", {CAPTURE_VERSION: Migration(exchange=lambda row: row[::-1])}
+        handle_module, "CAPTURE_MIGRATIONS", {CAPTURE_VERSION: Migration(exchange=lambda row: row[::-1])}
     )
     with CaptureReader.open(path) as reader:
         assert list(reader.exchanges()) == [exchange]
@@ -83,9 +83,9 @@ def test_an_old_index_and_footer_are_read_as_new_ones(write_capture, make_exchan
     monkeypatch.undo()
     with pytest.raises(CaptureError), CaptureReader.open(path) as reader:
         list(reader.exchanges())
-    monkeypatch.setattr(reader_module, "CAPTURE_VERSION", CAPTURE_VERSION + 1)
+    monkeypatch.setattr(handle_module, "CAPTURE_VERSION", CAPTURE_VERSION + 1)
     monkeypatch.setattr(
-        reader_module, "CAPTURE_MIGRATIONS", {CAPTURE_VERSION: Migration(columns=columns, footer=footer)}
+        handle_module, "CAPTURE_MIGRATIONS", {CAPTURE_VERSION: Migration(columns=columns, footer=footer)}
     )
     with CaptureReader.open(path) as reader:
         assert list(reader.exchanges()) == [exchange]

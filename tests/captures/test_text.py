@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from captures.text import clean, clean_lines
+from captures.text import clean, clean_lines, counted
 
 
 def test_controls_are_escaped_and_text_is_kept() -> None:
@@ -17,3 +17,14 @@ def test_controls_are_escaped_and_text_is_kept() -> None:
 def test_lines_are_indented_and_cleaned_each() -> None:
     """A body keeps its lines and tabs, and none of them starts where an own line would."""
     assert clean_lines('{\n\t"a": 1\r\n}\x1b', "    ") == '{\n    \t"a": 1\\r\n    }\\x1b'
+
+
+def test_one_is_no_plural() -> None:
+    """Only 1 has the singular; thousands are set apart when asked for."""
+    assert [counted(number, "exchange") for number in (0, 1, 2)] == [
+        "0 exchanges",
+        "1 exchange",
+        "2 exchanges",
+    ]
+    assert counted(2, "body", "bodies") == "2 bodies"
+    assert counted(12_345, "byte", grouped=True) == "12,345 bytes"

@@ -158,7 +158,11 @@ def test_salvage_writes_what_is_whole(torn_capture: Callable[[int], Path], tmp_p
     """The new capture is whole, keeps salt and start, and names its origin."""
     torn, out = torn_capture(30), tmp_path / "whole.reel"
     assert run("verify", torn, "--salvage", out).exit_code == 3
-    assert run("verify", out).exit_code == 0
+    whole = run("verify", out)
+    assert whole.exit_code == 0
+    assert "whole" in whole.stdout
+    assert "made from a capture that lacked something: The file was not closed" in whole.stdout
+    assert json.loads(run("verify", out, "--json").stdout)["source_problems"]
     with CaptureReader.open(torn) as old, CaptureReader.open(out) as new:
         assert list(new.exchanges()) == list(old.exchanges())
         assert list(new.messages()) == list(old.messages())

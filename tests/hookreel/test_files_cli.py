@@ -54,8 +54,8 @@ def test_import_puts_sources_together(sources: tuple[Path, Path], tmp_path: Path
     result = run(files_cli.import_, *sources, "-o", out)
     assert result.exit_code == 0
     assert "one (har): 2 exchanges seen, 2 written" in result.stdout
-    assert "two (goreplay): 1 exchanges seen" in result.stdout
-    assert "note: two: 1 times: request without a response, kept as a failure" in result.stderr
+    assert "two (goreplay): 1 exchange seen" in result.stdout
+    assert "note: two: 1 time: request without a response, kept as a failure" in result.stderr
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     with CaptureReader.open(out) as reader:
         targets = [exchange.request.target for exchange in reader.exchanges()]
@@ -86,7 +86,7 @@ def test_import_refuses_what_it_cannot_read(
         (capture, UsageError, "a capture already"),
         (tmp_path, UsageError, "a folder"),
         (tmp_path / "absent", UsageError, "cannot be read"),
-        (tmp_path / "empty", CaptureError, "holds nothing"),
+        (tmp_path / "empty", CaptureError, "is empty"),
         (tmp_path / "odd", CaptureError, "is none of HAR"),
     ):
         with pytest.raises(error, match=text):
@@ -108,7 +108,7 @@ def test_export_hides_secrets_in_curl_only(capture: Path, tmp_path: Path) -> Non
     result = run(files_cli.export, capture, "--format", "har", "-o", out)
     assert result.stdout == f"{out}: 4 exchanges, 2 messages\n"
     assert "s3cr3t" in out.read_text()
-    assert "har has no place for the SSE events with their times of 1 exchanges" in result.stderr
+    assert "har has no place for the SSE events with their times of 1 exchange" in result.stderr
 
 
 def test_export_of_a_choice(capture: Path) -> None:
@@ -146,7 +146,7 @@ def test_slice(capture: Path, tmp_path: Path) -> None:
 def test_slice_says_which_streams_go_on(capture: Path, tmp_path: Path) -> None:
     """A stream with messages behind the part's end is counted."""
     result = run(files_cli.slice_, capture, "-o", tmp_path / "part.reel", "--to", "3.5s")
-    assert "1 streams go on after the end of this part" in result.stderr
+    assert "1 stream goes on after the end of this part" in result.stderr
 
 
 def test_merge(capture: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from captures.encryption import IDENTITY_VARIABLE, new_identity
 from captures.errors import HookreelError, UsageError
+from captures.lineage import derived_header
+from captures.model import Exchange, Failure, FailureReason
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter
 from hookreel import info_cli
@@ -151,3 +155,76 @@ def test_an_encrypted_capture_says_for_whom(
     assert recipient in page.read_text()
     assert json.loads(run(sealed, "--json").stdout)["recipients"] == [recipient]
     assert json.loads(run(capture, "--json").stdout)["recipients"] == []
+
+
+def cut(exchange: Exchange, *, status: int) -> Exchange:
+    """The same exchange with a request that is not whole; without a status no response came."""
+    outcome = exchange.outcome if status else Failure(reason=FailureReason.CLIENT_DISCONNECTED, offset_ns=9)
+    return replace(exchange, request=replace(exchange.request, truncated_bytes=7), outcome=outcome)
+
+
+def test_failures_and_cut_bodies_are_told_by_why(capture: Path, tmp_path: Path) -> None:
+    """A body that broke off with its exchange is not told as one of which a part was kept."""
+    path, page = tmp_path / "more.reel", tmp_path / "more.html"
+    with CaptureReader.open(capture) as reader, CaptureWriter.create(path, derived_header(reader)) as writer:
+        first, *others = reader.exchanges()
+        for exchange in others:
+            writer.write(exchange)
+        writer.write(cut(first, status=200))
+        for seq in (10, 11):
+            writer.write(cut(replace(first, seq=seq), status=0))
+    text = run(path, "--html", page).stdout
+    failures = "3 exchanges without a whole response: 2 client-disconnected, 1 timeout"
+    bodies = (
+        "1 exchange with a body of which only a part was kept, "
+        "2 failed exchanges with a request that broke off"
+    )
+    assert f"failures: {failures}\n" in text
+    assert f"bodies: {bodies}\n" in text
+    assert failures in page.read_text()
+    assert bodies in page.read_text()
+    said = json.loads(run(path, "--json").stdout)
+    assert said["failures"] == {"client-disconnected": 2, "timeout": 1}
+    assert said["cut_bodies"] == {"kept_in_part": 1, "broken_off": 2}
+
+
+def test_a_copy_of_a_torn_capture_is_not_complete(
+    torn_capture: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """Text, JSON and page say what the source lacked, though nothing of the copy is missing."""
+    path, page = tmp_path / "copy.reel", tmp_path / "copy.html"
+    with (
+        CaptureReader.open(torn_capture(30)) as reader,
+        CaptureWriter.create(path, derived_header(reader)) as writer,
+    ):
+        for exchange in reader.exchanges():
+            writer.write(exchange)
+    text = run(path, "--html", page).stdout
+    assert "NOT COMPLETE\n  made from a capture that lacked something: The file was not closed" in text
+    assert "NOT COMPLETE" in page.read_text()
+    assert "What was missing in the captures it was made from" in page.read_text()
+    said = json.loads(run(path, "--json").stdout)
+    assert (said["complete"], said["problems"], len(said["source_problems"])) == (False, [], 3)
+
+
+def test_a_file_without_an_account_does_not_say_zero(
+    torn_capture: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """What was never counted is unknown, not nothing."""
+    torn, page = torn_capture(30), tmp_path / "torn.html"
+    assert "account: unknown, the file has none\n" in run(torn, "--html", page).stdout
+    assert "unknown, the file has none" in page.read_text()
+    assert json.loads(run(torn, "--json").stdout)["counters"] is None
+
+
+def test_one_exchange_is_no_exchanges(capture: Path, tmp_path: Path) -> None:
+    """Each count has the noun that fits it, in text and page."""
+    path, page = tmp_path / "one.reel", tmp_path / "one.html"
+    with CaptureReader.open(capture) as reader, CaptureWriter.create(path, derived_header(reader)) as writer:
+        writer.write(next(reader.exchanges()))
+    text = run(path, "--html", page).stdout
+    assert "1 exchange in" in text
+    assert "1 connection," in text
+    assert "at most 1 exchange on one" in text
+    for said in (text, page.read_text()):
+        assert not re.search(r"\b1 (exchanges|connections|messages|requests)\b", said)

@@ -63,7 +63,7 @@ def test_the_page_is_well_formed_and_shows_the_account(account: CaptureAccount) 
     text = " ".join(page.text)
     assert page.open == []
     assert "small.reel" in text
-    assert "4 exchanges were seen" in text
+    assert "Seen: 4 exchanges" in text
     assert "GET /api/runs/{id}" in text
     assert "HTTP/1.1 in the clear" in text
     assert "not anonymized" in text
@@ -152,7 +152,7 @@ def test_an_empty_capture_has_a_page(account: CaptureAccount) -> None:
     text = page_of("empty.reel", empty)
     assert Page(text).open == []
     assert '<svg class="chart"' not in text
-    assert "0 exchanges were seen" in text
+    assert "Seen: 0 exchanges" in text
 
 
 def test_lost_exchanges_are_said_first(account: CaptureAccount) -> None:
