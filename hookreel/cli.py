@@ -10,6 +10,7 @@ import click
 from captures.errors import HookreelError
 from hookreel import __version__
 from hookreel.identity import READS_NO_CAPTURE, with_identity
+from hookreel.pipes import until_nobody_reads
 
 # Where each command lives and its first sentence. Loading is lazy, so that ``hookreel info`` or
 # ``--help`` does not wait for mitmproxy; a test compares the sentences with the commands' own.
@@ -73,12 +74,18 @@ class FrontDoor(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse; --help and --version print and end here."""
+        with until_nobody_reads():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a failure ends with its own exit code and without a traceback."""
         try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click ends these by itself, a closed pipe without a word
+            with until_nobody_reads():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click ends these by itself
         except Exception as error:
             if ctx.params.get("debug"):
                 raise

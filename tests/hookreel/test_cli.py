@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from captures.errors import CaptureError, UsageError
+from captures.lineage import derived_header
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter
 from hookreel import __version__
 from hookreel.cli import COMMANDS, cli
 
@@ -76,14 +80,58 @@ def test_an_error_is_one_sentence_and_an_exit_code(
     assert isinstance(CliRunner().invoke(cli, ["--debug", "info"]).exception, type(error))
 
 
-def test_a_closed_pipe_ends_quietly(capture: Path) -> None:
-    """`hookreel cat ... | head -1` prints no traceback."""
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "info FILE",
+        "info FILE --json",
+        "cat FILE",
+        "export FILE --format jsonl",
+        "verify FILE",
+        "--help",
+        "cat --help",
+    ],
+)
+def test_a_closed_pipe_ends_quietly(capture: Path, arguments: str) -> None:
+    """`hookreel info ... | true` prints nothing and ends as a shell's own commands do."""
     read_end, write_end = os.pipe()
     os.close(read_end)
+    words = arguments.replace("FILE", str(capture)).split()
     result = subprocess.run(
-        [sys.executable, "-m", "hookreel", "cat", str(capture)],
+        [sys.executable, "-m", "hookreel", *words],
         cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     os.close(write_end)
-    assert "Traceback" not in result.stderr
-    assert "Broken" not in result.stderr
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    """`hookreel cat big.reel | head -1`: the first line is read, the rest is not missed."""
+    path = tmp_path / "big.reel"
+    sample = ROOT / "captures/samples/github-webhooks.reel"
+    with CaptureReader.open(sample) as reader, CaptureWriter.create(path, derived_header(reader)) as writer:
+        exchanges = list(reader.exchanges())
+        for seq in range(3000):  # more than a pipe holds
+            writer.write(replace(exchanges[seq % len(exchanges)], seq=seq))
+    with subprocess.Popen(
+        [sys.executable, "-m", "hookreel", "cat", str(path)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert " #" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_broken_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A BrokenPipeError that is not about the output is an error like any other."""
+
+    def fail() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("hookreel.info_cli.info", click.Command("info", callback=fail))
+    result = CliRunner().invoke(cli, ["info"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: Broken pipe")
