@@ -31,6 +31,7 @@ from captures.reader import CaptureReader
 from captures.units import NS_PER_S, format_duration
 from captures.writer import CaptureWriter, new_header
 from replayer.fidelity import lag_ns
+from replayer.load import Load
 from replayer.quantiles import quantiles
 from replayer.replay import Replayed, ReplayOptions, replay
 from replayer.results import Outcome
@@ -121,7 +122,7 @@ def drift_ppm(replayed: Replayed) -> float:
 def measure(path: Path, port: int) -> tuple[Replayed, float, float]:
     options = ReplayOptions(
         target=parse_target(f"http://127.0.0.1:{port}"),
-        multiplier=Fraction(SPEED),
+        load=Load(multiplier=Fraction(SPEED)),
         tls=None,
         timeout_ns=30 * NS_PER_S,
     )

@@ -114,6 +114,7 @@ def make_run(
         capture_id="c" * 32,
         target="http://127.0.0.1:3000",
         speed="10x",
+        load="time compressed 10x",
         started_wall_ns=started_s * 10**9,
         tool="hookreel",
         schedule_hash=schedule,
@@ -131,6 +132,7 @@ def make_run(
         done_ns=done,
         status=np.asarray(status, dtype=np.uint16),
         recorded_status=np.asarray(status, dtype=np.uint16),
+        instance=zeros,
         outcome=np.full(count, Outcome.COMPLETED, dtype=np.uint8) if outcome is None else outcome,
         response_bytes=zeros,
     )

@@ -16,9 +16,10 @@ from captures.errors import UsageError
 from captures.model import SignatureScheme
 from captures.reader import CaptureReader
 from captures.text import clean
-from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_multiplier, parse_share
+from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_share
 from replayer.credentials import build_keyring
 from replayer.engine import Progress
+from replayer.load_options import load_of, load_options
 from replayer.replay import Rehearsal, ReplayOptions, rehearse
 from replayer.replay import replay as run_replay
 from replayer.results import Limits, write_run
@@ -32,7 +33,7 @@ _INVALID_RUN = 4
 @click.command(short_help="Send a capture to a target again, with its timing.")
 @click.argument("capture", metavar="IN", type=click.Path(path_type=Path))
 @click.option("--target", required=True, metavar="URL", help="Where to send to; there is no default.")
-@click.option("--speed", default="1x", show_default=True, metavar="N", help="Time compression: 10x, 1.5x.")
+@load_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the run here.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print the results as JSON.")
 @click.option("--dry-run", is_flag=True, help="List what would go where, and send nothing.")
@@ -88,7 +89,8 @@ def replay(
     Send the exchanges of the capture IN to a target, when they are due.
 
     Each exchange is due at its recorded time divided by the speed, whatever the target does;
-    response time counts from then on. A run that did not keep the schedule is INVALID (exit 4).
+    response time counts from then on. --copies and --rate are other ways to offer more. A run that
+    did not keep the schedule is INVALID (exit 4).
 
     Signing secrets may also stand in HOOKREEL_SECRET_GITHUB, HOOKREEL_SECRET_STANDARD_WEBHOOKS
     and so on for each scheme.
@@ -123,7 +125,6 @@ def replay(
 def _options(
     *,
     target: str,
-    speed: str,
     credentials: Path | None,
     secret: Sequence[str],
     timeout: str,
@@ -138,6 +139,7 @@ def _options(
     lag_p99: str | None,
     lag_max: str | None,
     rate_error: str | None,
+    **load: Any,
 ) -> ReplayOptions:
     """What the command line asks for; every mistake in it is found here."""
     where = parse_target(target, allowed_hosts=allow_host, resolve=resolve)
@@ -148,7 +150,7 @@ def _options(
         tls = client_context(ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
     return ReplayOptions(
         target=where,
-        multiplier=parse_multiplier(speed),
+        load=load_of(**load),
         tls=tls,
         timeout_ns=_positive_ns(timeout),
         keyring=build_keyring(file=credentials, secrets=secret, environment=os.environ),
@@ -218,7 +220,10 @@ def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) ->
     totals = {
         "target": target.url,
         "addresses": list(target.addresses),
+        "speed": schedule.load.speed,
+        "load": schedule.load.text,
         "exchanges": len(schedule),
+        "instances": schedule.instances,
         "connections": rehearsal.connections,
         "duration_ns": schedule.duration_ns,
         "offered_rps": schedule.offered_rps,
@@ -234,7 +239,8 @@ def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) ->
         return
     click.echo(
         f"Would send {len(schedule)} exchanges on {rehearsal.connections} connections to {target.url} "
-        f"({', '.join(target.addresses)}) in {format_duration(schedule.duration_ns)}, "
+        f"({', '.join(target.addresses)}) in {format_duration(schedule.duration_ns)} "
+        f"({schedule.load.text}), "
         f"{schedule.offered_rps:.1f} requests/s. Nothing was sent."
     )
     click.echo(

@@ -75,6 +75,7 @@ class Columns:
             connection=schedule.connection[:stop],
             due_ns=schedule.due_ns[:stop],
             recorded_status=schedule.recorded_status[:stop],
+            instance=schedule.instance[:stop],
             sent_ns=self._arrays["sent_ns"][:stop],
             first_byte_ns=self._arrays["first_byte_ns"][:stop],
             done_ns=self._arrays["done_ns"][:stop],

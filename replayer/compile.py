@@ -22,7 +22,6 @@ from captures.http1_render import render_request
 from captures.model import Exchange, Failure, Request, SigningRecipe
 from captures.signatures import is_timed, recognise, sign
 from replayer.credentials import Keyring
-from replayer.pace import scale_ns
 from replayer.rewrite import Deeds, Rewriter, Tally
 from replayer.schedule import Schedule
 
@@ -187,17 +186,17 @@ class Compiler:
             if _is_stream(exchange):
                 trait |= Trait.STREAM
                 deeds = replace(deeds, stream=True)
-                draft.stream_ns[row] = self._stream_ns(exchange)
+                draft.stream_ns[row] = self._stream_ns(row, exchange)
         draft.add(wire, trait)
         self._kind_of_row.append(self._kinds.setdefault(deeds, len(self._kinds)))
         if self._with_server_names:
             draft.server_names.append(server_name(exchange.request.authority))
 
-    def _stream_ns(self, exchange: Exchange) -> int | None:
+    def _stream_ns(self, row: int, exchange: Exchange) -> int | None:
         outcome = exchange.outcome
         if isinstance(outcome, Failure) or outcome.end_ns is None:
             return None
-        return scale_ns(max(0, outcome.end_ns - exchange.offset_ns), self._schedule.multiplier)
+        return self._schedule.scale_ns(row, max(0, outcome.end_ns - exchange.offset_ns))
 
 
 def _is_stream(exchange: Exchange) -> bool:

@@ -7,19 +7,24 @@ import resource
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.conditions import any_holds
 from captures.errors import CaptureError
+from captures.model import Exchange
 from captures.reader import CaptureReader
-from captures.units import format_multiplier
 from captures.writer import TOOL
 from replayer.compile import Compiler
 from replayer.credentials import Keyring
 from replayer.engine import Engine, Progress, Sent
 from replayer.feed import WindowFeed, telling
 from replayer.fidelity import invalid_reasons
+from replayer.load import Load
+from replayer.passes import exchanges_of
 from replayer.pool import Dial
 from replayer.results import Limits, Outcome, Run, RunHeader
 from replayer.rewrite import Rewriter, Tally
@@ -46,7 +51,7 @@ class ReplayOptions:
     """
 
     target: Target
-    multiplier: Fraction
+    load: Load
     tls: ssl.SSLContext | None
     timeout_ns: int
     keyring: Keyring = field(default_factory=Keyring)
@@ -89,7 +94,7 @@ def replay(
     schedule = _schedule(reader, options)
     compiler = _compiler(reader, options, schedule)
     _raise_file_limit()
-    feed = WindowFeed(compiler.windows(reader.exchanges()))
+    feed = WindowFeed(compiler.windows(_exchanges(reader, schedule)))
     try:
         feed.prime()
         with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -112,7 +117,8 @@ def replay(
         run_id=secrets.token_hex(16),
         capture_id=reader.header.capture_id,
         target=options.target.url,
-        speed=format_multiplier(options.multiplier),
+        speed=options.load.speed,
+        load=options.load.text,
         started_wall_ns=sent.started_wall_ns,
         tool=TOOL,
         schedule_hash=schedule_hash(schedule, reader.header),
@@ -137,7 +143,7 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
     schedule = _schedule(reader, options)
     compiler = _compiler(reader, options, schedule)
     try:
-        for _ in compiler.windows(reader.exchanges()):
+        for _ in compiler.windows(_exchanges(reader, schedule)):
             pass
     except OSError as error:
         raise telling(error) from error
@@ -171,14 +177,25 @@ async def _send(
 
 
 def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
-    schedule = build_schedule(reader.index, options.multiplier)
+    def chosen() -> NDArray[np.bool_]:
+        found = (any_holds(options.load.match, exchange) for exchange in reader.exchanges())
+        return np.fromiter(found, dtype=np.bool_, count=len(reader))
+
+    schedule = build_schedule(reader.index, options.load, chosen)
     if not len(schedule):
         held, advice = "no exchanges", "record some traffic first"
+        if len(reader) and not schedule.upgrades:
+            held, advice = "no exchange of that choice", "change --match, --from or --to"
         if schedule.upgrades:
             held = f"only WebSocket sessions ({schedule.upgrades}), which are not replayed"
             advice = "record HTTP exchanges too"
         raise CaptureError(f"The capture holds {held}, so there is nothing to send; {advice}.")
     return schedule
+
+
+def _exchanges(reader: CaptureReader, schedule: Schedule) -> Iterator[Exchange]:
+    load = schedule.load
+    return exchanges_of(schedule, lambda: reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns))
 
 
 def _compiler(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> Compiler:

@@ -39,6 +39,7 @@ UInt16s: TypeAlias = NDArray[np.uint16]
 UInt8s: TypeAlias = NDArray[np.uint8]
 
 _MAX_ROWS_A_BYTE = 16  # a row takes more of a real run than this; others were made to fill memory
+_TEXTS = ("run_id", "capture_id", "target", "speed", "load", "tool", "schedule_hash")
 NEVER_NS = -1  # what a time column holds for something that did not happen
 
 
@@ -70,16 +71,18 @@ class RunHeader:
     """
     What stands once in a run.
 
-    ``started_wall_ns`` is Unix time in ns at run time 0. ``speed`` is the exact multiplier as
-    written (``10x``). ``schedule_hash`` is the same for runs that offered the same exchanges at
-    the same due times. ``invalid_reasons`` is empty when the run is valid; each is one sentence.
-    ``notes`` are things a reader must know (HTTP/2 sent as HTTP/1.1, unsigned exchanges).
+    ``started_wall_ns`` is Unix time in ns at run time 0. ``speed`` is what set the pace (``10x``,
+    ``500/s``), ``load`` what was offered in words. ``schedule_hash`` is the same for runs that
+    offered the same exchanges at the same due times. ``invalid_reasons`` is empty when the run is
+    valid; each is one sentence. ``notes`` are things a reader must know (HTTP/2 sent as HTTP/1.1,
+    unsigned exchanges).
     """
 
     run_id: str
     capture_id: str
     target: str
     speed: str
+    load: str
     started_wall_ns: int
     tool: str
     schedule_hash: str
@@ -96,7 +99,8 @@ class RunRows:
     A row per exchange in due order; every array has the same length.
 
     Times are int64 ns since the run's time 0 on one monotonic clock, NEVER_NS where the thing
-    did not happen. ``endpoint`` counts into ``RunHeader.endpoints``. ``status`` is 0 without a
+    did not happen. ``endpoint`` counts into ``RunHeader.endpoints``. ``instance`` numbers the
+    passes through the capture: every copy and loop of it. ``status`` is 0 without a
     response; ``recorded_status`` is 0 where the capture holds a failure. ``outcome`` holds
     ``Outcome`` values. ``response_bytes`` counts body bytes.
     """
@@ -110,6 +114,7 @@ class RunRows:
     done_ns: Int64s
     status: UInt16s
     recorded_status: UInt16s
+    instance: UInt32s
     outcome: UInt8s
     response_bytes: UInt32s
 
@@ -140,6 +145,7 @@ _COLUMN_TYPES: dict[str, np.dtype[Any]] = {
     "done_ns": np.dtype("<i8"),
     "status": np.dtype("<u2"),
     "recorded_status": np.dtype("<u2"),
+    "instance": np.dtype("<u4"),
     "outcome": np.dtype("u1"),
     "response_bytes": np.dtype("<u4"),
 }
@@ -247,7 +253,12 @@ def _build_header(values: dict[str, Any]) -> RunHeader:
         known = {field.name: values[field.name] for field in fields(RunHeader)}
         for name in ("endpoints", "invalid_reasons", "notes"):
             known[name] = tuple(_texts(known[name]))
-        _texts([known[name] for name in ("run_id", "capture_id", "target", "speed", "tool", "schedule_hash")])
+        _texts(
+            [
+                known[name]
+                for name in ("run_id", "capture_id", "target", "speed", "load", "tool", "schedule_hash")
+            ]
+        )
         check_ints(known["started_wall_ns"])
         _check_flag(known["interrupted"])
         return RunHeader(**{**known, "limits": _build_limits(known["limits"])})

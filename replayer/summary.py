@@ -95,6 +95,7 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
         "capture_id": run.header.capture_id,
         "target": run.header.target,
         "speed": run.header.speed,
+        "load": run.header.load,
         "sent": summary.sent,
         "completed": summary.completed,
         "failed": summary.failed,
@@ -119,8 +120,8 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
 def as_text(run: Run, summary: Summary) -> str:
     """The summary for people; a quantile with too few samples beyond it is printed as ``-``."""
     parts = [
-        f"Replayed at {run.header.speed} against {run.header.target} "
-        f"in {format_duration(summary.duration_ns)}: "
+        f"Replayed against {run.header.target} "
+        f"in {format_duration(summary.duration_ns)} ({clean(run.header.load)}): "
         f"{summary.offered_rps:.1f} requests/s offered, {summary.achieved_rps:.1f} achieved.",
         f"{summary.sent} sent, {summary.completed} completed, {summary.failed} failed, "
         f"{summary.dropped} dropped; {summary.status_matches} answered with the recorded status.",

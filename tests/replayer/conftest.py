@@ -24,6 +24,7 @@ from captures.model import Exchange, Failure, Headers, Request, Response, Signin
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 from replayer.cli import replay as replay_command
+from replayer.load import Load
 from replayer.replay import Replayed, ReplayOptions
 from replayer.replay import replay as run_replay
 from replayer.targets import parse_target
@@ -253,7 +254,7 @@ def send(capture: Callable[..., Path]) -> Callable[..., Replayed]:
         filled = ReplayOptions(
             **{
                 "target": parse_target(url),
-                "multiplier": Fraction(speed),
+                "load": Load(multiplier=Fraction(speed)),
                 "tls": None,
                 "timeout_ns": int(timeout_s * 1e9),
                 **options,

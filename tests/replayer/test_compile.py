@@ -17,6 +17,7 @@ from captures.reader import CaptureReader
 from captures.signatures import verify
 from replayer.compile import Compiler, Trait, Window, server_name
 from replayer.credentials import Keyring
+from replayer.load import Load
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import build_schedule
 
@@ -35,7 +36,7 @@ def compiled(
     with CaptureReader.open(path) as reader:
         rewriter = Rewriter(host=None, keyring=keyring, salt=reader.header.fingerprint_salt, scheme=b"http")
         compiler = Compiler(
-            schedule=build_schedule(reader.index, Fraction(2)),
+            schedule=build_schedule(reader.index, Load(multiplier=Fraction(2))),
             endpoints=reader.endpoint_labels,
             rewriter=rewriter,
             keyring=keyring,

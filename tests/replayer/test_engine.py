@@ -22,6 +22,7 @@ from captures.reader import CaptureReader
 from replayer.compile import Window
 from replayer.engine import Engine, Progress, Sent
 from replayer.feed import WindowFeed
+from replayer.load import Load
 from replayer.pool import Dial
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
@@ -43,7 +44,9 @@ def make_schedule(due_ns: list[int]) -> Schedule:
         endpoint=np.zeros(rows, np.uint32),
         connection=np.zeros(rows, np.uint32),
         recorded_status=np.zeros(rows, np.uint16),
-        multiplier=Fraction(1),
+        instance=np.zeros(rows, np.uint32),
+        load=Load(),
+        pace=Fraction(1),
         upgrades=0,
     )
 
@@ -119,7 +122,7 @@ def test_ten_times_as_fast_sends_exactly_what_was_captured(
     assert {one.request.target: one.raw for one in server.seen} == expected
     assert len(server.seen) == 400
     with CaptureReader.open(path) as reader:
-        due = build_schedule(reader.index, Fraction(10)).due_ns
+        due = build_schedule(reader.index, Load(multiplier=Fraction(10))).due_ns
     first_ns = min(one.at_ns for one in server.seen) - 1_000 * MS  # time 0 is at most that long before
     for one in server.seen:
         number = int(one.request.target.split(b"/")[2].split(b"?")[0])

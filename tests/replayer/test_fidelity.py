@@ -32,6 +32,7 @@ def make_rows(due_ns: Any, lag: Any = 10_000, service: Any = MS, outcome: Any = 
         done_ns=done,
         status=zeros.astype(np.uint16),
         recorded_status=zeros.astype(np.uint16),
+        instance=zeros,
         outcome=outcomes,
         response_bytes=zeros,
     )

@@ -17,6 +17,7 @@ from captures.errors import HookreelError
 from captures.model import Exchange
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
+from replayer.load import Load
 from replayer.pool import Dial, Pool
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
@@ -149,7 +150,9 @@ def make_schedule() -> Schedule:
         endpoint=np.zeros(3, np.uint32),
         connection=np.zeros(3, np.uint32),
         recorded_status=np.zeros(3, np.uint16),
-        multiplier=Fraction(1),
+        instance=np.zeros(3, np.uint32),
+        load=Load(),
+        pace=Fraction(1),
         upgrades=0,
     )
 

@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from captures.model import (
 from captures.reader import CaptureReader
 from captures.signatures import verify
 from replayer.credentials import Keyring
+from replayer.load import Load
 from replayer.replay import Replayed, ReplayOptions, rehearse
 from replayer.results import NEVER_NS, Outcome, read_run, write_run
 from replayer.targets import parse_target
@@ -303,13 +303,13 @@ def test_a_rehearsal_tells_a_capture_that_cannot_be_read(
 ) -> None:
     """An error of the file system is a sentence, too."""
 
-    def broken(_reader: CaptureReader) -> Iterator[Exchange]:
+    def broken(_reader: CaptureReader, **_window: object) -> Iterator[Exchange]:
         raise OSError(errno.EIO, "Input/output error")
         yield
 
     path = capture([exchange(0)])
     options = ReplayOptions(
-        target=parse_target("http://127.0.0.1:1"), multiplier=Fraction(1), tls=None, timeout_ns=10**9
+        target=parse_target("http://127.0.0.1:1"), load=Load(), tls=None, timeout_ns=10**9
     )
     monkeypatch.setattr(CaptureReader, "exchanges", broken)
     with CaptureReader.open(path) as reader, pytest.raises(HookreelError, match="input/output error"):

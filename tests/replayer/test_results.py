@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import stat
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ def make_run(rows: int = 5) -> Run:
     times = np.arange(rows, dtype=np.int64) * 1000
     return Run(
         header=RunHeader(
-            run_id="ab" * 16, capture_id="cd" * 16, target="http://127.0.0.1:1", speed="3/2x",
+            run_id="ab" * 16, capture_id="cd" * 16, target="http://127.0.0.1:1",
+            speed="3/2x", load="all of it",
             started_wall_ns=9,
             tool="hookreel 0", schedule_hash="h", endpoints=("GET /", "POST /x"),
             limits=Limits(rate_error=0.1),
@@ -37,6 +38,7 @@ def make_run(rows: int = 5) -> Run:
             seq=times, endpoint=np.arange(rows, dtype=np.uint32) % 2, connection=np.zeros(rows, np.uint32),
             due_ns=times, sent_ns=times + 7, first_byte_ns=times + 8, done_ns=np.full(rows, -1),
             status=np.full(rows, 202, np.uint16), recorded_status=np.zeros(rows, np.uint16),
+            instance=np.arange(rows, dtype=np.uint32),
             outcome=np.full(rows, Outcome.TIMEOUT, np.uint8), response_bytes=np.full(rows, 9, np.uint32),
         ),
     )  # fmt: skip
@@ -209,3 +211,26 @@ def test_an_old_runs_columns_are_read_as_new_ones(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(results, "RUN_VERSION", RUN_VERSION + 1)
     monkeypatch.setattr(results, "RUN_MIGRATIONS", {RUN_VERSION: rename})
     assert same(read_run(path), make_run())
+
+
+def test_a_run_of_the_first_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before copies and loops every row was of the first pass, and the speed was the load."""
+    path = tmp_path / "a.run"
+    original_columns, original_header = results.pack_columns, results.asdict
+    with monkeypatch.context() as old:
+        old.setattr(results, "RUN_VERSION", 1)
+        old.setattr(
+            results,
+            "pack_columns",
+            lambda columns: original_columns({n: c for n, c in columns.items() if n != "instance"}),
+        )
+        old.setattr(
+            results,
+            "asdict",
+            lambda header: {n: v for n, v in original_header(header).items() if n != "load"},
+        )
+        write_run(path, make_run())
+    read, written = read_run(path), make_run()
+    assert read.header == replace(written.header, load="time compressed 3/2x")
+    assert read.rows.instance.tolist() == [0] * len(written.rows)
+    assert np.array_equal(read.rows.due_ns, written.rows.due_ns)

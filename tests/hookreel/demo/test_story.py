@@ -51,6 +51,7 @@ def write_answers(path: Path, statuses: list[int]) -> None:
         done_ns=times,
         status=np.array(statuses, np.uint16),
         recorded_status=np.full(count, 200, np.uint16),
+        instance=np.zeros(count, np.uint32),
         outcome=np.zeros(count, np.uint8),
         response_bytes=np.zeros(count, np.uint32),
     )
@@ -59,6 +60,7 @@ def write_answers(path: Path, statuses: list[int]) -> None:
         capture_id="1" * 32,
         target="http://127.0.0.1:1",
         speed="10x",
+        load="time compressed 10x",
         started_wall_ns=1,
         tool="test",
         schedule_hash="2" * 32,
