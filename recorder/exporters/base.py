@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from captures.model import CaptureHeader, Exchange, Headers, Message, Response
 from captures.reader import CaptureReader
 from captures.slice import Window, exchanges_in
-from captures.units import MIB
-
-_MESSAGES_IN_MEMORY_BYTES = 64 * MIB
-_MESSAGE_OVERHEAD_BYTES = 300
+from recorder.exporters.messages import MessagesByStream
 
 Visible = Callable[[Headers], Headers]
 """What of a header list may be shown."""
@@ -42,38 +40,26 @@ class Exported:
     messages: Sequence[Message]
 
 
-def exported(reader: CaptureReader, window: Window) -> Iterator[Exported]:
+def exported(reader: CaptureReader, window: Window, *, folder: Path | None = None) -> Iterator[Exported]:
     """
     Every exchange in ``window`` in send order, with all its messages.
 
-    Messages are read once and kept when they take little memory; else once for each stream.
+    Messages are read once; those that take too much memory wait in a nameless file in ``folder``.
 
     Raises:
         CaptureError: the capture is damaged.
+        OSError: that file cannot be written.
 
     """
-    kept = _all_messages(reader)
-    for exchange in exchanges_in(reader, window):
-        messages: Sequence[Message] = ()
-        if isinstance(exchange.outcome, Response) and exchange.outcome.stream:
-            if kept is None:
-                messages = [message for message in reader.messages(exchange.seq) if message.kind != "end"]
-            else:
-                messages = kept.pop(exchange.seq, ())
-        yield Exported(header=reader.header, exchange=exchange, messages=messages)
-
-
-def _all_messages(reader: CaptureReader) -> dict[int, list[Message]] | None:
-    kept: dict[int, list[Message]] = {}
-    size_bytes = 0
-    for message in reader.messages():
-        if message.kind == "end":
-            continue
-        size_bytes += len(message.payload) + _MESSAGE_OVERHEAD_BYTES
-        if size_bytes > _MESSAGES_IN_MEMORY_BYTES:
-            return None
-        kept.setdefault(message.exchange, []).append(message)
-    return kept
+    with MessagesByStream(folder) as messages:
+        messages.add(reader.messages())
+        for exchange in exchanges_in(reader, window):
+            is_stream = isinstance(exchange.outcome, Response) and exchange.outcome.stream
+            yield Exported(
+                header=reader.header,
+                exchange=exchange,
+                messages=messages.take(exchange.seq) if is_stream else (),
+            )
 
 
 _NAMES = {

@@ -46,7 +46,7 @@ def export_capture(
     descriptor = create_private_file(out)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            write(exported(reader, window), file, notes)
+            write(exported(reader, window, folder=out.parent), file, notes)
     except OSError as error:
         out.unlink(missing_ok=True)
         raise WriteError(f"{out} cannot be written ({error.strerror}); choose another place.") from error

@@ -4,6 +4,7 @@ import io
 import json
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from captures.model import Exchange, Message
 from captures.reader import CaptureReader
 from captures.slice import Window
 from recorder.exporters import base
+from recorder.exporters.messages import MessagesByStream
 from recorder.exporters.output import FORMATS, export_capture
 
 
@@ -66,7 +68,7 @@ def test_window_is_exported(
     assert [json.loads(line)["seq"] for line in data.splitlines()] == [11]
 
 
-def test_messages_beyond_memory_are_read_by_stream(
+def test_messages_beyond_memory_are_exported_the_same(
     variety: tuple[list[Exchange], list[Message]],
     write_capture: Callable[..., Path],
     export_bytes: Any,
@@ -75,7 +77,7 @@ def test_messages_beyond_memory_are_read_by_stream(
     """A capture with more messages than are kept in memory is exported the same."""
     capture = write_capture(*variety)
     expected = export_bytes(capture, "jsonl")[0]
-    monkeypatch.setattr(base, "_MESSAGES_IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(base, "MessagesByStream", partial(MessagesByStream, memory_bytes=10))
     assert export_bytes(capture, "jsonl")[0] == expected
 
 
