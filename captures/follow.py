@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
+from captures.codec import build_header, unpack_map
 from captures.encryption import Identities, SealedOpener, identities_in_effect, unwrap
 from captures.errors import CaptureError
 from captures.frames import FILE_HEADER, Block, BlockType, read_block
 from captures.handle import CaptureHandle, open_capture
-from captures.model import Exchange, Message
+from captures.model import CaptureHeader, Exchange, Message
 from captures.opening import is_live
 from captures.rows import split_rows
 from captures.salvage import LOST_BEHIND, NOT_CLOSED
@@ -23,14 +24,19 @@ class Follower(CaptureHandle):
     """
     Gives exchanges and messages in the order in which they are written: that of completion.
 
-    ``items`` ends when the recording does. ``closed`` then tells whether the file was closed, or its
-    writer went away; ``problems`` says in sentences what is missing.
+    ``items`` ends when the file does. ``closed`` then tells whether the file was closed, or its
+    writer went away; ``problems`` says in sentences what is missing; ``header`` is the capture's, if one
+    was read. ``was_live`` tells whether the file was being written when it was followed, and
+    ``ends_recording`` whether a recorder said that nothing comes after it, in other parts either.
     """
 
     def __init__(self, descriptor: int, path: Path, identities: Identities | None) -> None:
         super().__init__(descriptor, path)
         self.closed = False
         self.problems: tuple[str, ...] = ()
+        self.header: CaptureHeader | None = None
+        self.was_live = False
+        self.ends_recording = False
         self._identities = identities
         self._head = b""
 
@@ -57,9 +63,8 @@ class Follower(CaptureHandle):
         self._open_head(wait)
         position = FILE_HEADER.size
         while True:
-            live = is_live(
-                self._descriptor
-            )  # asked before the look, so that nothing written between is missed
+            live = is_live(self._descriptor)  # asked before the look, so that nothing between is missed
+            self.was_live = self.was_live or live
             block = read_block(self._read, position)
             if block is not None:
                 position = block.end
@@ -89,8 +94,12 @@ class Follower(CaptureHandle):
             self._opener = SealedOpener(self._dictionary, envelope.key, self._head)
         elif kind == BlockType.DICTIONARY:
             self._dictionary_position[block.header.number] = block.position
+        elif kind == BlockType.META:
+            self.header = build_header(self._path.header(unpack_map(self._opener.open(block))))
         elif kind == BlockType.FOOTER:
             self.closed = True
+            footer = self._path.footer(unpack_map(self._opener.open(block)))
+            self.ends_recording = footer.get("facts") is not None  # which stand in the last part
         elif kind in {BlockType.EXCHANGES, BlockType.MESSAGES}:
             rows = split_rows(self._opener.open(block), block.header.rows, block.position)
             for row in rows.rows(self._path):

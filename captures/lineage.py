@@ -56,6 +56,11 @@ def _missing_in(reader: CaptureReader) -> tuple[str, ...]:
     return unique((*reader.problems, *reader.header.source_problems))
 
 
+def recording_of(header: CaptureHeader) -> tuple[str, int]:
+    """What the parts of one rotated recording have in common: the first part's id, and the start."""
+    return header.lineage[-1] if header.lineage else header.capture_id, header.started_wall_ns
+
+
 def unique(texts: Iterable[str]) -> tuple[str, ...]:
     """Each text once, where it first stood."""
     return tuple(dict.fromkeys(texts))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.errors import UsageError
-from captures.lineage import joint_problems, unique
+from captures.lineage import joint_problems, recording_of, unique
 from captures.model import CaptureHeader, Counters, Exchange, Failure, Message, Provenance, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
@@ -173,9 +173,7 @@ def _recordings(parts: Sequence[_Part]) -> Iterator[_Recording]:
     """
     groups: dict[tuple[str, int], list[_Part]] = {}
     for part in parts:
-        header = part.reader.header
-        root = header.lineage[-1] if header.lineage else header.capture_id
-        groups.setdefault((root, header.started_wall_ns), []).append(part)
+        groups.setdefault(recording_of(part.reader.header), []).append(part)
     for group in groups.values():
         seqs = np.concatenate([part.reader.index.seq for part in group])
         if len(np.unique(seqs)) == len(seqs):

@@ -11,22 +11,29 @@ from pathlib import Path
 
 import click
 
+from captures.errors import UsageError
 from captures.reader import CaptureReader
 from captures.text import clean, counted
 from captures.units import parse_duration_ns
 from hookreel.following import Following
 from hookreel.following import follow as follow_capture
 from hookreel.messages import with_messages
-from hookreel.show import exchange_lines, exchange_record, message_record
+from hookreel.show import Show, exchange_lines, exchange_record, message_record
 
 CAPTURE_FILE = click.Path(path_type=Path)
 FOLLOW_S = 0.1  # how often a growing file is looked at
+_EXIT_INTERRUPTED = 130
 
 
 @click.command()
 @click.argument("capture", type=CAPTURE_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per exchange.")
-@click.option("--bodies", is_flag=True, help="Print bodies too; they may be sensitive.")
+@click.option(
+    "--bodies", is_flag=True, help="Print headers and bodies too, bodies decoded; they may be sensitive."
+)
+@click.option(
+    "--raw", is_flag=True, help="With --bodies: leave their content coding (gzip, br ...) as recorded."
+)
 @click.option(
     "--from", "start", metavar="DURATION", help="Leave out what came before this offset, like 1.5s."
 )
@@ -34,11 +41,16 @@ FOLLOW_S = 0.1  # how often a growing file is looked at
 @click.option("--endpoint", "endpoints", multiple=True, help="Only this endpoint label; may be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many exchanges.")
 @click.option("--show-secrets", is_flag=True, help="Print credentials instead of hiding them.")
-@click.option("--follow", is_flag=True, help="Go on while the capture is being recorded, until that ends.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on while the capture is being recorded, into its next parts too, until that ends.",
+)
 def cat(
     capture: Path,
     as_json: bool,
     bodies: bool,
+    raw: bool,
     start: str | None,
     stop: str | None,
     endpoints: tuple[str, ...],
@@ -56,6 +68,9 @@ def cat(
     hookreel cat staging.reel --from 10s --to 12s --bodies
     hookreel cat staging.reel --follow
     """
+    if raw and not bodies:
+        raise UsageError("--raw says how --bodies shows them; give both.")
+    show = Show(bodies=bodies, raw=raw, secrets=show_secrets)
     if follow:
         chosen = Following(
             start_ns=None if start is None else parse_duration_ns(start),
@@ -63,18 +78,14 @@ def cat(
             endpoints=endpoints,
             limit=limit,
             as_json=as_json,
-            bodies=bodies,
-            show_secrets=show_secrets,
+            show=show,
         )
-        for line in follow_capture(
-            capture, chosen, lambda: time.sleep(FOLLOW_S), lambda text: _note((text,))
-        ):
-            click.echo(clean(line, keep="\n\t"))
+        _print_followed(capture, chosen)
         return
     with CaptureReader.open(capture) as reader:
         unknown = [label for label in endpoints if label not in reader.endpoint_labels]
         if unknown:
-            raise click.UsageError(
+            raise UsageError(
                 f"The capture has no endpoint {unknown[0]!r}; hookreel info {capture} lists them."
             )
         exchanges = reader.exchanges(
@@ -84,14 +95,25 @@ def cat(
         )
         for exchange, messages in with_messages(islice(exchanges, limit), reader.messages):
             if as_json:
-                record = exchange_record(exchange, bodies=bodies, show_secrets=show_secrets)
+                record = exchange_record(exchange, show)
                 if messages:
-                    record["messages"] = [message_record(message, bodies=bodies) for message in messages]
+                    record["messages"] = [message_record(message, show) for message in messages]
                 click.echo(json.dumps(record))
             else:
-                for line in exchange_lines(exchange, messages, bodies=bodies, show_secrets=show_secrets):
+                for line in exchange_lines(exchange, messages, show):
                     click.echo(line)
         _note(reader.problems)
+
+
+def _print_followed(capture: Path, chosen: Following) -> None:
+    """Until the recording ends, or Ctrl-C does, which is no failure of what was printed."""
+    try:
+        for line in follow_capture(
+            capture, chosen, lambda: time.sleep(FOLLOW_S), lambda text: _note((text,))
+        ):
+            click.echo(line)
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_INTERRUPTED)
 
 
 def _note(problems: tuple[str, ...]) -> None:

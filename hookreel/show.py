@@ -5,16 +5,49 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from captures.bodies.coding import CodingError, codings, decode
 from captures.credentials import find_credentials, replace_values
+from captures.http1 import header_values
 from captures.model import Exchange, Headers, Message, Request, Response
 from captures.signatures import SIGNATURE_HEADERS
 from captures.text import clean, clean_lines
 from captures.units import format_duration, format_size
 
 HIDDEN = b"(hidden)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """
+    What of an exchange is shown.
+
+    ``bodies``: headers and bodies too; ``raw``: these with their content coding, as they were recorded;
+    ``secrets``: the values of credentials.
+    """
+
+    bodies: bool = False
+    raw: bool = False
+    secrets: bool = False
+
+    def visible(self, headers: Headers) -> Headers:
+        """The headers as they may be shown."""
+        return headers if self.secrets else hide_secrets(headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Body:
+    """Bytes to show; their content coding, whether it was undone, and why it could not be."""
+
+    shown: bytes = field(repr=False)
+    coding: str = ""
+    decoded: bool = False
+    error: str = ""
+
+
 _BODY_INDENT = " " * 8
 
 _SECRET_NAMES = frozenset(
@@ -75,10 +108,35 @@ def _body_record(body: bytes) -> dict[str, str]:
         return {"body_base64": base64.b64encode(body).decode("ascii")}
 
 
-def exchange_record(exchange: Exchange, *, bodies: bool, show_secrets: bool) -> dict[str, Any]:
-    """One exchange as plain JSON values; a body that is not UTF-8 comes as base64."""
+def _decoded(body: bytes, headers: Headers, *, raw: bool) -> _Body:
+    coding = b", ".join(header_values(headers, b"content-encoding"))
+    if not body or not codings(coding):
+        return _Body(shown=body)
+    if raw:
+        return _Body(shown=body, coding=_text(coding))
+    try:
+        return _Body(shown=decode(body, coding), coding=_text(coding), decoded=True)
+    except CodingError as error:
+        return _Body(shown=body, coding=_text(coding), error=str(error))
+
+
+def _coded_record(body: bytes, headers: Headers, show: Show) -> dict[str, Any]:
+    if not show.bodies:
+        return {}
+    decoded = _decoded(body, headers, raw=show.raw)
+    record: dict[str, Any] = _body_record(decoded.shown)
+    if decoded.coding:
+        record |= {"content_coding": decoded.coding, "decoded": decoded.decoded}
+    return record | ({"decoding_error": decoded.error} if decoded.error else {})
+
+
+def exchange_record(exchange: Exchange, show: Show) -> dict[str, Any]:
+    """
+    One exchange as plain JSON values; a body that is not UTF-8 comes as base64.
+
+    ``body_bytes`` is the size as recorded; ``decoded`` tells whether the content coding was undone.
+    """
     request, outcome = exchange.request, exchange.outcome
-    visible = (lambda headers: headers) if show_secrets else hide_secrets
     record: dict[str, Any] = {
         "seq": exchange.seq,
         "offset_ns": exchange.offset_ns,
@@ -86,12 +144,9 @@ def exchange_record(exchange: Exchange, *, bodies: bool, show_secrets: bool) -> 
         "connection": exchange.connection,
         "request": {
             "method": _text(request.method),
-            "url": _text(_url(request, show_secrets=show_secrets)),
+            "url": _text(_url(request, show_secrets=show.secrets)),
             "http_version": _text(request.http_version),
-            "headers": [[_text(name), _text(value)] for name, value in visible(request.headers)],
-            "body_bytes": len(request.body),
-            "truncated_bytes": request.truncated_bytes,
-            **(_body_record(request.body) if bodies else {}),
+            **_message_parts(request, show),
         },
         "signing": None if exchange.signing is None else exchange.signing.scheme.value,
     }
@@ -100,13 +155,10 @@ def exchange_record(exchange: Exchange, *, bodies: bool, show_secrets: bool) -> 
             "status": outcome.status,
             "reason": _text(outcome.reason),
             "http_version": _text(outcome.http_version),
-            "headers": [[_text(name), _text(value)] for name, value in visible(outcome.headers)],
             "offset_ns": outcome.offset_ns,
             "end_ns": outcome.end_ns,
             "stream": outcome.stream,
-            "body_bytes": len(outcome.body),
-            "truncated_bytes": outcome.truncated_bytes,
-            **(_body_record(outcome.body) if bodies else {}),
+            **_message_parts(outcome, show),
         }
     else:
         record["failure"] = {
@@ -117,42 +169,65 @@ def exchange_record(exchange: Exchange, *, bodies: bool, show_secrets: bool) -> 
     return record
 
 
-def message_record(message: Message, *, bodies: bool) -> dict[str, Any]:
+def _message_parts(part: Request | Response, show: Show) -> dict[str, Any]:
+    """What requests and responses have in common: headers and body."""
+    return {
+        "headers": [[_text(name), _text(value)] for name, value in show.visible(part.headers)],
+        "body_bytes": len(part.body),
+        "truncated_bytes": part.truncated_bytes,
+        **_coded_record(part.body, part.headers, show),
+    }
+
+
+def message_record(message: Message, show: Show) -> dict[str, Any]:
     """One message as plain JSON values."""
     return {
         "offset_ns": message.offset_ns,
         "from_client": message.from_client,
         "kind": message.kind.value,
         "payload_bytes": len(message.payload),
-        **(_body_record(message.payload) if bodies else {}),
+        **(_body_record(message.payload) if show.bodies else {}),
     }
 
 
-def exchange_lines(
-    exchange: Exchange, messages: Sequence[Message], *, bodies: bool, show_secrets: bool
-) -> Iterator[str]:
-    """One line an exchange; with ``bodies`` also headers and bodies, and a line a message."""
+def exchange_lines(exchange: Exchange, messages: Sequence[Message], show: Show) -> Iterator[str]:
+    """One line an exchange; with bodies also headers and bodies; and a line a message."""
     request, outcome = exchange.request, exchange.outcome
     head = f"{exchange.offset_ns / 1e9:12.6f}s #{exchange.seq} c{exchange.connection}"
-    target = request.target if show_secrets else hide_in_url(request.target)
+    target = request.target if show.secrets else hide_in_url(request.target)
     what = clean(f"{_text(request.method)} {_text(target)}")
     if isinstance(outcome, Response):
         took = "open" if outcome.end_ns is None else format_duration(outcome.end_ns - exchange.offset_ns)
         yield f"{head} {what} -> {outcome.status} in {took}, {format_size(len(outcome.body))}"
     else:
-        yield f"{head} {what} -> failed: {outcome.reason}"
-    if bodies:
-        visible = (lambda headers: headers) if show_secrets else hide_secrets
-        yield from (clean(f"    > {_text(name)}: {_text(value)}") for name, value in visible(request.headers))
-        if request.body:
-            yield f"    > {clean_lines(_text(request.body), _BODY_INDENT)}"
+        why = clean(f"{outcome.reason} ({outcome.detail})" if outcome.detail else outcome.reason)
+        yield f"{head} {what} -> failed: {why}"
+    if show.bodies:
+        yield from _part_lines(">", request, show)
         if isinstance(outcome, Response):
-            yield from (
-                clean(f"    < {_text(name)}: {_text(value)}") for name, value in visible(outcome.headers)
-            )
-            if outcome.body:
-                yield f"    < {clean_lines(_text(outcome.body), _BODY_INDENT)}"
+            yield from _part_lines("<", outcome, show)
     for message in messages:
-        arrow = ">" if message.from_client else "<"
-        text = f" {clean_lines(_text(message.payload).strip(), _BODY_INDENT)}" if bodies else ""
-        yield f"{message.offset_ns / 1e9:12.6f}s   {arrow} {message.kind} {len(message.payload)} B{text}"
+        yield message_line(message, show)
+
+
+def _part_lines(arrow: str, part: Request | Response, show: Show) -> Iterator[str]:
+    """Headers and body; what stands in brackets says what was done with the body."""
+    for name, value in show.visible(part.headers):
+        yield clean(f"    {arrow} {_text(name)}: {_text(value)}")
+    body = _decoded(part.body, part.headers, raw=show.raw)
+    if body.coding:
+        state = "decoded" if body.decoded else "as recorded"
+        why = f", since it cannot be decoded: {body.error}" if body.error else ""
+        yield clean(f"    {arrow} [{body.coding} body of {format_size(len(part.body))}, {state}{why}]")
+    if body.shown:
+        yield f"    {arrow} {clean_lines(_text(body.shown), _BODY_INDENT)}"
+    if part.truncated_bytes:
+        yield f"    {arrow} [{format_size(part.truncated_bytes)} more are not in the capture]"
+
+
+def message_line(message: Message, show: Show, *, number: str = "") -> str:
+    """One message; ``number`` names its exchange where it does not stand below it."""
+    arrow = ">" if message.from_client else "<"
+    text = f" {clean_lines(_text(message.payload).strip(), _BODY_INDENT)}" if show.bodies else ""
+    size = f"{len(message.payload)} B"
+    return f"{message.offset_ns / 1e9:12.6f}s {number}  {arrow} {message.kind} {size}{text}"
