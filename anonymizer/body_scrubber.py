@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import marks_a_person
+from anonymizer.fields import Fields
 from anonymizer.policy import Policy, Undecodable
 from anonymizer.scrubber import Scrubber
 from captures.bodies import coding, form, json, multipart, percent, sse
@@ -47,12 +48,15 @@ class _Done(NamedTuple):
 
 
 class BodyScrubber:
-    """Anonymizes one body at a time; ``tally`` hears of every change."""
+    """Anonymizes one body at a time; ``tally`` hears of each change, ``fields`` applies the rules."""
 
-    def __init__(self, scrubber: Scrubber, policy: Policy, tally: Tally) -> None:
+    def __init__(
+        self, scrubber: Scrubber, policy: Policy, tally: Tally, fields: Fields | None = None
+    ) -> None:
         self._scrubber = scrubber
         self._policy = policy
         self._tally = tally
+        self._fields = fields
         self._path_names: dict[bytes, str] = {}
         self._seen: set[bytes] = set()
         self._done: dict[bytes, _Done] = {}
@@ -87,8 +91,8 @@ class BodyScrubber:
 
     def _once(self, data: bytes, context: tuple[bytes, ...], scrubbed: Callable[[], bytes]) -> bytes:
         """``scrubbed()``, or its result from the time before: polls and retries repeat whole bodies."""
-        if len(data) < _MIN_REMEMBERED_BYTES:
-            new = scrubbed()
+        if len(data) < _MIN_REMEMBERED_BYTES or self._fields is not None:
+            new = scrubbed()  # rules differ by endpoint, and a watcher wants to see each field
             self._tell(self._replaced, self._undecodable)
             self._replaced, self._undecodable = Counter(), []
             return new
@@ -119,6 +123,13 @@ class BodyScrubber:
             self._tally.replaced(path, kind, count)
         for path in undecodable:
             self._tally.undecodable(path)
+
+    def _placed(self, path: str, text: bytes, edits: list[Edit]) -> list[Edit]:
+        """``edits`` of the field ``path`` as the policy's rules have them, counted."""
+        if self._fields is not None:
+            edits = self._fields.field(path, text, edits)
+        self._told(path, edits)
+        return edits
 
     def _told(self, path: str, edits: list[Edit]) -> None:
         if not self._scrubber.collecting:
@@ -160,8 +171,7 @@ class BodyScrubber:
         elif media_type == b"application/x-www-form-urlencoded" or _FORM_SHAPE.fullmatch(data):
             edits = self._form(data, 0, len(data), path)
         else:
-            edits = self._scrubber.text(data, Context())
-            self._told(path, edits)
+            edits = self._placed(path, data, self._scrubber.text(data, Context()))
         tail = _CUT_TAIL.search(data) if cut else None
         if tail:  # what is left of a value that was cut is no longer recognisable, yet part of it
             edits = [edit for edit in edits if edit.stop <= tail.start()]
@@ -177,19 +187,23 @@ class BodyScrubber:
 
         paths: dict[tuple[tuple[bytes, ...], bytes], str] = {}
 
-        def told(leaf: JsonLeaf, edits: list[Edit]) -> None:
+        def path_of(leaf: JsonLeaf) -> str:
             where = (leaf.path, leaf.key)
             known = paths.get(where)
             if known is None:
                 names = (self._path_name(key) for key in (*leaf.path, leaf.key))
                 known = paths[where] = ".".join((path, *filter(None, names)))
-            self._told(known, edits)
+            return known
 
-        return self._scrubber.json(
-            data,
-            told=None if self._scrubber.collecting else told,
-            kept=kept if self._policy.keep_paths else None,
-        )
+        may_keep = kept if self._policy.keep_paths else None
+        if self._fields is not None:
+            edits = self._scrubber.json(data, kept=may_keep)
+            return self._fields.json(data, edits, path_of, self._told)
+
+        def told(leaf: JsonLeaf, edits: list[Edit]) -> None:
+            self._told(path_of(leaf), edits)
+
+        return self._scrubber.json(data, told=None if self._scrubber.collecting else told, kept=may_keep)
 
     def _path_name(self, key: bytes) -> str:
         """``key`` as part of a field path; a key that is a value itself shows as ``{key}``."""
@@ -219,14 +233,17 @@ class BodyScrubber:
             if self._policy.keeps(f"{path}.{name.decode('utf-8', 'replace')}"):
                 continue
             context = Context(key=normal_key(name), person=person)
+            pair_path = f"{path}.{self._path_name(name)}"
             found = self._escaped(data, pair.name_start, pair.name_stop, Context())
-            found += self._escaped(data, pair.value_start, pair.value_stop, context)
+            found += self._escaped(data, pair.value_start, pair.value_stop, context, pair_path)
             if found:
-                self._told(f"{path}.{self._path_name(name)}", found)
+                self._told(pair_path, found)
                 edits += found
         return edits
 
-    def _escaped(self, data: bytes, start: int, stop: int, context: Context) -> list[Edit]:
+    def _escaped(
+        self, data: bytes, start: int, stop: int, context: Context, path: str | None = None
+    ) -> list[Edit]:
         if stop <= start:
             return []
         unescaped = percent.unescape(data[start:stop], form=True)
@@ -234,8 +251,10 @@ class BodyScrubber:
         def escape(new: bytes, raw: bytes) -> bytes:
             return percent.escape(new, raw=raw, form=b"%20" not in raw)
 
-        edits = unescaped.raw_edits(self._scrubber.text(unescaped.text, context), escape)
-        return [edit.moved(start) for edit in edits]
+        found = self._scrubber.text(unescaped.text, context)
+        if path is not None and self._fields is not None:
+            found = self._fields.field(path, unescaped.text, found)
+        return [edit.moved(start) for edit in unescaped.raw_edits(found, escape)]
 
     def events(self, data: bytes, path: str) -> list[Edit]:
         """The edits of server-sent events."""
@@ -248,8 +267,7 @@ class BodyScrubber:
             elif self._policy.keeps(line_path):
                 continue
             else:
-                found = self._scrubber.text(content, Context())
-                self._told(line_path, found)
+                found = self._placed(line_path, content, self._scrubber.text(content, Context()))
             edits += [edit.moved(line.start) for edit in found]
         return edits
 
@@ -267,8 +285,8 @@ class BodyScrubber:
             self._told(part_path, head_edits)
             edits += [edit.moved(part.head_start) for edit in head_edits]
             if _is_utf8(content) and not part.content_type:
-                found = self._scrubber.text(content, Context(key=normal_key(part.name)))
-                self._told(part_path, found)
+                context = Context(key=normal_key(part.name))
+                found = self._placed(part_path, content, self._scrubber.text(content, context))
                 new = self._apply(content, found)
             else:
                 new = self._plain(content, part.content_type, part_path, cut=last)

@@ -12,6 +12,7 @@ from anonymizer.body_scrubber import BodyScrubber
 from anonymizer.detectors import credentials
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.credentials import SecretSpan
+from anonymizer.fields import Fields
 from anonymizer.policy import Policy
 from anonymizer.report import Report
 from anonymizer.scrubber import Scrubber
@@ -38,11 +39,14 @@ _HASHES = {b"sha-256": "sha256", b"sha-512": "sha512", b"sha": "sha1", b"md5": "
 class ExchangeScrubber:
     """Anonymizes exchanges and messages; while its scrubber collects, what it returns is of no use."""
 
-    def __init__(self, scrubber: Scrubber, policy: Policy, report: Report) -> None:
+    def __init__(
+        self, scrubber: Scrubber, policy: Policy, report: Report, fields: Fields | None = None
+    ) -> None:
         self._scrubber = scrubber
         self._policy = policy
         self._report = report
-        self._bodies = BodyScrubber(scrubber, policy, self)
+        self._bodies = BodyScrubber(scrubber, policy, self, fields)
+        self._fields = fields
         self._endpoint = ""
         self._streams: dict[int, str] = {}
 
@@ -63,10 +67,14 @@ class ExchangeScrubber:
     def exchange(self, exchange: Exchange) -> Exchange:
         """``exchange`` with every sensitive value replaced; order, times and numbers stay."""
         request = exchange.request
+        if self._fields is not None:
+            self._fields.enter(request.method, request.target)
         target = self._target(request.target)
         # the label counts under the new target, so that a report holds no value of the old one
         if not self._scrubber.collecting:
             self._endpoint = self._report.endpoint(shape_label(request.method, target))
+            if self._fields is not None:
+                self._fields.show(self._endpoint)
             self._target(request.target, count=True)
         new_request = self._request(request, target)
         signing = exchange.signing or recognise(request.headers)
@@ -77,6 +85,8 @@ class ExchangeScrubber:
         if isinstance(outcome, Response):
             if outcome.stream:
                 self._streams[exchange.seq] = self._endpoint
+                if self._fields is not None:
+                    self._fields.keep_stream(exchange.seq)
             new_outcome: Response | Failure = self._response(outcome)
         else:
             detail = self._field(outcome.detail.encode(), Context(), "failure.detail")
@@ -86,6 +96,8 @@ class ExchangeScrubber:
     def message(self, message: Message) -> Message:
         """``message`` with every sensitive value replaced."""
         self._endpoint = self._streams.get(message.exchange, "")
+        if self._fields is not None:
+            self._fields.enter_stream(message.exchange)
         path = "message.sent" if message.from_client else "message.received"
         if not self._scrubber.collecting:
             self._report.messages += 1
@@ -146,6 +158,8 @@ class ExchangeScrubber:
         return self._made(value, self._scrubber.text(value, context), path)
 
     def _made(self, value: bytes, edits: list[Edit], path: str, *, count: bool = True) -> bytes:
+        if path and self._fields is not None:
+            edits = self._fields.field(path, value, edits)
         if count:
             self._count(path, edits)
         return value if self._scrubber.collecting or not edits else splice(value, edits)
@@ -161,6 +175,8 @@ class ExchangeScrubber:
         if not self._policy.keeps("request.path"):
             path = percent.unescape(target[: parts.path_stop])
             found = self._scrubber.text(path.text, Context())
+            if self._fields is not None:  # all of a path is no field: it has to stay a path
+                found = self._fields.field("request.path", path.text, found, whole=False)
             edits += path.raw_edits(found, lambda new, raw: percent.escape(new, raw=raw))
             if count:
                 self._count("request.path", edits)

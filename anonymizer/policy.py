@@ -1,8 +1,9 @@
-"""What happens to each kind of value; read from TOML."""
+"""What happens to each kind of value, at which endpoints and fields; read from TOML."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ from typing import Any
 
 from anonymizer.detectors.base import Kind, normal_key
 from captures.errors import UsageError
+
+_ALGORITHMS = ("sha1", "sha256", "sha512")
+_ENCODINGS = ("hex", "base64")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Action(StrEnum):
@@ -33,12 +39,50 @@ class Undecodable(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """
+    What is done at some endpoints and fields.
+
+    ``endpoint`` (``POST /hooks/*``) and ``path`` (``request.body.user.*``) are patterns in which
+    ``*`` stands for anything. Without a ``kind`` the rule is about the whole field.
+    """
+
+    action: Action
+    endpoint: str = "*"
+    path: str = "*"
+    kind: Kind | None = None
+
+    def rank(self) -> tuple[int, int, bool]:
+        """How specific this is: plain characters of path and endpoint, and whether it names a kind."""
+        return _plain(self.path), _plain(self.endpoint), self.kind is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenericSignature:
+    """
+    A webhook signature that is no published scheme's: an HMAC in a header.
+
+    ``signed`` is what is signed, with ``{body}`` and ``{timestamp}`` in it; ``timestamp_header``
+    names the header that carries the latter, in Unix seconds.
+    """
+
+    header: str
+    algorithm: str = "sha256"
+    encoding: str = "hex"
+    prefix: str = ""
+    signed: str = "{body}"
+    timestamp_header: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """
     What is done with each kind of value. The default pseudonymises all of them.
 
     ``name_keys`` are more field names that hold people's names, ``keep_paths`` are patterns of
-    field paths (``request.body.repository.*``) in which nothing is replaced.
+    field paths (``request.body.repository.*``) in which nothing is replaced. ``rules`` stand in
+    the order in which they win. ``strict_fields`` (None: not strict) are patterns of further
+    fields that somebody has looked at.
     """
 
     name: str = "default"
@@ -46,14 +90,53 @@ class Policy:
     name_keys: frozenset[str] = frozenset()
     keep_paths: tuple[str, ...] = ()
     undecodable: Undecodable = Undecodable.BLANK
+    rules: tuple[Rule, ...] = ()
+    signatures: tuple[GenericSignature, ...] = ()
+    strict_fields: tuple[str, ...] | None = None
 
     def action(self, kind: Kind) -> Action:
-        """What is done with values of ``kind``."""
+        """What is done with values of ``kind`` where no rule says otherwise; what rules replace is found."""
+        usual = self.actions.get(kind, Action.PSEUDONYMISE)
+        if usual is Action.KEEP and self.rules and any(_replaces(rule, kind) for rule in self.rules):
+            return Action.PSEUDONYMISE  # found everywhere, and put back where no rule replaces it
+        return usual
+
+    def action_for(self, kind: Kind, endpoint: str, path: str) -> Action:
+        """What is done with values of ``kind`` at the field ``path`` of ``endpoint``."""
+        for rule in self.rules_at(endpoint, path):
+            if rule.kind is None or rule.kind is kind:
+                return rule.action
         return self.actions.get(kind, Action.PSEUDONYMISE)
+
+    def rules_at(self, endpoint: str, path: str) -> tuple[Rule, ...]:
+        """The rules about the field ``path`` of ``endpoint``, the first one wins."""
+        return tuple(
+            rule
+            for rule in self.rules
+            if fnmatchcase(path, rule.path) and fnmatchcase(endpoint, rule.endpoint)
+        )
 
     def keeps(self, path: str) -> bool:
         """Whether the field at ``path`` is left as it is."""
         return any(fnmatchcase(path, pattern) for pattern in self.keep_paths)
+
+    def names_field(self, endpoint: str, path: str) -> bool:
+        """Whether somebody has decided about the field ``path`` of ``endpoint``."""
+        listed = any(fnmatchcase(path, pattern) for pattern in self.strict_fields or ())
+        return listed or self.keeps(path) or any(rule.kind is None for rule in self.rules_at(endpoint, path))
+
+
+def by_rank(rules: list[Rule]) -> tuple[Rule, ...]:
+    """The most specific rules first; of equally specific ones the earlier."""
+    return tuple(sorted(rules, key=Rule.rank, reverse=True))
+
+
+def _plain(pattern: str) -> int:
+    return sum(char not in "*?" for char in pattern)
+
+
+def _replaces(rule: Rule, kind: Kind) -> bool:
+    return rule.kind is kind and rule.action is not Action.KEEP
 
 
 def read_policy(path: Path) -> Policy:
@@ -79,13 +162,13 @@ def read_policy(path: Path) -> Policy:
 
 def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
     """
-    The policy that ``document`` (a read TOML file) says.
+    The policy that ``document`` (a read TOML file) says; its own name stands before ``name``.
 
     Raises:
         UsageError: a key or value is not known; the message names it.
 
     """
-    _only(document, "", ("kinds", "names", "keep", "bodies"))
+    _only(document, "", ("name", "kinds", "names", "keep", "bodies", "rules", "signatures", "strict"))
     kinds = _table(document, "kinds")
     _only(kinds, "kinds.", tuple(Kind))
     names = _table(document, "names")
@@ -94,22 +177,88 @@ def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
     _only(keep, "keep.", ("paths",))
     bodies = _table(document, "bodies")
     _only(bodies, "bodies.", ("undecodable",))
-    undecodable = bodies.get("undecodable", Undecodable.BLANK)
-    if undecodable not in tuple(Undecodable):
-        raise UsageError(_wrong_value("bodies.undecodable", tuple(Undecodable)))
+    strict = _table(document, "strict")
+    _only(strict, "strict.", ("fields",))
+    own_name = _text(document, "", "name", "")
     return Policy(
-        name=name,
-        actions={Kind(kind): _action(kind, value) for kind, value in kinds.items()},
+        name=f"{own_name} {name}" if own_name else name,
+        actions={Kind(kind): Action(_choice(kinds, "kinds.", kind, tuple(Action), "")) for kind in kinds},
         name_keys=frozenset(normal_key(key.encode()) for key in _strings(names, "names", "keys")),
         keep_paths=_strings(keep, "keep", "paths"),
-        undecodable=Undecodable(undecodable),
+        undecodable=Undecodable(
+            _choice(bodies, "bodies.", "undecodable", tuple(Undecodable), Undecodable.BLANK)
+        ),
+        rules=by_rank([_rule(number, table) for number, table in _tables(document, "rules")]),
+        signatures=tuple(_signature(number, table) for number, table in _tables(document, "signatures")),
+        strict_fields=_strings(strict, "strict", "fields") if "strict" in document else None,
     )
 
 
-def _action(kind: str, value: object) -> Action:
-    if value not in tuple(Action):
-        raise UsageError(_wrong_value(f"kinds.{kind}", tuple(Action)))
-    return Action(str(value))
+def _rule(number: int, table: Mapping[str, Any]) -> Rule:
+    prefix = f"rules[{number}]."
+    _only(table, prefix, ("endpoint", "path", "kind", "action"))
+    if "action" not in table or not {"endpoint", "path"} & set(table):
+        raise UsageError(
+            f"The policy key rules[{number}] needs an action and an endpoint or a path; "
+            "what is to hold everywhere stands under [kinds]."
+        )
+    kind = _choice(table, prefix, "kind", tuple(Kind), "")
+    if not kind and "path" not in table:
+        raise UsageError(f"The policy key rules[{number}] needs a kind or a path; add the one that is meant.")
+    return Rule(
+        action=Action(_choice(table, prefix, "action", tuple(Action), "")),
+        endpoint=_pattern(table, prefix, "endpoint"),
+        path=_pattern(table, prefix, "path"),
+        kind=Kind(kind) if kind else None,
+    )
+
+
+def _pattern(table: Mapping[str, Any], prefix: str, key: str) -> str:
+    # a report writes {key} for a name that is a value itself; brackets stand for themselves
+    return _text(table, prefix, key, "*").replace("{key}", "*").replace("[", "[[]")
+
+
+def _signature(number: int, table: Mapping[str, Any]) -> GenericSignature:
+    prefix = f"signatures[{number}]."
+    _only(table, prefix, ("header", "algorithm", "encoding", "prefix", "signed", "timestamp_header"))
+    made = GenericSignature(
+        header=_text(table, prefix, "header", ""),
+        algorithm=_choice(table, prefix, "algorithm", _ALGORITHMS, "sha256"),
+        encoding=_choice(table, prefix, "encoding", _ENCODINGS, "hex"),
+        prefix=_text(table, prefix, "prefix", ""),
+        signed=_text(table, prefix, "signed", "{body}"),
+        timestamp_header=_text(table, prefix, "timestamp_header", ""),
+    )
+    if not _HEADER_NAME.fullmatch(made.header):
+        raise UsageError(f"The policy key {prefix}header must be a header's name, like X-Acme-Signature.")
+    if made.timestamp_header and not _HEADER_NAME.fullmatch(made.timestamp_header):
+        raise UsageError(f"The policy key {prefix}timestamp_header must be a header's name.")
+    held = _PLACEHOLDER.findall(made.signed)
+    if "body" not in held or not set(held) <= {"body", "timestamp"} or len(set(held)) < len(held):
+        raise UsageError(
+            f"The policy key {prefix}signed must hold {{body}} once, and {{timestamp}} at most once."
+        )
+    if ("timestamp" in held) != bool(made.timestamp_header):
+        raise UsageError(
+            f"The policy key {prefix}timestamp_header and {{timestamp}} in signed need one another."
+        )
+    return made
+
+
+def _choice(table: Mapping[str, Any], prefix: str, key: str, known: tuple[str, ...], usual: str) -> str:
+    value = table.get(key, usual)
+    if value not in known and (key in table or value != usual):
+        raise UsageError(
+            f"The value of the policy key {prefix}{key} is not known; use one of {', '.join(known)}."
+        )
+    return str(value)
+
+
+def _text(table: Mapping[str, Any], prefix: str, key: str, usual: str) -> str:
+    value = table.get(key, usual)
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 500:
+        raise UsageError(f"The policy key {prefix}{key} must be a text in quotes, on one line.")
+    return value
 
 
 def _only(table: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> None:
@@ -125,12 +274,16 @@ def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
+def _tables(document: Mapping[str, Any], key: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """The tables of a list of them, counted from 1."""
+    value = document.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise UsageError(f"The policy key {key} must be a list of tables; write [[{key}]] above each.")
+    return list(enumerate(value, start=1))
+
+
 def _strings(table: Mapping[str, Any], section: str, key: str) -> tuple[str, ...]:
     value = table.get(key, [])
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise UsageError(f'The policy key {section}.{key} must be a list of strings, like ["a", "b"].')
     return tuple(value)
-
-
-def _wrong_value(key: str, known: tuple[str, ...]) -> str:
-    return f"The value of the policy key {key} is not known; use one of {', '.join(known)}."

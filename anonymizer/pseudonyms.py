@@ -23,6 +23,7 @@ from anonymizer.policy import Action, Policy
 from captures.keys import Prf
 
 _DIGITS = frozenset(b"0123456789")
+_WORD_ATTEMPTS = 16  # so often no word may be an original: of "- 1 2 3" each candidate shares one
 _UNIT = re.compile(rb"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 
 
@@ -112,7 +113,8 @@ class PseudonymTable:
             attempt = 0
             while family is not Family.JWT:
                 candidate = self._candidate(kind, value, attempt)
-                if candidate not in used[family] and originals.isdisjoint((candidate, *candidate.split())):
+                words = candidate.split() if attempt < _WORD_ATTEMPTS else ()
+                if candidate not in used[family] and originals.isdisjoint((candidate, *words)):
                     used[family].add(candidate)
                     self._stand_ins[family, value] = candidate
                     break
@@ -163,7 +165,11 @@ class PseudonymTable:
 
     def replacement(self, kind: Kind, raw: bytes, *, number: bool = False) -> bytes:
         """What stands for ``raw`` in the output, spelled as ``raw`` is spelled."""
-        match self._policy.action(kind):
+        return self.treated(self._policy.action(kind), kind, raw, number=number)
+
+    def treated(self, action: Action, kind: Kind, raw: bytes, *, number: bool = False) -> bytes:
+        """What ``action`` makes of ``raw``; of a number another number."""
+        match action:
             case Action.KEEP:
                 return raw
             case Action.DROP:

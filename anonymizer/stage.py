@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from anonymizer.exchange_scrubber import ExchangeScrubber
+from anonymizer.fields import Fields, Watcher
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
@@ -28,12 +30,23 @@ class Outcome:
     problems: tuple[str, ...]
 
 
-def anonymize_capture(source: Path, destination: Path, *, policy: Policy, key: bytes) -> Outcome:
+def anonymize_capture(
+    source: Path,
+    destination: Path,
+    *,
+    policy: Policy,
+    key: bytes,
+    watcher: Watcher | None = None,
+    finish: Callable[[CaptureReader, Path], None] | None = None,
+) -> Outcome:
     """
     Write an anonymized copy of the capture ``source`` to the new file ``destination``.
 
     Memory is bounded by the distinct sensitive values. Nothing stands at ``destination``
     before all of it is written. Two runs with one key and policy write equal exchanges.
+
+    ``watcher`` hears of every field. ``finish`` gets the source and the file that was written, just
+    before that gets its name: what it raises leaves nothing behind.
 
     Raises:
         UsageError: ``source`` is absent or ``destination`` exists.
@@ -49,13 +62,24 @@ def anonymize_capture(source: Path, destination: Path, *, policy: Policy, key: b
     with CaptureReader.open(source) as reader:
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
         table = PseudonymTable(prf, policy)
-        _collect(reader, ExchangeScrubber(Scrubber(prf, policy, table), policy, report))
+
+        def fields(*, collecting: bool) -> Fields | None:
+            if not policy.rules and watcher is None:
+                return None
+            return Fields(policy, table, collecting=collecting, watcher=watcher)
+
+        _collect(
+            reader, ExchangeScrubber(Scrubber(prf, policy, table), policy, report, fields(collecting=True))
+        )
         table.freeze()
         report.distinct_values = len(table)
-        replacing = ExchangeScrubber(Scrubber(prf, policy, table, Literals(table, policy)), policy, report)
+        scrubber = Scrubber(prf, policy, table, Literals(table, policy))
+        replacing = ExchangeScrubber(scrubber, policy, report, fields(collecting=False))
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
         try:
             _write(reader, replacing, partial, policy, prf)
+            if finish is not None:
+                finish(reader, partial)
             _publish(partial, destination)
         finally:
             with contextlib.suppress(FileNotFoundError):
