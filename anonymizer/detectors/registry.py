@@ -41,16 +41,18 @@ class Detectors:
             street_addresses.find,
         )
 
+    def tells(self, context: Context) -> bool:
+        """Whether something may be found for its place alone, whatever the text is."""
+        key, parent = context.key, context.parent
+        return (
+            context.credential
+            or _key_tells(key, parent, context.person)
+            or bool(self._extra_keys and not self._extra_keys.isdisjoint((key, parent)))
+        )
+
     def find(self, text: bytes, context: Context) -> list[Finding]:
         """The findings in ``text`` that do not overlap, by their start."""
-        key, parent = context.key, context.parent
-        if not (
-            context.credential
-            or _ANYTHING.search(text)
-            or secrets.suspects(text)
-            or _key_tells(key, parent, context.person)
-            or (self._extra_keys and not self._extra_keys.isdisjoint((key, parent)))
-        ):
+        if not (_ANYTHING.search(text) or secrets.suspects(text) or self.tells(context)):
             return []
         found: list[Finding] = []
         for find in self._find:
