@@ -310,7 +310,11 @@ def build_header(values: dict[str, Any]) -> CaptureHeader:
             lineage=tuple(lineage),
             anonymized=None
             if anonymized is None
-            else Provenance(policy=anonymized["policy"], key_fingerprint=anonymized["key_fingerprint"]),
+            else Provenance(
+                policy=anonymized["policy"],
+                key_fingerprint=anonymized["key_fingerprint"],
+                audit_passed=anonymized.get("audit_passed", False) is True,
+            ),
             source_problems=tuple(source_problems),
         )
         if not 1 <= len(header.fingerprint_salt) <= 64:

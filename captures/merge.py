@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from captures.errors import UsageError
 from captures.lineage import joint_problems, recording_of, unique
-from captures.model import CaptureHeader, Counters, Exchange, Failure, Message, Provenance, Response
+from captures.model import CaptureHeader, Counters, Exchange, Failure, Message, Response
+from captures.provenance import common_provenance
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 
@@ -49,19 +50,15 @@ def merged_header(
     with another salt become new ones.
 
     Raises:
-        UsageError: some of the captures are anonymized and some are not, and ``mix`` does not allow it.
+        UsageError: some of the captures are anonymized and some are not, or with different keys, and
+            ``mix`` does not allow it.
         CaptureError: one of the captures is damaged.
 
     """
     if not readers:
         raise UsageError("There is nothing to merge; name two captures or more.")
     headers = [reader.header for reader in readers]
-    provenances = [header.anonymized for header in headers]
-    if None in provenances and any(provenances) and not mix:
-        raise UsageError(
-            "Some of these captures are anonymized and some are not; anonymize the rest first, "
-            "or say --mix to get one that counts as not anonymized."
-        )
+    anonymized = common_provenance([header.anonymized for header in headers], mix=mix)
     made = new_header(
         source=source or " + ".join(unique(header.source for header in headers)),
         started_wall_ns=min(header.started_wall_ns for header in headers),
@@ -69,7 +66,7 @@ def merged_header(
             [header.capture_id for header in headers]
             + [name for header in headers for name in header.lineage]
         ),
-        anonymized=_common(provenances),
+        anonymized=anonymized,
         fingerprint_salt=headers[0].fingerprint_salt,
     )
     return replace(made, source_problems=joint_problems(readers))
@@ -195,14 +192,3 @@ def _moved_messages(
         latest_ns = max(latest_ns, offset_ns)  # file order stays within an input, whatever its clock did
         seq = int(new_seqs[found])
         yield latest_ns, number, place, replace(message, exchange=seq, offset_ns=offset_ns)
-
-
-def _common(provenances: Sequence[Provenance | None]) -> Provenance | None:
-    """What is said of captures that were anonymized by different policies or keys: all of them."""
-    known = [provenance for provenance in provenances if provenance is not None]
-    if len(known) < len(provenances):
-        return None
-    return Provenance(
-        policy="+".join(unique(provenance.policy for provenance in known)),
-        key_fingerprint="+".join(unique(provenance.key_fingerprint for provenance in known)),
-    )

@@ -238,10 +238,16 @@ class RecorderFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Which stage made an anonymized capture; ``key_fingerprint`` tells keys apart, reveals none."""
+    """
+    Which stage made an anonymized capture.
+
+    ``key_fingerprint`` tells keys apart and reveals none. ``audit_passed`` says that the capture was
+    searched for every replaced original before it got its name, and none was found.
+    """
 
     policy: str
     key_fingerprint: str
+    audit_passed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

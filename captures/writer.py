@@ -147,7 +147,7 @@ class CaptureWriter:
         writer = cls(descriptor, path, header, clock_ns, packer)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            writer._append(start + packer.pack(BlockType.META, pack_header(header)))
+            writer._append(start + packer.pack(BlockType.META, pack_header(header), compress=False))
         except OSError as error:
             writer.discard()
             raise writer._write_error(error) from error

@@ -16,9 +16,10 @@ from captures.conditions import any_holds, parse_condition
 from captures.errors import UsageError
 from captures.lineage import derived_header
 from captures.merge import merge_captures, merged_header
+from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
 from captures.slice import Window, slice_capture
-from captures.text import counted
+from captures.text import clean, counted
 from captures.units import parse_duration_ns
 from captures.writer import CaptureWriter
 from hookreel.show import hide_secrets
@@ -172,7 +173,8 @@ def export(
             stdout=sys.stdout.buffer,
             visible=None if show_secrets else hide_secrets,
         )
-        problems = reader.problems
+        problems, provenance = reader.problems, reader.header.anonymized
+    click.echo(f"note: {capture} is {clean(provenance_sentence(provenance))}", err=True)
     if output is not None:
         click.echo(f"{output}: {counted(notes.exchanges, 'exchange')}, {counted(notes.messages, 'message')}")
     for what, count in sorted(notes.apart.items()):
@@ -219,7 +221,9 @@ def slice_(capture: Path, output: Path, **chosen: Any) -> None:
 @click.argument("inputs", nargs=-1, required=True, type=FILE, metavar="CAPTURE...")
 @click.option("-o", "--output", required=True, type=FILE, help="The capture to write; it must not exist.")
 @click.option(
-    "--mix", is_flag=True, help="Allow anonymized captures beside others; the result counts as raw."
+    "--mix",
+    is_flag=True,
+    help="Allow several anonymization keys, and anonymized captures beside others: that counts as raw.",
 )
 def merge(inputs: tuple[Path, ...], output: Path, mix: bool) -> None:
     """
@@ -241,6 +245,8 @@ def merge(inputs: tuple[Path, ...], output: Path, mix: bool) -> None:
         problems = [f"{reader.path}: {problem}" for reader in readers for problem in reader.problems]
         salts = {reader.header.fingerprint_salt for reader in readers}
     click.echo(f"{output}: {counted(total, 'exchange')} of {counted(len(inputs), 'capture')}")
+    if header.anonymized is not None:
+        click.echo(f"note: {output} is {clean(provenance_sentence(header.anonymized))}", err=True)
     if len(salts) > 1:
         click.echo(
             f"note: credential fingerprints are those of {inputs[0]}; the others' credentials have new ones",

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from captures.keys import create_private_file
+from captures.provenance import provenance_sentence
 from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, EndpointAccount, StreamAccount
@@ -314,7 +315,5 @@ def _origin(account: CaptureAccount) -> str:
     if header.lineage:
         facts.append(("made from", ", ".join(header.lineage)))
     if header.anonymized is not None:
-        facts.append(
-            ("anonymized", f"policy {header.anonymized.policy}, key {header.anonymized.key_fingerprint}")
-        )
+        facts.append(("provenance", provenance_sentence(header.anonymized)))
     return "<dl>" + "".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts) + "</dl>"

@@ -10,6 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from captures.model import CaptureHeader, RecorderFacts
+from captures.provenance import provenance_sentence
 from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, StreamAccount
@@ -59,12 +60,11 @@ def headline(capture: Path, account: CaptureAccount) -> str:
 
 
 def origin(header: CaptureHeader) -> str:
-    """When, from where and by what; and with which policy it was anonymized."""
+    """When, from where and by what; and how it was anonymized."""
     made = f"recorded {started_utc(header)} from {clean(header.source)} by {clean(header.tool)}"
     if header.anonymized is None:
         return made
-    policy, key = header.anonymized.policy, header.anonymized.key_fingerprint
-    return f"{made}\nanonymized with policy {clean(policy)}, key {clean(key)}"
+    return f"{made}\n{clean(provenance_sentence(header.anonymized))}"
 
 
 def started_utc(header: CaptureHeader) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from captures.conditions import any_holds
 from captures.errors import CaptureError
 from captures.model import Exchange
+from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
 from captures.writer import TOOL
 from replayer.compile import Compiler
@@ -225,10 +226,14 @@ def _raise_file_limit() -> None:
 
 
 def _capture_notes(reader: CaptureReader) -> tuple[str, ...]:
-    """What is wrong with the capture: a replay of the rest is no replay of the whole."""
+    """How it was anonymized, and what is wrong with it: a replay of the rest is no replay of the whole."""
+    provenance = reader.header.anonymized
+    notes = () if provenance is None else (f"The capture is {provenance_sentence(provenance)}.",)
     if reader.problems:
-        return tuple(f"The capture is damaged: {problem}" for problem in reader.problems)
-    return () if reader.complete else ("The capture was not closed; what it holds so far was replayed.",)
+        return (*notes, *(f"The capture is damaged: {problem}" for problem in reader.problems))
+    if not reader.complete:
+        return (*notes, "The capture was not closed; what it holds so far was replayed.")
+    return notes
 
 
 def _host_notes(hosts: Collection[bytes]) -> tuple[str, ...]:

@@ -138,11 +138,27 @@ def test_header_refuses_to_mix(tmp_path: Path, make_exchange: Callable[..., Exch
 
 
 def test_header_names_every_key(tmp_path: Path, make_exchange: Callable[..., Exchange]) -> None:
-    """Captures anonymized with different keys say so in their merged header."""
+    """Different keys are merged only when that was asked for, and the header then names each of them."""
     a = write(tmp_path / "a.reel", [], anonymized=Provenance(policy="p", key_fingerprint="k1"))
     b = write(tmp_path / "b.reel", [], anonymized=Provenance(policy="p", key_fingerprint="k2"))
     with CaptureReader.open(a) as first, CaptureReader.open(b) as second:
-        assert merged_header([first, second]).anonymized == Provenance(policy="p", key_fingerprint="k1+k2")
+        with pytest.raises(UsageError, match=r"different keys \(k1, k2\)"):
+            merged_header([first, second])
+        assert merged_header([first, second], mix=True).anonymized == Provenance(
+            policy="p", key_fingerprint="k1+k2"
+        )
+
+
+def test_an_audit_counts_when_all_have_passed_one(
+    tmp_path: Path, make_exchange: Callable[..., Exchange]
+) -> None:
+    """One capture whose audit was not run makes the merged one such a capture."""
+    audited = Provenance(policy="p", key_fingerprint="k", audit_passed=True)
+    a = write(tmp_path / "a.reel", [], anonymized=audited)
+    b = write(tmp_path / "b.reel", [], anonymized=Provenance(policy="q", key_fingerprint="k"))
+    with CaptureReader.open(a) as first, CaptureReader.open(b) as second:
+        assert merged_header([first, first]).anonymized == audited
+        assert merged_header([first, second]).anonymized == Provenance(policy="p+q", key_fingerprint="k")
 
 
 def test_merging_nothing_is_an_error() -> None:
