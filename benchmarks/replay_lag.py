@@ -32,8 +32,9 @@ from captures.units import NS_PER_S, format_duration
 from captures.writer import CaptureWriter, new_header
 from replayer.fidelity import lag_ns
 from replayer.load import Load
+from replayer.options import ReplayOptions
 from replayer.quantiles import quantiles
-from replayer.replay import Replayed, ReplayOptions, replay
+from replayer.replay import Replayed, replay
 from replayer.results import Outcome
 from replayer.targets import parse_target
 

@@ -20,7 +20,8 @@ from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_s
 from replayer.credentials import build_keyring
 from replayer.engine import Progress
 from replayer.load_options import load_of, load_options
-from replayer.replay import Rehearsal, ReplayOptions, rehearse
+from replayer.options import ReplayOptions
+from replayer.replay import Rehearsal, rehearse
 from replayer.replay import replay as run_replay
 from replayer.results import Limits, write_run
 from replayer.summary import as_json, as_text, summarise
@@ -48,6 +49,13 @@ _INVALID_RUN = 4
     multiple=True,
     metavar="SCHEME=VALUE",
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Send from so many processes, for loads that one core cannot make.",
 )
 @click.option(
     "--timeout", default="30s", show_default=True, help="Give up waiting for a response after this."
@@ -139,6 +147,7 @@ def _options(
     lag_p99: str | None,
     lag_max: str | None,
     rate_error: str | None,
+    workers: int,
     **load: Any,
 ) -> ReplayOptions:
     """What the command line asks for; every mistake in it is found here."""
@@ -157,6 +166,7 @@ def _options(
         limits=_limits(lag_p99, lag_max, rate_error),
         recorded_host=host_header == "recorded",
         recorded_sni=sni == "recorded",
+        workers=workers,
     )
 
 

@@ -4,13 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from replayer.results import NEVER_NS, Outcome, RunRows
 from replayer.schedule import Schedule
+
+Cells: TypeAlias = dict[str, NDArray[Any]]
+"""What a run finds out about each row, by column name."""
+
+_UNKNOWN: dict[str, tuple[type[np.generic], int]] = {
+    "sent_ns": (np.int64, NEVER_NS),
+    "first_byte_ns": (np.int64, NEVER_NS),
+    "done_ns": (np.int64, NEVER_NS),
+    "response_bytes": (np.uint32, 0),
+    "status": (np.uint16, 0),
+    "outcome": (np.uint8, Outcome.INTERRUPTED),
+}  # the widest first, so that each column lies on a boundary of its own width
+_ALIGNED_BYTES = 8
+
+
+def cells_bytes(rows: int) -> int:
+    """The memory that the cells of ``rows`` rows take."""
+    size = rows * sum(np.dtype(kind).itemsize for kind, _ in _UNKNOWN.values())
+    return -(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES
+
+
+def make_cells(rows: int, memory: memoryview | None = None) -> Cells:
+    """Cells of ``rows`` rows of which nothing is known yet, in ``memory`` (of ``cells_bytes``) if given."""
+    taken = 0
+    cells: Cells = {}
+    for name, (kind, unknown) in _UNKNOWN.items():
+        if memory is None:
+            cells[name] = np.full(rows, unknown, kind)
+            continue
+        cells[name] = np.frombuffer(memory, kind, count=rows, offset=taken)
+        cells[name][:] = unknown
+        taken += cells[name].nbytes
+    return cells
+
+
+def joined(schedule: Schedule, cells: Cells, chosen: int | NDArray[np.bool_]) -> RunRows:
+    """The rows of a run: what was offered and what came of it; the first ones, or where a mask is true."""
+    part: Any = slice(chosen) if isinstance(chosen, int) else chosen
+    return RunRows(
+        seq=schedule.seq[part],
+        endpoint=schedule.endpoint[part],
+        connection=schedule.connection[part],
+        due_ns=schedule.due_ns[part],
+        recorded_status=schedule.recorded_status[part],
+        instance=schedule.instance[part],
+        **{name: column[part] for name, column in cells.items()},
+    )
 
 
 class Columns:
@@ -27,18 +74,13 @@ class Columns:
         "due_ns", "first_byte_ns", "sent_ns", "unfinished", "zero_ns",
     )  # fmt: skip
 
-    def __init__(self, schedule: Schedule, on_finished: Callable[[], None]) -> None:
+    def __init__(
+        self, schedule: Schedule, on_finished: Callable[[], None], cells: Cells | None = None
+    ) -> None:
         rows = len(schedule)
         self._schedule = schedule
         self._on_finished = on_finished
-        self._arrays: dict[str, NDArray[Any]] = {
-            "sent_ns": np.full(rows, NEVER_NS, np.int64),
-            "first_byte_ns": np.full(rows, NEVER_NS, np.int64),
-            "done_ns": np.full(rows, NEVER_NS, np.int64),
-            "status": np.zeros(rows, np.uint16),
-            "outcome": np.full(rows, Outcome.INTERRUPTED, np.uint8),
-            "response_bytes": np.zeros(rows, np.uint32),
-        }
+        self._arrays = make_cells(rows) if cells is None else cells
         self.due_ns = schedule.due_ns.data
         self.sent_ns = self._arrays["sent_ns"].data
         self.first_byte_ns = self._arrays["first_byte_ns"].data
@@ -68,18 +110,4 @@ class Columns:
 
     def rows(self, stop: int) -> RunRows:
         """The first ``stop`` rows, as they stand."""
-        schedule = self._schedule
-        return RunRows(
-            seq=schedule.seq[:stop],
-            endpoint=schedule.endpoint[:stop],
-            connection=schedule.connection[:stop],
-            due_ns=schedule.due_ns[:stop],
-            recorded_status=schedule.recorded_status[:stop],
-            instance=schedule.instance[:stop],
-            sent_ns=self._arrays["sent_ns"][:stop],
-            first_byte_ns=self._arrays["first_byte_ns"][:stop],
-            done_ns=self._arrays["done_ns"][:stop],
-            status=self._arrays["status"][:stop],
-            outcome=self._arrays["outcome"][:stop],
-            response_bytes=self._arrays["response_bytes"][:stop],
-        )
+        return joined(self._schedule, self._arrays, stop)

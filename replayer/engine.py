@@ -22,12 +22,15 @@ from typing import Any
 from captures.errors import CaptureError, HookreelError
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
-from replayer.columns import Columns
+from replayer.columns import Cells, Columns
 from replayer.compile import Trait, Window
 from replayer.feed import WindowFeed
 from replayer.pool import Dial, Pool
 from replayer.results import NEVER_NS, Outcome, RunRows
 from replayer.schedule import Schedule
+
+Start = Callable[[], int]
+"""Gives run time 0 on CLOCK_MONOTONIC once everything is prepared; it may wait."""
 
 LOOK_AHEAD_NS = 250 * NS_PER_MS
 _START_DELAY_NS = 50 * NS_PER_MS
@@ -81,15 +84,18 @@ class Engine:
         dial: Dial,
         server_names: bool = False,
         progress: Callable[[Progress], None] | None = None,
+        start: Start | None = None,
+        cells: Cells | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._finished: asyncio.Future[None] = self._loop.create_future()
-        self._columns = Columns(schedule, self._all_finished)
+        self._columns = Columns(schedule, self._all_finished, cells)
         self._pool = Pool(dial=dial, columns=self._columns, connection=schedule.connection, pump=self._pump)
         self._feed = feed
         self._timeout_ns = dial.timeout_ns
         self._server_names = server_names
         self._progress = progress
+        self._start_time = start
         self._progress_due_ns = NS_PER_S
         self._total = len(schedule)
         self._due_ns = schedule.due_ns.data
@@ -177,7 +183,7 @@ class Engine:
     def _start(self) -> None:
         finest_timer_slack()
         shortest_time_slice()
-        zero_ns = monotonic_ns() + _START_DELAY_NS
+        zero_ns = monotonic_ns() + _START_DELAY_NS if self._start_time is None else self._start_time()
         self._columns.zero_ns = zero_ns
         self._started_wall_ns = time.time_ns() + zero_ns - monotonic_ns()
         for row in range(self._ahead):  # their connections stand; the time to sign for is known only now
@@ -340,18 +346,23 @@ class Engine:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM end the run in good order while this is open."""
-        added = []
+        before: dict[signal.Signals, Any] = {}
         for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
             try:
                 self._loop.add_signal_handler(number, self.stop, "interrupted")
-                added.append(number)
+                before[number] = handler
             except (ValueError, RuntimeError, NotImplementedError):
                 continue  # not in the main thread: whoever runs us there handles signals
         try:
             yield
         finally:
-            for number in added:
+            # The loop puts the default back, which would end a process that has yet to tell its results.
+            signal.pthread_sigmask(signal.SIG_BLOCK, before)
+            for number, handler in before.items():
                 self._loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
 
 
 @contextmanager

@@ -2,63 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import secrets
-import ssl
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captures.conditions import any_holds
 from captures.errors import CaptureError
-from captures.model import Exchange
 from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
 from captures.writer import TOOL
-from replayer.compile import Compiler
+from replayer.columns import Cells
 from replayer.credentials import Keyring
-from replayer.engine import Engine, Progress, Sent
-from replayer.feed import WindowFeed, telling
+from replayer.engine import Progress, Sent, Start
+from replayer.feed import telling
 from replayer.fidelity import invalid_reasons
-from replayer.load import Load
-from replayer.passes import exchanges_of
-from replayer.pool import Dial
-from replayer.results import Limits, Outcome, Run, RunHeader
-from replayer.rewrite import Rewriter, Tally
+from replayer.options import ReplayOptions
+from replayer.results import Run, RunHeader
+from replayer.rewrite import Tally
 from replayer.schedule import Schedule, build_schedule, schedule_hash
-from replayer.targets import Target
-
-try:
-    import uvloop
-
-    _new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    _LOOP_NOTE: tuple[str, ...] = ()
-except ImportError:  # pragma: no cover  where uvloop has no wheel
-    _new_loop = asyncio.new_event_loop
-    _LOOP_NOTE = ("uvloop is not installed; the event loop of asyncio sent this run, with more lag.",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
-    """
-    What a replay is asked for.
-
-    ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
-    name; otherwise the target's are used. ``tls`` is None for a plain target.
-    """
-
-    target: Target
-    load: Load
-    tls: ssl.SSLContext | None
-    timeout_ns: int
-    keyring: Keyring = field(default_factory=Keyring)
-    limits: Limits = field(default_factory=Limits)
-    recorded_host: bool = False
-    recorded_sni: bool = False
+from replayer.sending import LOOP_NOTE, Offered, make_compiler, scheduled_exchanges, send_schedule
+from replayer.workers import send_in_workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,22 +62,20 @@ def replay(
 
     """
     schedule = _schedule(reader, options)
-    compiler = _compiler(reader, options, schedule)
     _raise_file_limit()
-    feed = WindowFeed(compiler.windows(_exchanges(reader, schedule)))
-    try:
-        feed.prime()
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            sent = runner.run(_send(schedule, feed, options, progress))
-    finally:
-        feed.close()
+    if options.workers == 1:
+        offered = send_schedule(reader, options, schedule, progress=progress)
+    else:
+        offered = send_in_workers(schedule, options.workers, partial(_send_share, reader, options), progress)
+    sent = offered.sent
     notes = (
         *_capture_notes(reader),
-        *_host_notes(compiler.rewriter.hosts),
-        *_notes(schedule, compiler.tally(sent.rows.outcome != Outcome.DROPPED), options.keyring),
-        *_unsendable_notes(compiler.unsendable(len(sent.rows))),
+        *_host_notes(offered.hosts),
+        *_notes(schedule, offered.tally, options.keyring),
+        *_unsendable_notes(offered.unsendable),
         *_sending_notes(sent),
-        *_LOOP_NOTE,
+        *((f"{options.workers} worker processes sent it.",) if options.workers > 1 else ()),
+        *LOOP_NOTE,
     )
     reasons = invalid_reasons(sent.rows, options.limits)
     if sent.stopped is not None:
@@ -142,9 +109,9 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
 
     """
     schedule = _schedule(reader, options)
-    compiler = _compiler(reader, options, schedule)
+    compiler = make_compiler(reader, options, schedule)
     try:
-        for _ in compiler.windows(_exchanges(reader, schedule)):
+        for _ in compiler.windows(scheduled_exchanges(reader, schedule)):
             pass
     except OSError as error:
         raise telling(error) from error
@@ -164,17 +131,16 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
     )
 
 
-async def _send(
-    schedule: Schedule,
-    feed: WindowFeed,
+def _send_share(
+    reader: CaptureReader,
     options: ReplayOptions,
-    progress: Callable[[Progress], None] | None,
-) -> Sent:
-    dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
-    engine = Engine(
-        schedule=schedule, feed=feed, dial=dial, server_names=options.recorded_sni, progress=progress
-    )
-    return await engine.run()
+    schedule: Schedule,
+    progress: Callable[[Progress], None],
+    start: Start,
+    cells: Cells,
+) -> Offered:
+    """A worker's part; what it reads of the capture is its own."""
+    return send_schedule(reader, options, schedule, progress=progress, start=start, cells=cells)
 
 
 def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
@@ -192,27 +158,6 @@ def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
             advice = "record HTTP exchanges too"
         raise CaptureError(f"The capture holds {held}, so there is nothing to send; {advice}.")
     return schedule
-
-
-def _exchanges(reader: CaptureReader, schedule: Schedule) -> Iterator[Exchange]:
-    load = schedule.load
-    return exchanges_of(schedule, lambda: reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns))
-
-
-def _compiler(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> Compiler:
-    rewriter = Rewriter(
-        host=None if options.recorded_host else options.target.authority.encode(),
-        keyring=options.keyring,
-        salt=reader.header.fingerprint_salt,
-        scheme=options.target.scheme.encode(),
-    )
-    return Compiler(
-        schedule=schedule,
-        endpoints=tuple(reader.endpoint_labels),
-        rewriter=rewriter,
-        keyring=options.keyring,
-        server_names=options.recorded_sni,
-    )
 
 
 def _raise_file_limit() -> None:

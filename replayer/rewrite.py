@@ -74,6 +74,11 @@ class Tally:
         if deeds.unsigned:
             self.unsigned[deeds.unsigned] += times
 
+    def merge(self, other: Tally) -> None:
+        """Count what another process did, too."""
+        for name in Tally.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Rewriter:
     """

@@ -25,7 +25,8 @@ from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 from replayer.cli import replay as replay_command
 from replayer.load import Load
-from replayer.replay import Replayed, ReplayOptions
+from replayer.options import ReplayOptions
+from replayer.replay import Replayed
 from replayer.replay import replay as run_replay
 from replayer.targets import parse_target
 

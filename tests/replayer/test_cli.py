@@ -163,12 +163,12 @@ def test_an_existing_run_is_not_overwritten(
 
 @pytest.mark.parametrize("content", [None, b"", b"not a capture"])
 def test_wrong_files_are_told(command: Command, tmp_path: Path, content: bytes | None) -> None:
-    """An absent, empty or foreign file ends in a sentence and a non-zero exit code."""
+    """An absent or foreign file is wrong usage, an empty one damage; each is told in a sentence."""
     path = tmp_path / "wrong.reel"
     if content is not None:
         path.write_bytes(content)
     told = command(path, "--target", "http://127.0.0.1:1")
-    assert told.exit_code == (2 if content is None else 1)
+    assert told.exit_code == (1 if content == b"" else 2)
     assert told.stderr.startswith("Error: ")
 
 

@@ -32,7 +32,8 @@ from captures.reader import CaptureReader
 from captures.signatures import verify
 from replayer.credentials import Keyring
 from replayer.load import Load
-from replayer.replay import Replayed, ReplayOptions, rehearse
+from replayer.options import ReplayOptions
+from replayer.replay import Replayed, rehearse
 from replayer.results import NEVER_NS, Outcome, read_run, write_run
 from replayer.targets import parse_target
 

@@ -1,0 +1,31 @@
+"""What a replay is asked for."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+from replayer.credentials import Keyring
+from replayer.load import Load
+from replayer.results import Limits
+from replayer.targets import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """
+    What a replay is asked for.
+
+    ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
+    name; otherwise the target's are used. ``tls`` is None for a plain target. ``workers`` processes send.
+    """
+
+    target: Target
+    load: Load
+    tls: ssl.SSLContext | None
+    timeout_ns: int
+    keyring: Keyring = field(default_factory=Keyring)
+    limits: Limits = field(default_factory=Limits)
+    recorded_host: bool = False
+    recorded_sni: bool = False
+    workers: int = 1

@@ -1,0 +1,112 @@
+"""One process's part of a replay: compile, then only send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from captures.model import Exchange
+from captures.reader import CaptureReader
+from replayer.columns import Cells
+from replayer.compile import Compiler
+from replayer.engine import Engine, Progress, Sent, Start
+from replayer.feed import WindowFeed
+from replayer.options import ReplayOptions
+from replayer.passes import exchanges_of
+from replayer.pool import Dial
+from replayer.results import Outcome
+from replayer.rewrite import Rewriter, Tally
+from replayer.schedule import Schedule
+
+try:
+    import uvloop
+
+    _new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    LOOP_NOTE: tuple[str, ...] = ()
+except ImportError:  # pragma: no cover  where uvloop has no wheel
+    _new_loop = asyncio.new_event_loop
+    LOOP_NOTE = ("uvloop is not installed; the event loop of asyncio sent this run, with more lag.",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Offered:
+    """What was sent, and what was done to the requests before; ``hosts`` are those they were recorded for."""
+
+    sent: Sent
+    tally: Tally
+    unsendable: Counter[str]
+    hosts: frozenset[bytes]
+
+
+def send_schedule(
+    reader: CaptureReader,
+    options: ReplayOptions,
+    schedule: Schedule,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    start: Start | None = None,
+    cells: Cells | None = None,
+) -> Offered:
+    """
+    Send every row of ``schedule`` from this process.
+
+    ``start`` says when run time 0 is (soon, by default), ``cells`` where the results are written.
+
+    Raises:
+        HookreelError: the target cannot be reached; nothing was sent.
+        CaptureError: the capture is damaged.
+
+    """
+    compiler = make_compiler(reader, options, schedule)
+    feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule)))
+    dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
+
+    async def send() -> Sent:
+        engine = Engine(
+            schedule=schedule,
+            feed=feed,
+            dial=dial,
+            server_names=options.recorded_sni,
+            progress=progress,
+            start=start,
+            cells=cells,
+        )
+        return await engine.run()
+
+    try:
+        feed.prime()
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            sent = runner.run(send())
+    finally:
+        feed.close()
+    return Offered(
+        sent=sent,
+        tally=compiler.tally(sent.rows.outcome != Outcome.DROPPED),
+        unsendable=compiler.unsendable(len(sent.rows)),
+        hosts=frozenset(compiler.rewriter.hosts),
+    )
+
+
+def make_compiler(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> Compiler:
+    """What turns the capture's exchanges into what is sent."""
+    rewriter = Rewriter(
+        host=None if options.recorded_host else options.target.authority.encode(),
+        keyring=options.keyring,
+        salt=reader.header.fingerprint_salt,
+        scheme=options.target.scheme.encode(),
+    )
+    return Compiler(
+        schedule=schedule,
+        endpoints=tuple(reader.endpoint_labels),
+        rewriter=rewriter,
+        keyring=options.keyring,
+        server_names=options.recorded_sni,
+    )
+
+
+def scheduled_exchanges(reader: CaptureReader, schedule: Schedule) -> Iterator[Exchange]:
+    """One exchange for each row of ``schedule``."""
+    load = schedule.load
+    return exchanges_of(schedule, lambda: reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns))

@@ -1,0 +1,346 @@
+"""
+A replay by several processes that share its schedule, its start and its results.
+
+A connection belongs to one worker, so no session is ever split. The workers connect first and
+wait; then all get the same run time 0 on CLOCK_MONOTONIC, which is one clock for the machine.
+Results are written into memory that all share, so that what a worker that died had found out
+is not lost with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from time import monotonic_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.errors import HookreelError
+from captures.units import NS_PER_MS
+from replayer.columns import Cells, cells_bytes, joined, make_cells
+from replayer.engine import Progress, Sent
+from replayer.feed import telling
+from replayer.results import NEVER_NS, Outcome
+from replayer.rewrite import Tally
+from replayer.schedule import Schedule
+from replayer.sending import Offered
+
+_START_DELAY_NS = 100 * NS_PER_MS  # for the word to reach every worker
+_PR_SET_PDEATHSIG = 1
+_DIED = "a worker process ended unexpectedly"
+
+SendShare = Callable[[Schedule, Callable[[Progress], None], Callable[[], int], Cells], Offered]
+"""Sends a share of a schedule: with whom to tell the progress, when to start, where results go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Account:
+    """What a worker tells at its end; its rows are in the shared memory."""
+
+    offered: int
+    started_wall_ns: int
+    stopped: str | None
+    spare_connections: int
+    spare_exchanges: int
+    reconnections: int
+    shortages: dict[str, int]
+    exact_timer: bool
+    tally: Tally
+    unsendable: Counter[str]
+    hosts: frozenset[bytes]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Worker:
+    process: ForkProcess
+    pipe: Connection
+    rows: NDArray[np.int64]  # of the whole schedule
+    cells: Cells
+    ready: bool = False
+    progress: Progress | None = None
+    account: _Account | None = None
+    error: HookreelError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.pipe.closed
+
+
+def shares_of(schedule: Schedule, workers: int) -> list[NDArray[np.int64]]:
+    """
+    The row numbers of each worker, ascending; every connection's rows are in one share.
+
+    Connections go to the worker with the fewest rows so far, the largest first; there are no
+    more shares than connections.
+    """
+    _, owner, counts = np.unique(schedule.connection, return_inverse=True, return_counts=True)
+    loads = [0] * min(workers, len(counts))
+    share_of = np.zeros(len(counts), np.int64)
+    for number in np.argsort(-counts, kind="stable").tolist():
+        least = loads.index(min(loads))
+        share_of[number] = least
+        loads[least] += int(counts[number])
+    shares = share_of[owner]
+    return [np.flatnonzero(shares == share) for share in range(len(loads))]
+
+
+def send_in_workers(
+    schedule: Schedule, workers: int, send_share: SendShare, progress: Callable[[Progress], None] | None
+) -> Offered:
+    """
+    Send ``schedule`` from several processes; what they found out comes back as of one.
+
+    Raises:
+        HookreelError: a worker could not begin, so nothing was sent.
+
+    """
+    crew = _Crew(schedule, workers, send_share)
+    with _forwarding(crew.interrupt):
+        try:
+            crew.start()
+            while crew.attend(0.5):
+                total = crew.progress()
+                if progress is not None and total is not None:
+                    progress(total)
+        finally:
+            crew.close()
+    return crew.offered()
+
+
+class _Crew:
+    """The workers of one replay."""
+
+    def __init__(self, schedule: Schedule, workers: int, send_share: SendShare) -> None:
+        self._schedule = schedule
+        shares = shares_of(schedule, workers)
+        sizes = [cells_bytes(len(rows)) for rows in shares]
+        self._memory = mmap.mmap(-1, max(1, sum(sizes)))
+        self._died_ns: int | None = None
+        self._interrupted = False
+        self._zero_ns = 0
+        self._workers: list[_Worker] = []
+        taken = 0
+        for rows, size in zip(shares, sizes, strict=True):
+            cells = make_cells(len(rows), memoryview(self._memory)[taken : taken + size])
+            taken += size
+            self._workers.append(self._fork(rows, cells, send_share))
+
+    def _fork(self, rows: NDArray[np.int64], cells: Cells, send_share: SendShare) -> _Worker:
+        # Forked, not spawned: keys, TLS contexts and the open capture go along as they are.
+        context = get_context("fork")
+        ours, theirs = context.Pipe()
+        share = _part(self._schedule, rows)
+        process = context.Process(
+            target=_work, args=(share, cells, send_share, theirs, os.getpid()), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process=process, pipe=ours, rows=rows, cells=cells)
+
+    def start(self) -> None:
+        """Wait until every worker is connected, then let all begin."""
+        while not all(worker.ready for worker in self._workers):
+            self.attend(None)
+            for worker in self._workers:
+                if worker.error is not None:
+                    raise worker.error
+                if worker.ended:
+                    if self._interrupted:
+                        raise KeyboardInterrupt
+                    raise HookreelError("A replay worker could not start; replay with fewer --workers.")
+        self._zero_ns = monotonic_ns() + _START_DELAY_NS
+        for worker in self._workers:
+            worker.pipe.send(self._zero_ns)
+
+    def attend(self, timeout_s: float | None) -> bool:
+        """Take what the workers say; whether one is still at work."""
+        open_pipes = {worker.pipe: worker for worker in self._workers if not worker.ended}
+        for pipe in wait(list(open_pipes), timeout_s):
+            self._hear(open_pipes[pipe])  # type: ignore[index]  # only connections are waited for
+        return any(not worker.ended for worker in self._workers)
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            said: Any = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.pipe.close()
+            if worker.account is None and worker.error is None and self._zero_ns:
+                self._died_ns = monotonic_ns() - self._zero_ns
+                self.interrupt()
+            return
+        if isinstance(said, Progress):
+            worker.progress = said
+        elif isinstance(said, _Account):
+            worker.account = said
+            if said.stopped is not None:
+                self.interrupt()
+        elif isinstance(said, HookreelError):
+            worker.error = said
+        else:
+            worker.ready = True
+
+    def interrupt(self) -> None:
+        """End the run in good order."""
+        if self._interrupted:
+            return
+        self._interrupted = True
+        for worker in self._workers:
+            if not worker.ended and worker.account is None and worker.process.pid is not None:
+                os.kill(worker.process.pid, signal.SIGTERM)
+
+    def progress(self) -> Progress | None:
+        """How far all are; None before every worker has told."""
+        told = [worker.progress for worker in self._workers if worker.progress is not None]
+        if len(told) < len(self._workers):
+            return None
+        return Progress(
+            now_ns=max(one.now_ns for one in told),
+            sent=sum(one.sent for one in told),
+            total=len(self._schedule),
+            waiting=sum(one.waiting for one in told),
+        )
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for worker in self._workers:
+            if not worker.ended:
+                worker.process.terminate()
+                worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def offered(self) -> Offered:
+        """What all of them sent, in due order."""
+        offered = np.zeros(len(self._schedule), np.bool_)
+        whole = make_cells(len(self._schedule))
+        accounts = [worker.account for worker in self._workers if worker.account is not None]
+        for worker in self._workers:
+            stop = self._settled(worker) if worker.account is None else worker.account.offered
+            offered[worker.rows[:stop]] = True
+            for name, column in whole.items():
+                column[worker.rows] = worker.cells[name]
+        died = _DIED if self._died_ns is not None else None
+        errors = [str(worker.error).rstrip(".") for worker in self._workers if worker.error is not None]
+        stopped = next((text for text in (died, *errors, *(one.stopped for one in accounts)) if text), None)
+        tally = Tally()
+        for account in accounts:
+            tally.merge(account.tally)
+        sent = Sent(
+            rows=joined(self._schedule, whole, offered),
+            started_wall_ns=min(
+                (one.started_wall_ns for one in accounts),
+                default=time.time_ns() - monotonic_ns() + self._zero_ns,
+            ),
+            stopped=stopped,
+            spare_connections=sum(one.spare_connections for one in accounts),
+            spare_exchanges=sum(one.spare_exchanges for one in accounts),
+            reconnections=sum(one.reconnections for one in accounts),
+            shortages=dict(sum((Counter(one.shortages) for one in accounts), Counter[str]())),
+            exact_timer=all(one.exact_timer for one in accounts),
+        )
+        return Offered(
+            sent=sent,
+            tally=tally,
+            unsendable=sum((one.unsendable for one in accounts), Counter[str]()),
+            hosts=frozenset().union(*(one.hosts for one in accounts)),
+        )
+
+    def _settled(self, worker: _Worker) -> int:
+        """How many rows came due to a worker that died; those that it had not sent were dropped."""
+        due_ns = self._schedule.due_ns[worker.rows]
+        stop = int(np.searchsorted(due_ns, self._died_ns or 0, side="right"))
+        unsent = worker.cells["sent_ns"][:stop] == NEVER_NS
+        worker.cells["outcome"][:stop][unsent] = Outcome.DROPPED
+        return stop
+
+
+def _part(schedule: Schedule, rows: NDArray[np.int64]) -> Schedule:
+    """Some rows of a schedule, at the same due times."""
+    return replace(
+        schedule,
+        seq=schedule.seq[rows],
+        due_ns=schedule.due_ns[rows],
+        endpoint=schedule.endpoint[rows],
+        connection=schedule.connection[rows],
+        recorded_status=schedule.recorded_status[rows],
+        instance=schedule.instance[rows],
+    )
+
+
+def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection, parent: int) -> None:
+    """The whole life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
+    started = False
+    # The engine takes SIGTERM while it sends; before, the worker just ends, and after, it has to tell.
+    signal.signal(signal.SIGTERM, lambda *_: None if started else os._exit(1))
+    _end_with_parent(parent)
+
+    def start() -> int:
+        nonlocal started
+        pipe.send(None)
+        zero_ns = int(pipe.recv())
+        started = True
+        return zero_ns
+
+    try:
+        offered = send_share(share, pipe.send, start, cells)
+    except Exception as error:  # noqa: BLE001  whatever it was, the parent tells it
+        with suppress(OSError):  # a parent that has gone wants no word
+            pipe.send(telling(error))
+        return
+    sent = offered.sent
+    pipe.send(
+        _Account(
+            offered=len(sent.rows),
+            started_wall_ns=sent.started_wall_ns,
+            stopped=sent.stopped,
+            spare_connections=sent.spare_connections,
+            spare_exchanges=sent.spare_exchanges,
+            reconnections=sent.reconnections,
+            shortages=sent.shortages,
+            exact_timer=sent.exact_timer,
+            tally=offered.tally,
+            unsendable=offered.unsendable,
+            hosts=offered.hosts,
+        )
+    )
+
+
+def _end_with_parent(parent: int, platform: str = sys.platform) -> None:
+    """A worker must not go on sending when whoever started it was killed."""
+    if platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+@contextmanager
+def _forwarding(interrupt: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM go to the workers while this is open."""
+    numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, lambda *_: interrupt()) for number in numbers]
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
