@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +14,13 @@ from mitmproxy.certs import CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
 from captures.errors import UsageError, WriteError
+from recorder.modes import Mode
 
 DEFAULT_CONFDIR = "~/.hookreel"
+
+
+class FolderError(UsageError):
+    """The folder for the CA cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +39,22 @@ class Authority:
 
 def ensure_authority(confdir: Path) -> Authority:
     """
-    The CA in ``confdir``, made (folder 0700, key 0600) when there is none.
+    The CA in ``confdir``, made (folder 0700, key 0600) when there is none; ``~`` is the user's home.
 
     Raises:
-        UsageError: the folder cannot be used or what is in it is not a certificate.
+        FolderError: the folder cannot be used.
+        UsageError: what is in it is not a certificate.
 
     """
-    certificate_path = confdir / f"{CONF_BASENAME}-ca-cert.pem"
-    key_path = confdir / f"{CONF_BASENAME}-ca.pem"
-    created = not key_path.exists()
     try:
+        confdir = confdir.expanduser()
+    except RuntimeError as error:
+        raise FolderError(
+            "You have no home folder for the recorder's CA; name a folder for it with --confdir."
+        ) from error
+    certificate_path = confdir / f"{CONF_BASENAME}-ca-cert.pem"
+    try:
+        created = not (confdir / f"{CONF_BASENAME}-ca.pem").exists()
         if created:
             confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
             CertStore.create_store(
@@ -49,7 +63,7 @@ def ensure_authority(confdir: Path) -> Authority:
         pem = certificate_path.read_bytes()
         certificate = x509.load_pem_x509_certificate(pem)
     except OSError as error:
-        raise UsageError(
+        raise FolderError(
             f"The folder {confdir} for the recorder's CA cannot be used ({error.strerror}); "
             "name another with --confdir."
         ) from error
@@ -59,6 +73,38 @@ def ensure_authority(confdir: Path) -> Authority:
         ) from error
     digest = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
     return Authority(path=certificate_path, pem=pem, fingerprint=digest, created=created)
+
+
+@contextmanager
+def authority_folder(confdir: Path, modes: Sequence[Mode], *, output: Path) -> Iterator[Path]:
+    """
+    The folder with the CA of one recording.
+
+    When ``confdir`` cannot be used and clients need no TLS, as in front of plain HTTP servers, it is
+    one that goes with the recording: among the system's temporary files, else beside ``output``.
+
+    Raises:
+        UsageError: ``confdir`` cannot be used, and clients may speak TLS.
+
+    """
+    try:
+        folder = ensure_authority(confdir).path.parent
+    except FolderError as error:
+        if not all(mode.spec.startswith("reverse:http:") for mode in modes):
+            raise
+        with _temporary_folder(output, error) as name:
+            yield Path(name)
+    else:
+        yield folder
+
+
+def _temporary_folder(output: Path, refused: FolderError) -> tempfile.TemporaryDirectory[str]:
+    for place in (None, output.parent):  # a container may have no place to write to but the output's
+        try:
+            return tempfile.TemporaryDirectory(prefix=".hookreel-ca-", dir=place)
+        except OSError:
+            continue
+    raise refused
 
 
 def export_certificate(authority: Authority, destination: Path) -> None:

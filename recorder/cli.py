@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
+from captures.text import counted
 from captures.units import NS_PER_MS, parse_duration_ns, parse_size_bytes
-from recorder.ca import DEFAULT_CONFDIR, ensure_authority, export_certificate
+from recorder.ca import DEFAULT_CONFDIR, authority_folder, ensure_authority, export_certificate
 from recorder.metrics import parse_metrics_address
 from recorder.modes import parse_listen, parse_modes, parse_routes
 from recorder.options import Choices, open_part_of, recording_options, withheld_line
 from recorder.settings import MAX_WORKERS, RecorderSettings, Recording
+
+_confdir_option = click.option(
+    "--confdir",
+    default=DEFAULT_CONFDIR,
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the recorder's certificate authority is; made when absent.",
+)
 
 
 @click.command()
@@ -53,14 +63,7 @@ from recorder.settings import MAX_WORKERS, RecorderSettings, Recording
     type=click.Path(path_type=Path, dir_okay=False),
     help="The capture to write; an existing file is refused.",
 )
-@click.option(
-    "--confdir",
-    default=DEFAULT_CONFDIR,
-    show_default=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the recorder's certificate authority is; made when absent.",
-)
+@_confdir_option
 @click.option(
     "--upstream-ca",
     default=None,
@@ -133,7 +136,7 @@ def record(
         modes=placed,
         routes=parse_routes(routes, placed),
         output=output,
-        confdir=confdir.expanduser(),
+        confdir=confdir,
         max_body_bytes=parse_size_bytes(max_body),
         ssl_insecure=ssl_insecure,
         upstream_ca=upstream_ca,
@@ -149,12 +152,13 @@ def record(
         else:
             _print_now(_ready_text(settings, urls) + (f"; metrics on {metrics_url}" if metrics_url else ""))
 
-    recording = run_recorder(
-        settings,
-        on_listening=ready,
-        note=lambda text: click.echo(text, err=True),
-        open_part=open_part_of(click.get_current_context()),
-    )
+    with authority_folder(confdir, placed, output=output) as folder:
+        recording = run_recorder(
+            replace(settings, confdir=folder),
+            on_listening=ready,
+            note=lambda text: click.echo(text, err=True),
+            open_part=open_part_of(click.get_current_context()),
+        )
     _print_now(json.dumps(_account_json(recording)) if as_json else _account_text(recording))
     if recording.account.cut_by:
         click.echo(f"Error: {recording.account.cut_by}", err=True)
@@ -162,14 +166,7 @@ def record(
 
 
 @click.command()
-@click.option(
-    "--confdir",
-    default=DEFAULT_CONFDIR,
-    show_default=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the recorder's certificate authority is; made when absent.",
-)
+@_confdir_option
 @click.option(
     "--export",
     default=None,
@@ -196,7 +193,7 @@ def ca(confdir: Path, export: Path | None, as_json: bool) -> None:
     Example:
       hookreel ca --export hookreel-ca.pem
     """
-    authority = ensure_authority(confdir.expanduser())
+    authority = ensure_authority(confdir)
     if export is not None:
         export_certificate(authority, export)
     shown = export or authority.path
@@ -248,13 +245,14 @@ def _account_text(recording: Recording) -> str:
     account, added = recording.account, recording.added
     counters = account.counters
     lines = [
-        f"Seen {counters.seen} exchanges on {account.connections} connections:",
+        f"Seen {counted(counters.seen, 'exchange')} on {counted(account.connections, 'connection')}:",
         f"  written           {counters.written}",
         f"  sampled out       {counters.sampled_out}",
         f"  dropped           {counters.dropped}",
         f"  in flight at stop {counters.in_flight}",
-        f"Of those written, {counters.truncated} have a body that was cut (--max-body).",
     ]
+    if counters.truncated:
+        lines.append(f"Bodies were cut (--max-body) in {counters.truncated} of those written.")
     if account.messages or account.messages_dropped:
         lines.append(f"Stream messages: {account.messages} written, {account.messages_dropped} dropped.")
     if account.withheld:

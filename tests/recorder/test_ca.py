@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from captures.errors import UsageError, WriteError
-from recorder.ca import ensure_authority, export_certificate
+from recorder.ca import FolderError, authority_folder, ensure_authority, export_certificate
+from recorder.modes import Mode, parse_listen, parse_modes
 
 
 def test_a_ca_is_made_once_with_private_files(tmp_path: Path):
@@ -49,3 +51,68 @@ def test_the_certificate_is_exported_to_a_new_file(tmp_path: Path, confdir: Path
         export_certificate(authority, tmp_path / "ca.pem")
     with pytest.raises(WriteError, match="cannot be written"):
         export_certificate(authority, tmp_path / "absent" / "ca.pem")
+
+
+def modes(*specs: str) -> tuple[Mode, ...]:
+    return parse_modes([f"{spec}@{8081 + at}" for at, spec in enumerate(specs)], parse_listen("127.0.0.1:0"))
+
+
+@pytest.fixture
+def unusable(tmp_path: Path) -> Path:
+    """A folder below a file, which not even root can make."""
+    (tmp_path / "file").touch()
+    return tmp_path / "file" / "confdir"
+
+
+def test_plain_http_needs_no_folder_for_a_ca(unusable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The recording has a CA of its own then, which is gone with it."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with authority_folder(unusable, modes("reverse:http://a:1"), output=tmp_path / "x.reel") as folder:
+        assert folder.parent == scratch
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert ensure_authority(folder).created
+    assert list(scratch.iterdir()) == []
+
+
+def test_without_temporary_files_the_outputs_folder_serves(
+    unusable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In a container where only the output's folder can be written to, it holds the CA for the time."""
+    monkeypatch.setattr(tempfile, "tempdir", str(unusable))
+    with authority_folder(unusable, modes("reverse:http://a:1"), output=tmp_path / "x.reel") as folder:
+        assert folder.parent == tmp_path
+    absent = tmp_path / "absent" / "x.reel"
+    with (
+        pytest.raises(FolderError, match="--confdir"),
+        authority_folder(unusable, modes("reverse:http://a:1"), output=absent),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("spec", ["reverse:https://a:1", "regular", "upstream:http://a:1", "socks5"])
+def test_where_clients_may_speak_tls_the_folder_must_work(unusable: Path, tmp_path: Path, spec: str):
+    """One such mode among several is enough to be told about --confdir."""
+    with (
+        pytest.raises(FolderError, match="--confdir"),
+        authority_folder(unusable, modes("reverse:http://a:1", spec), output=tmp_path / "x.reel"),
+    ):
+        pass
+
+
+def test_a_folder_that_works_is_used(confdir: Path, tmp_path: Path):
+    """Plain HTTP or not, the CA that clients may trust already is the one."""
+    with authority_folder(confdir, modes("reverse:http://a:1"), output=tmp_path / "x.reel") as folder:
+        assert folder == confdir
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch):
+    """As in a container whose user is not in its list of users."""
+
+    def no_home(_path: Path) -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(FolderError, match="no home folder"):
+        ensure_authority(Path("~/.hookreel"))
