@@ -37,6 +37,7 @@ from recorder.versions import version_is_tested
 MAX_HEAD_BYTES = MIB
 
 Commands: TypeAlias = Generator[commands.Command, Any, None]
+_CONNECTION: Any = _http1.Http1Connection
 _SERVER: Any = _http1.Http1Server
 _CLIENT: Any = _http1.Http1Client
 _READER: Any = ChunkedReader
@@ -71,37 +72,43 @@ class TrailerReader(_READER):  # type: ignore[misc]
         return event
 
 
-def _with_trailers(reader: TrailerReader, body: Commands, stream_id: int, *, request: bool) -> Commands:
-    for command in body:
-        if reader.trailers and isinstance(command, ReceiveHttp) and isinstance(command.event, _ENDS):
-            kind: Any = RequestTrailers if request else ResponseTrailers
-            trailers, reader.trailers = reader.trailers, None
-            yield ReceiveHttp(kind(stream_id, trailers))
-        yield command
-
-
 def _chunked(message: http.Message) -> bool:
     return "chunked" in message.headers.get("transfer-encoding", "").lower()
 
 
-def _last_chunk(trailers: http.Headers) -> bytes:
-    return b"0\r\n" + bytes(trailers) + b"\r\n"
+class _Trailing(_CONNECTION):  # type: ignore[misc]
+    """What both sides of HTTP/1 share; ``trailers_event`` is what the trailers they read come as."""
 
-
-class TrailingServer(_SERVER):  # type: ignore[misc]
-    """The client's side of HTTP/1: reads requests, writes responses."""
-
-    _ended = False
+    trailers_event: Any
     body_reader: Any
+    _ended = False  # the trailers that were sent have ended the message
 
     def read_body(self, event: events.Event) -> Commands:
-        """Reads a request's body and its trailers."""
+        """Reads a message's body and its trailers."""
         if type(self.body_reader) is ChunkedReader:
             self.body_reader = TrailerReader()
         body: Commands = super().read_body(event)
-        if isinstance(self.body_reader, TrailerReader):
-            return _with_trailers(self.body_reader, body, self.stream_id, request=True)
-        return body
+        if not isinstance(self.body_reader, TrailerReader):
+            return body
+        return self._with_trailers(self.body_reader, body)
+
+    def _with_trailers(self, reader: TrailerReader, body: Commands) -> Commands:
+        for command in body:
+            if reader.trailers and isinstance(command, ReceiveHttp) and isinstance(command.event, _ENDS):
+                trailers, reader.trailers = reader.trailers, None
+                yield ReceiveHttp(self.trailers_event(self.stream_id, trailers))
+            yield command
+
+    def _send_trailers(self, message: http.Message, trailers: http.Headers) -> Commands:
+        if _chunked(message):  # there is no place for them without chunks
+            self._ended = True
+            yield commands.SendData(self.conn, b"0\r\n" + bytes(trailers) + b"\r\n")
+
+
+class TrailingServer(_Trailing, _SERVER):  # type: ignore[misc]
+    """The client's side of HTTP/1: reads requests, writes responses."""
+
+    trailers_event = RequestTrailers
 
     def read_headers(self, event: events.Event) -> Commands:
         """Reads a request's head, after any blank lines before it (RFC 9112, section 2.2)."""
@@ -119,10 +126,8 @@ class TrailingServer(_SERVER):  # type: ignore[misc]
     def send(self, event: Any) -> Commands:
         """Writes a part of the response."""
         if isinstance(event, ResponseTrailers):
-            # Without chunks there is no place for them, as when HTTP/2 is translated.
-            if _chunked(self.response) and self.request.method != "HEAD":
-                self._ended = True
-                yield commands.SendData(self.conn, _last_chunk(event.trailers))
+            if self.request.method != "HEAD":
+                yield from self._send_trailers(self.response, event.trailers)
         elif isinstance(event, ResponseEndOfMessage) and (self._ended or self._is_bodiless()):
             self._ended = False
             yield from self.mark_done(response=True)
@@ -135,20 +140,10 @@ class TrailingServer(_SERVER):  # type: ignore[misc]
         return bool(self.response.status_code == 304)
 
 
-class TrailingClient(_CLIENT):  # type: ignore[misc]
+class TrailingClient(_Trailing, _CLIENT):  # type: ignore[misc]
     """The upstream's side of HTTP/1: writes requests, reads responses."""
 
-    _ended = False
-    body_reader: Any
-
-    def read_body(self, event: events.Event) -> Commands:
-        """Reads a response's body and its trailers."""
-        if type(self.body_reader) is ChunkedReader:
-            self.body_reader = TrailerReader()
-        body: Commands = super().read_body(event)
-        if isinstance(self.body_reader, TrailerReader):
-            return _with_trailers(self.body_reader, body, self.stream_id, request=False)
-        return body
+    trailers_event = ResponseTrailers
 
     def read_headers(self, event: events.Event) -> Commands:
         """Reads a response's head; interim ones before it are passed on as they are."""
@@ -174,9 +169,7 @@ class TrailingClient(_CLIENT):  # type: ignore[misc]
         if isinstance(event, RequestHeaders):
             event = _framed(event)
         if isinstance(event, RequestTrailers):
-            if _chunked(self.request):
-                self._ended = True
-                yield commands.SendData(self.conn, _last_chunk(event.trailers))
+            yield from self._send_trailers(self.request, event.trailers)
         elif self._ended and isinstance(event, RequestEndOfMessage):
             self._ended = False
             yield from self.mark_done(request=True)

@@ -55,15 +55,20 @@ class SteeringAddon:
 
     def tls_start_server(self, start: TlsData) -> None:
         """
-        TLS to a server begins: it is asked first for the version that the client speaks.
+        TLS to a server begins: it is asked for HTTP/2 first if the client speaks it, else not at all.
 
+        An HTTP/1.1 client could not be given all that HTTP/2 has, such as trailers without chunks.
         A proxy on the way has its own offer already. A client without TLS offered nothing, but
         gRPC needs HTTP/2 behind a recorder that is spoken to in plain text too.
         """
         client, server = start.context.client, start.conn
-        if client.alpn == HTTP2 and not server.alpn_offers:
-            others = client.alpn_offers or (HTTP1,)
-            server.alpn_offers = (HTTP2, *(offer for offer in others if offer != HTTP2))
+        if server.alpn_offers:
+            return
+        others = tuple(offer for offer in client.alpn_offers or (HTTP1,) if offer != HTTP2)
+        if client.alpn == HTTP2:
+            server.alpn_offers = (HTTP2, *others)
+        elif HTTP2 in client.alpn_offers:
+            server.alpn_offers = others or (HTTP1,)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """A connection to an upstream was made; one without TLS is used as the client's own."""

@@ -39,6 +39,8 @@ def test_the_upstream_is_named_in_tls_by_its_own_name(mode: str, sni: str | None
     [
         (b"h2", (b"http/1.1", b"h2"), (), (b"h2", b"http/1.1")),
         (b"h2", (), (), (b"h2", b"http/1.1")),
+        (b"http/1.1", (b"h2", b"http/1.1"), (), (b"http/1.1",)),
+        (None, (b"h2",), (), (b"http/1.1",)),
         (b"http/1.1", (b"http/1.1",), (), ()),
         (None, (), (), ()),
         (b"h2", (b"h2",), (b"http/1.1",), (b"http/1.1",)),
@@ -47,7 +49,7 @@ def test_the_upstream_is_named_in_tls_by_its_own_name(mode: str, sni: str | None
 def test_an_upstream_is_offered_the_clients_version_first(
     speaks: bytes | None, offered: tuple[bytes, ...], preset: tuple[bytes, ...], expected: tuple[bytes, ...]
 ):
-    """HTTP/2 comes first for clients that speak it; else, and for a proxy on the way, nothing is changed."""
+    """HTTP/2 comes first for clients that speak it, and not at all for others; a proxy's offer is kept."""
     client, server = tflow.tclient_conn(), tflow.tserver_conn()
     client.alpn, client.alpn_offers, server.alpn_offers = speaks, offered, preset
     context = Context(client, Options())
