@@ -35,6 +35,9 @@ class Tally(Protocol):
     def replaced(self, path: str, kind: str, count: int) -> None:
         """``count`` values of ``kind`` were replaced in the field at ``path``."""
 
+    def replaced_again(self, counts: Counter[tuple[str, str]]) -> None:
+        """Values were replaced as ``counts`` (by path and kind) says, which many bodies share."""
+
     def undecodable(self, path: str) -> None:
         """The body at ``path`` could not be read."""
 
@@ -70,6 +73,9 @@ class BodyScrubber:
         """``body`` (with its content coding) anonymized; ``cut`` says that its end is missing."""
         if not body or self._policy.keeps(path):
             return body
+        quick = None if content_encoding else self._quick(body, content_type, path, cut=cut)
+        if quick is not None:
+            return quick
 
         def scrubbed() -> bytes:
             try:
@@ -83,11 +89,28 @@ class BodyScrubber:
 
     def plain(self, data: bytes, *, content_type: bytes, path: str, cut: bool = False) -> bytes:
         """``data`` (without content coding) anonymized."""
+        quick = self._quick(data, content_type, path, cut=cut)
+        if quick is not None:
+            return quick
         return self._once(
             data,
             (content_type, b"", path.encode(), b"%d" % cut),
             lambda: self._plain(data, content_type, path, cut=cut),
         )
+
+    def _quick(self, data: bytes, content_type: bytes, path: str, *, cut: bool) -> bytes | None:
+        """A whole JSON document anonymized, if it is one and no rule or path tells its fields apart."""
+        if cut or self._fields is not None or self._policy.keep_paths or not json.looks_like_json(data):
+            return None
+        if content_type[:10].lower() == b"multipart/" or not _is_utf8(data):
+            return None
+        scrubbed = self._scrubber.document(data)
+        if scrubbed is None:
+            return None
+        new, told = scrubbed
+        if told is not None:
+            self._tally.replaced_again(told.named(path, self._path_name))
+        return new
 
     def _once(self, data: bytes, context: tuple[bytes, ...], scrubbed: Callable[[], bytes]) -> bytes:
         """``scrubbed()``, or its result from the time before: polls and retries repeat whole bodies."""

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections import Counter
 from dataclasses import replace
 
 from anonymizer.body_scrubber import BodyScrubber
@@ -16,6 +17,7 @@ from anonymizer.fields import Fields
 from anonymizer.policy import Policy
 from anonymizer.report import Report
 from anonymizer.scrubber import Scrubber
+from anonymizer.shared_counts import SharedCounts
 from captures.bodies import percent
 from captures.bodies.edits import Edit, splice, without_overlaps
 from captures.bodies.url import split_target
@@ -49,6 +51,7 @@ class ExchangeScrubber:
         self._fields = fields
         self._endpoint = ""
         self._streams: dict[int, str] = {}
+        self._shared = SharedCounts()
 
     # -- the tally of bodies ---------------------------------------------------------------
 
@@ -56,6 +59,15 @@ class ExchangeScrubber:
         """Count values of ``kind`` for the field at ``path``."""
         if not self._scrubber.collecting:
             self._report.replaced[kind, self._endpoint, path] += count
+
+    def replaced_again(self, counts: Counter[tuple[str, str]]) -> None:
+        """Count values as ``counts`` (by path and kind) says, which many bodies share."""
+        if not self._scrubber.collecting:
+            self._shared.add(self._endpoint, counts, self._report)
+
+    def settle(self) -> None:
+        """Put all that was counted into the report."""
+        self._shared.settle(self._report)
 
     def undecodable(self, path: str) -> None:
         """Count a body that could not be read."""

@@ -45,6 +45,10 @@ class Hashes:
         for algorithm in _ALGORITHMS:
             self._known.setdefault(_digest(algorithm, value)[:_KEY_BYTES], (algorithm, new, kind))
 
+    def is_known(self, digits: bytes) -> bool:
+        """Whether the hex ``digits`` (of one letter case) begin like the hash of a known value."""
+        return bytes.fromhex(digits[: 2 * _KEY_BYTES].decode("ascii")) in self._known
+
     def edits(self, text: bytes) -> list[Edit]:
         """The replacement of every hash of a known value in ``text`` by the same hash of its stand-in."""
         if len(text) < _MIN_TEXT_BYTES or not self._known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from anonymizer.spellings import Phrase, folded, phrase_spellings, spellings
 from captures.bodies.edits import Edit
 
 _CASED = frozenset({Family.DOMAIN, Family.EMAIL, Family.WORD})
+_NEAR_NUMBERS = re.compile(rb'[0-9]|[/":][a-f]|[a-fz]["/]|^[a-f]+$')  # digits or hex, or their borders
 _EXACT = frozenset({Family.SECRET, Family.JWT})
 
 
@@ -39,7 +41,7 @@ class _Literal(NamedTuple):
 class Literals:
     """Finds all values of a frozen table in a text and gives the edits that replace them."""
 
-    __slots__ = ("_automaton", "_hashes", "_literals", "_table")
+    __slots__ = ("_automaton", "_hashes", "_literals", "_near_numbers", "_table")
 
     def __init__(self, table: PseudonymTable, policy: Policy) -> None:
         self._table = table
@@ -66,7 +68,20 @@ class Literals:
         patterns = sorted(literals)
         self._literals: Sequence[_Literal] = [literals[pattern] for pattern in patterns]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns) if patterns else None
+        near = [pattern for pattern in patterns if _NEAR_NUMBERS.search(pattern)]
+        self._near_numbers = ahocorasick_rs.BytesAhoCorasick(near) if near else None
         self._hashes = Hashes(table, values, policy)
+
+    def near_numbers(self, text: bytes) -> list[tuple[int, int]]:
+        """Where known values stand in ``text`` that may hold, or begin or end in, a number or a hash."""
+        if self._near_numbers is None:
+            return []
+        found = self._near_numbers.find_matches_as_indexes(folded(text), overlapping=True)
+        return [(start, stop) for _, start, stop in found]
+
+    def is_known_hash(self, digits: bytes) -> bool:
+        """Whether the hex ``digits`` are a hash of a known value."""
+        return self._hashes.is_known(digits)
 
     def edits(self, text: bytes, *, number: bool = False) -> list[Edit]:
         """The replacement of every known value in ``text``; they may overlap."""

@@ -12,6 +12,7 @@ from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
 from anonymizer.layers import layers
 from anonymizer.literals import Literals
+from anonymizer.pieces import Pieces, Told
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable, fold
 from anonymizer.reserved import is_common, is_no_name, is_reserved
@@ -61,6 +62,9 @@ class Scrubber:
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
         self._leaves: dict[_Where, list[Edit]] = {}
+        self._pieces = Pieces(self, literals)
+        self.finds = 0
+        """So many values were found while collecting; the same one may count several times."""
         if literals is not None:
             table.rebuild_jwt = self._rebuild_jwt
 
@@ -121,6 +125,7 @@ class Scrubber:
             self.text(layer.text, layer.context, depth)
 
     def _collect(self, text: bytes, findings: Sequence[Finding], depth: int) -> None:
+        self.finds += len(findings)
         words: list[Finding] = []
         for finding in findings:
             value = text[finding.start : finding.stop]
@@ -174,6 +179,20 @@ class Scrubber:
             for piece in pieces:
                 self._table.add(Kind.NAME, piece)
             self._table.add_phrase(pieces)
+
+    def document(self, data: bytes) -> tuple[bytes, Told | None] | None:
+        """``data`` scrubbed as `json` would, and what was replaced where; None when it is not quite JSON."""
+        return self._pieces.scrub(data)
+
+    def tells(self, key: bytes, parent: bytes, *, person: bool) -> bool:
+        """Whether a value may be found in a JSON leaf for its place alone."""
+        return self._detectors.tells(Context(key=normal_key(key), parent=normal_key(parent), person=person))
+
+    def leaf(self, role: LeafRole, raw: bytes, key: bytes, parent: bytes, *, person: bool) -> list[Edit]:
+        """The edits of one key, string or number of a JSON document."""
+        if role is LeafRole.KEY:
+            return self._key(raw, 0)
+        return self._leaf((raw, key, parent, person, role), 0)
 
     def json(
         self, data: bytes, depth: int = 0, told: LeafTold | None = None, kept: LeafKept | None = None

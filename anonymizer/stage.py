@@ -110,6 +110,7 @@ def _write(reader: CaptureReader, scrubber: ExchangeScrubber, path: Path, policy
             writer.write(scrubber.exchange(exchange))
         for message in reader.messages():
             writer.write_message(scrubber.message(message))
+        scrubber.settle()
         writer.close(reader.counters)
 
 

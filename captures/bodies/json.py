@@ -22,6 +22,10 @@ _TOKEN = re.compile(
 )
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LITERALS = frozenset({b"true", b"false", b"null"})
+_BETWEEN = re.compile(rb"[\s,:]*")
+_LEADS = {b',"': b'"', b', "': b'"', b",\n": b""}
+_JOINTS = tuple(_LEADS)
+_HEAD_BYTES = 2_048
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair is one character
     rb"|\\u[0-9a-fA-F]{4}|\\."
@@ -91,6 +95,79 @@ def scan(data: bytes) -> list[JsonLeaf]:
             start, stop = match.span(4)
             add(new(JsonLeaf, (role, start, stop, key, path, holder)))
     return leaves
+
+
+class Pieces(NamedTuple):
+    """
+    A document cut at the commas before its strings: ``joint.join(texts)`` is the document.
+
+    ``lead`` is what belongs to every piece but the first and stands in the joint. The first one
+    begins with a NUL byte instead, which stands for nothing.
+    """
+
+    joint: bytes
+    lead: bytes
+    texts: list[bytes]
+
+
+class Token(NamedTuple):
+    """A key or a value of a piece; ``role`` is None for true, false and null."""
+
+    role: LeafRole | None
+    start: int
+    stop: int
+
+
+def pieces(data: bytes) -> Pieces:
+    """
+    Cut ``data`` at commas as its own writer sets them, which takes a fraction of a scan.
+
+    Whether no string was cut is known once `outline` took every piece.
+    """
+    head = data[:_HEAD_BYTES]
+    places = [(at, joint) for joint in _JOINTS if (at := head.find(joint)) >= 0]
+    joint = min(places)[1] if places else _JOINTS[0]
+    texts = data.split(joint)
+    texts[0] = b"\0" + texts[0]
+    return Pieces(joint, _LEADS[joint], texts)
+
+
+def outline(piece: bytes) -> tuple[bytes, list[Token]] | None:
+    """
+    The keys and brackets of a piece (with its lead) as JSON text, and its keys and values in order.
+
+    Every value is a 0 in it, so that `scan` tells the place of each in the joined outlines of
+    a document. None when the piece is not made of whole JSON tokens.
+    """
+    parts: list[bytes] = []
+    tokens: list[Token] = []
+    position = 1 if piece[:1] == b"\0" else 0
+    for match in _TOKEN.finditer(piece, position):
+        which = match.lastindex
+        start, stop = match.span(4 if which == 4 else 1)
+        if _BETWEEN.fullmatch(piece, position, match.start()) is None:
+            return None
+        position = match.end()
+        if which == 3:
+            parts.append(match[3])
+            continue
+        if which == 2:
+            tokens.append(Token(LeafRole.KEY, start, stop))
+            parts.append(b'"%b":' % match[1])
+            continue
+        if which == 1:
+            role: LeafRole | None = LeafRole.STRING
+        elif match[4] in _LITERALS:
+            role = None
+        elif _NUMBER.fullmatch(match[4]):
+            role = LeafRole.NUMBER
+        else:
+            return None
+        tokens.append(Token(role, start, stop))
+        parts.append(b"0,")
+    if _BETWEEN.fullmatch(piece, position) is None:
+        return None
+    return b"".join(parts), tokens
 
 
 def unescape(raw: bytes) -> Unescaped:
