@@ -52,7 +52,7 @@ class Migration:
 
 
 def _with_load(header: Map) -> Map:
-    return {**header, "load": f"time compressed {header['speed']}"}
+    return {**header, "load": f"time compressed {header['speed']}", "generator": None}
 
 
 def _with_instances(columns: Map) -> Map:

@@ -25,6 +25,7 @@ from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Cells, Columns
 from replayer.compile import Trait, Window
 from replayer.feed import WindowFeed
+from replayer.generator import GeneratorFacts, GeneratorWatch
 from replayer.pool import Dial, Pool
 from replayer.results import NEVER_NS, Outcome, RunRows
 from replayer.schedule import Schedule
@@ -71,6 +72,7 @@ class Sent:
     reconnections: int
     shortages: dict[str, int]
     exact_timer: bool
+    generator: GeneratorFacts
 
 
 class Engine:
@@ -108,6 +110,8 @@ class Engine:
         self._started_wall_ns = 0
         self._stopped: str | None = None
         self._timer = make_timer(self._loop, self._pump)
+        self._watch = GeneratorWatch()
+        self._sweep_due_ns = 0
         self._sweep_handle: asyncio.TimerHandle | None = None
 
     async def run(self) -> Sent:
@@ -126,6 +130,7 @@ class Engine:
             with self._signals(), _no_collector():
                 self._start()
                 await self._finished
+                facts = self._watch.facts()
         finally:
             self._timer.close()
             if self._sweep_handle is not None:
@@ -140,6 +145,7 @@ class Engine:
             reconnections=self._pool.reconnections,
             shortages=dict(self._pool.shortages),
             exact_timer=self._timer.exact,
+            generator=facts,
         )
 
     def stop(self, reason: str) -> None:
@@ -190,6 +196,8 @@ class Engine:
             window = self._window_of(row, wait=False)
             if window is not None:
                 self._sign(window, row)
+        self._watch.start()
+        self._sweep_due_ns = self._columns.now_ns()
         self._sweep()
         if self._total:
             self._pump()
@@ -316,6 +324,7 @@ class Engine:
     def _sweep(self) -> None:
         """Look for timeouts a few times in each timeout's length, and tell the progress once a second."""
         now_ns = self._columns.now_ns()
+        self._watch.looked(now_ns - self._sweep_due_ns)
         self._pool.sweep(now_ns, self._timeout_ns)
         if self._row >= self._total:
             self._pool.end_endless_streams(self._columns.unfinished)
@@ -328,6 +337,7 @@ class Engine:
             waiting = self._columns.unfinished - (self._total - self._row)
             self._progress(Progress(now_ns=now_ns, sent=self._row, total=self._total, waiting=waiting))
         interval_s = min(0.25, max(0.01, self._timeout_ns / NS_PER_S / 20))
+        self._sweep_due_ns = self._columns.now_ns() + int(interval_s * NS_PER_S)
         self._sweep_handle = self._loop.call_later(interval_s, self._sweep)
 
     def _all_finished(self) -> None:

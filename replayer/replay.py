@@ -95,6 +95,7 @@ def replay(
         invalid_reasons=reasons,
         notes=notes,
         interrupted=sent.stopped is not None,
+        generator=sent.generator,
     )
     return Replayed(run=Run(header=header, rows=sent.rows), spare_connections=sent.spare_connections)
 

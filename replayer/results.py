@@ -32,6 +32,7 @@ from captures.frames import (
 from captures.keys import create_private_file
 from captures.migrate import RUN_MIGRATIONS, RUN_VERSION, MigrationPath
 from captures.scanning import Damage, scan_blocks
+from replayer.generator import GeneratorFacts
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt32s: TypeAlias = NDArray[np.uint32]
@@ -75,7 +76,8 @@ class RunHeader:
     ``500/s``), ``load`` what was offered in words. ``schedule_hash`` is the same for runs that
     offered the same exchanges at the same due times. ``invalid_reasons`` is empty when the run is
     valid; each is one sentence. ``notes`` are things a reader must know (HTTP/2 sent as HTTP/1.1,
-    unsigned exchanges).
+    unsigned exchanges). ``generator`` is what
+    the run cost its own machine, None if that is not known.
     """
 
     run_id: str
@@ -91,6 +93,7 @@ class RunHeader:
     invalid_reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     interrupted: bool = False
+    generator: GeneratorFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -261,9 +264,23 @@ def _build_header(values: dict[str, Any]) -> RunHeader:
         )
         check_ints(known["started_wall_ns"])
         _check_flag(known["interrupted"])
-        return RunHeader(**{**known, "limits": _build_limits(known["limits"])})
+        return RunHeader(
+            **{
+                **known,
+                "limits": _build_limits(known["limits"]),
+                "generator": _build_generator(known["generator"]),
+            }
+        )
     except (LookupError, TypeError, ValueError) as error:
         raise CaptureError("The run's header block is damaged; replay again to make a new run.") from error
+
+
+def _build_generator(values: Any) -> GeneratorFacts | None:
+    if values is None:
+        return None
+    facts = GeneratorFacts(**values)
+    check_ints(*(number for number in values.values() if number is not None))
+    return facts
 
 
 def _check_flag(value: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from tabulate import tabulate
 
 from captures.text import clean
 from captures.units import NS_PER_S, format_duration
-from replayer.fidelity import lag_ns, response_ns, service_ns
+from replayer.fidelity import lag_ns, lag_p99_limit_ns, response_ns, service_ns, worst_second
 from replayer.quantiles import Quantiles, quantiles
 from replayer.results import NEVER_NS, Outcome, Run, RunRows
+from replayer.shape import Shape, shape_of
 
 _MOST_ENDPOINTS = 40
 
@@ -54,6 +55,7 @@ class Summary:
     offered_rps: float
     achieved_rps: float
     duration_ns: int
+    shape: Shape
     endpoint_count: int
     endpoints: tuple[EndpointLine, ...]
 
@@ -83,6 +85,7 @@ def summarise(run: Run) -> Summary:
         offered_rps=_rate(rows.due_ns),
         achieved_rps=_rate(sent_ns),
         duration_ns=max(0, last_ns - int(rows.due_ns[0])) if len(rows) else 0,
+        shape=shape_of(rows),
         endpoint_count=len(np.unique(rows.endpoint)),
         endpoints=tuple(_endpoint_lines(run)),
     )
@@ -113,7 +116,26 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
         "achieved_rps": summary.achieved_rps,
         "duration_ns": summary.duration_ns,
         "spare_connections": spare_connections,
+        "fidelity": _fidelity(run, summary),
         "notes": list(run.header.notes),
+    }
+
+
+def _fidelity(run: Run, summary: Summary) -> dict[str, Any]:
+    """How well the schedule was kept, and at what cost; a number that could not be computed is null."""
+    shape, rows = summary.shape, run.rows
+    second, error = worst_second(rows, lag_p99_limit_ns(rows, run.header.limits))
+    return {
+        "early_sends": int((lag_ns(rows) < 0).sum()),
+        "drift_ppm": shape.drift_ppm,
+        "drift_interval_ppm": [shape.drift_low_ppm, shape.drift_high_ppm],
+        "worst_second": second,
+        "worst_second_rate_error": error,
+        "gap_ks": shape.gap_ks,
+        "gap_w1_ns": shape.gap_w1_ns,
+        "dispersion_ratios": {str(window_ns): ratio for window_ns, ratio in shape.dispersion.items()},
+        "inversions": shape.inversions,
+        "generator": None if run.header.generator is None else asdict(run.header.generator),
     }
 
 
@@ -153,9 +175,30 @@ def as_text(run: Run, summary: Summary) -> str:
         )
     parts.append("")
     parts += [f"Note: {clean(note)}" for note in run.header.notes]
+    parts.append(_fidelity_line(run, summary))
     parts.append("VALID: the schedule was kept." if run.valid else "INVALID: this run proves nothing.")
     parts += [f"  {clean(reason)}" for reason in run.header.invalid_reasons]
     return "\n".join(parts)
+
+
+def _fidelity_line(run: Run, summary: Summary) -> str:
+    shape, facts = summary.shape, run.header.generator
+    words = []
+    if shape.drift_ppm is not None and shape.drift_low_ppm is not None and shape.drift_high_ppm is not None:
+        words.append(
+            f"drift {shape.drift_ppm:+.1f} ppm ({shape.drift_low_ppm:+.1f} to {shape.drift_high_ppm:+.1f})"
+        )
+    words.append(f"gaps off by {format_duration(shape.gap_w1_ns)} on average (KS {shape.gap_ks:.3f})")
+    if shape.inversions:
+        words.append(f"{shape.inversions} sends out of their connection's order")
+    if facts is not None:
+        share = facts.cpu_ns / facts.wall_ns if facts.wall_ns else 0.0
+        words.append(f"{share:.0%} of a processor")
+        if facts.stalls:
+            words.append(f"{facts.stalls} stalls up to {format_duration(facts.longest_stall_ns)}")
+        if facts.steal_ns:
+            words.append(f"{format_duration(facts.steal_ns)} stolen by the host")
+    return f"Fidelity: {', '.join(words)}."
 
 
 def _endpoint_lines(run: Run) -> Iterable[EndpointLine]:

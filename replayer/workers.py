@@ -33,6 +33,7 @@ from captures.units import NS_PER_MS
 from replayer.columns import Cells, cells_bytes, joined, make_cells
 from replayer.engine import Progress, Sent
 from replayer.feed import telling
+from replayer.generator import GeneratorFacts, GeneratorWatch, together
 from replayer.results import NEVER_NS, Outcome
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule
@@ -58,6 +59,7 @@ class _Account:
     reconnections: int
     shortages: dict[str, int]
     exact_timer: bool
+    generator: GeneratorFacts
     tally: Tally
     unsendable: Counter[str]
     hosts: frozenset[bytes]
@@ -253,6 +255,7 @@ class _Crew:
             reconnections=sum(one.reconnections for one in accounts),
             shortages=dict(sum((Counter(one.shortages) for one in accounts), Counter[str]())),
             exact_timer=all(one.exact_timer for one in accounts),
+            generator=together([one.generator for one in accounts] or [GeneratorWatch().facts()]),
         )
         return Offered(
             sent=sent,
@@ -315,6 +318,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             reconnections=sent.reconnections,
             shortages=sent.shortages,
             exact_timer=sent.exact_timer,
+            generator=sent.generator,
             tally=offered.tally,
             unsendable=offered.unsendable,
             hosts=offered.hosts,
