@@ -10,7 +10,7 @@ from pathlib import Path
 from captures.errors import UsageError, WriteError
 
 KEY_BYTES = 32
-_KEY_PREFIX = "hookreel-key-1:"
+_PURPOSE = "key"  # of stand-ins; a file says what its key is for, so that none is taken for another
 _FINGERPRINT_BYTES = 6
 
 
@@ -60,9 +60,9 @@ def new_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-def read_key_file(path: Path) -> bytes:
+def read_key_file(path: Path, *, purpose: str = _PURPOSE) -> bytes:
     """
-    The key in ``path``.
+    The key in ``path``, which was written for ``purpose``.
 
     Raises:
         UsageError: the file is absent, unreadable, open to others, or not a key file.
@@ -77,10 +77,11 @@ def read_key_file(path: Path) -> bytes:
         ) from error
     if mode & 0o077:
         raise UsageError(f"The key file {path} can be read by others; run: chmod 600 {path}")
-    if not text.startswith(_KEY_PREFIX):
-        raise UsageError(f"{path} is not a hookreel key file; give the .key file of an earlier run.")
+    prefix = _prefix(purpose)
+    if not text.startswith(prefix):
+        raise UsageError(f"{path} is not a hookreel {purpose} file; give the .key file of an earlier run.")
     try:
-        key = bytes.fromhex(text.removeprefix(_KEY_PREFIX))
+        key = bytes.fromhex(text.removeprefix(prefix))
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
@@ -88,9 +89,13 @@ def read_key_file(path: Path) -> bytes:
     return key
 
 
-def write_key_file(path: Path, key: bytes) -> None:
+def _prefix(purpose: str) -> str:
+    return f"hookreel-{purpose}-1:"
+
+
+def write_key_file(path: Path, key: bytes, *, purpose: str = _PURPOSE) -> None:
     """
-    Write ``key`` to a new file with mode 0600.
+    Write ``key`` to a new file with mode 0600; ``purpose`` (one word) says what it is for.
 
     Raises:
         UsageError: the file exists already.
@@ -100,7 +105,7 @@ def write_key_file(path: Path, key: bytes) -> None:
     descriptor = create_private_file(path)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{_KEY_PREFIX}{key.hex()}\n")
+            file.write(f"{_prefix(purpose)}{key.hex()}\n")
     except OSError as error:
         path.unlink(missing_ok=True)  # half a key would look like a damaged one
         raise WriteError(
