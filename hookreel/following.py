@@ -80,7 +80,7 @@ def _parts(
             yield follower
             following = _next_part(path, follower.header)
             if following is None and follower.was_live and _is_part(path) and not follower.ends_recording:
-                note(f"{path.name} is full; waiting for the next part of the recording (Ctrl-C to stop).")
+                note(f"{path.name} ended; waiting for the next part of the recording (Ctrl-C to stop).")
                 while following is None:
                     wait()
                     following = _next_part(path, follower.header)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
+import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from captures.conditions import any_holds, parse_condition
@@ -102,11 +103,63 @@ def test_a_wrong_condition_is_a_usage_error(text: str, said: str) -> None:
         parse_condition(text)
 
 
-@given(st.text(max_size=60))
-def test_arbitrary_text_is_a_condition_or_a_usage_error(text: str) -> None:
-    """Nothing that can be typed is a crash."""
-    with contextlib.suppress(UsageError):
-        parse_condition(text)
+_NAMES = ["method", "HOST", "path", "Status", "header:X-A", "header:", "header: x", "verb", ""]
+_WORDS = st.tuples(
+    st.sampled_from(_NAMES), st.sampled_from(["=", "=", "==", ""]), st.text("5x0a-*,'\" [", max_size=6)
+)
+_TOKEN = r"[!#$%&'*+.^_`|~0-9a-z-]+"
+_WORD = re.compile(
+    rf"(?:method|host|path|header:{_TOKEN})=(?P<globs>.+)|status=(?P<statuses>.+)", re.IGNORECASE | re.DOTALL
+)
+
+
+def is_condition(text: str) -> bool:
+    """What the page says of conditions, as a grammar."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return False
+    return bool(words) and all(map(is_test, words))
+
+
+def is_test(word: str) -> bool:
+    match = _WORD.fullmatch(word)
+    if match is None:
+        return False
+    parts = [part.strip() for part in (match["globs"] or match["statuses"]).split(",")]
+    status = re.compile(r"failed|[1-9]xx|[1-9]\d\d(-[1-9]\d\d)?", re.IGNORECASE)
+    return all(parts) and (match["statuses"] is None or all(map(status.fullmatch, parts)))
+
+
+@given(st.lists(_WORDS, max_size=3).map(lambda words: " ".join(map("".join, words))) | st.text(max_size=60))
+@example("status=404,5xx path=/a")
+@example("status=500-599")
+def test_text_is_a_condition_by_its_grammar_or_a_usage_error(text: str) -> None:
+    """Nothing that can be typed is a crash, and nothing that is no condition is taken for one."""
+    if is_condition(text):
+        assert parse_condition(text).text == text
+    else:
+        with pytest.raises(UsageError):
+            parse_condition(text)
+
+
+def glob_holds(pattern: str, text: str) -> bool:
+    """Stars and question marks by definition, one character after the other."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return glob_holds(pattern[1:], text) or bool(text and glob_holds(pattern, text[1:]))
+    return bool(text) and pattern[0] in {"?", text[0]} and glob_holds(pattern[1:], text[1:])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pattern=st.text("ab*?[]!/.", min_size=1, max_size=6), path=st.text("ab[]!/.", max_size=6))
+def test_patterns_mean_what_they_say(make_exchange, pattern: str, path: str) -> None:
+    """Only * and ? are special; every other character stands for itself."""
+    exchange = make_exchange(target=path.encode() + b"?query", headers=((b"X-A", path.encode()),))
+    for field in ("path", "header:x-a"):
+        condition = parse_condition(f"{field}={shlex.quote(pattern)}")
+        assert condition.holds(exchange) == glob_holds(pattern, path)
 
 
 def test_many_stars_take_no_time(make_exchange) -> None:

@@ -65,17 +65,41 @@ def test_requests_come_back_as_they_were_written(messages: list[Any], sizes: lis
     parser.close()
 
 
-@given(st.binary(max_size=400), st.booleans())
-def test_parsers_raise_nothing_but_their_error_on_any_bytes(data: bytes, as_response: bool) -> None:
-    """Arbitrary bytes give messages or Http1Error."""
+FRAGMENTS = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"A: b\r\n",
+        b" folded\r\n",
+        b"3;x=y\r\nabc\r\n",
+        b"0\r\n",
+        b"\r\n",
+        b"\n",
+    ]
+)
+
+
+def parsed(parts: list[bytes], *, as_response: bool) -> list[Any] | None:
+    """What was made of a stream that came in these parts; None when it is no HTTP/1."""
     parser: RequestParser | ResponseParser = ResponseParser() if as_response else RequestParser()
-    start = b"HTTP/1.1 200 OK\r\n" if as_response else b"GET / HTTP/1.1\r\n"
-    for portion in (data, start + data):
-        try:
-            parser.feed(portion)
-            parser.close()
-        except Http1Error:
-            break
+    try:
+        messages = [message for part in parts for message in parser.feed(part)]
+        return [*messages, *(parser.close() or ())]
+    except Http1Error:
+        return None
+
+
+@given(st.lists(FRAGMENTS | st.binary(max_size=5), max_size=12), st.booleans(), st.booleans())
+def test_any_bytes_are_the_same_however_they_come(parts: list[bytes], begun: bool, as_response: bool) -> None:
+    """Arbitrary bytes are messages or Http1Error, and the same ones whole, in parts and byte by byte."""
+    start = [b"HTTP/1.1 200 OK\r\n" if as_response else b"GET / HTTP/1.1\r\n"] if begun else []
+    wire = b"".join([*start, *parts])
+    whole = parsed([wire], as_response=as_response)
+    assert parsed([*start, *parts], as_response=as_response) == whole
+    assert parsed([wire[at : at + 1] for at in range(len(wire))], as_response=as_response) == whole
 
 
 RESPONSES: list[tuple[bytes, bytes, list[tuple[int, bytes]]]] = [

@@ -104,7 +104,7 @@ def test_parts_that_begin_while_they_are_followed(recording: Recording) -> None:
 
     seen, notes = followed(writer.path, steps())
     assert sorted(seen) == [0, 0, 1]
-    assert notes == ["live-0001.reel is full; waiting for the next part of the recording (Ctrl-C to stop)."]
+    assert notes == ["live-0001.reel ended; waiting for the next part of the recording (Ctrl-C to stop)."]
 
 
 def test_other_files_are_no_parts(recording: Recording) -> None:
