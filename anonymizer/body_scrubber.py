@@ -1,27 +1,33 @@
-"""Bodies and messages by their kind: JSON, forms, events, multipart, text; the rest is blanked."""
+"""Bodies and messages by what they are found to hold, whatever their type says; the rest is blanked."""
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
+from anonymizer import charsets, documents
+from anonymizer.binaries import rebuilt_protobuf, texts_in
+from anonymizer.containers import Containers
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import marks_a_person
+from anonymizer.documents import Piece
 from anonymizer.fields import Fields
 from anonymizer.policy import Policy, Undecodable
 from anonymizer.scrubber import Scrubber
-from captures.bodies import coding, form, json, multipart, percent, sse
-from captures.bodies.edits import Edit, splice
+from captures.bodies import coding, form, graphql, json, lines, markup, multipart, percent, protobuf, sse
+from captures.bodies.edits import Edit, splice, without_overlaps
 from captures.bodies.json import JsonLeaf
+from captures.bodies.sse import SseLine
 from captures.units import MIB
 
-_CHARSET = re.compile(rb';\s*charset="?([A-Za-z0-9_.:-]{1,40})', re.IGNORECASE)
-_FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*")
+_FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*\s*")
+_MARKUP_TYPE = re.compile(rb"[/+](?:xml|html|xhtml|svg)\b")
 _CUT_TAIL = re.compile(rb"[\w.@+%-]+\Z")
+_MAX_PACKED = 4  # gzip in gzip, and so on
+_BOM = b"\xef\xbb\xbf"
 _MAX_PATH_NAMES = 16_384
 _MIN_REMEMBERED_BYTES = 256  # a shorter body is scrubbed as fast as it is looked up
 _MAX_REMEMBERED_BYTES = 32 * MIB
@@ -60,6 +66,7 @@ class BodyScrubber:
         self._policy = policy
         self._tally = tally
         self._fields = fields
+        self._containers = Containers(self, self.boundary)
         self._path_names: dict[bytes, str] = {}
         self._seen: set[bytes] = set()
         self._done: dict[bytes, _Done] = {}
@@ -68,9 +75,20 @@ class BodyScrubber:
         self._undecodable: list[str] = []
 
     def body(
-        self, body: bytes, *, content_type: bytes, content_encoding: bytes, path: str, cut: bool = False
+        self,
+        body: bytes,
+        *,
+        content_type: bytes,
+        content_encoding: bytes,
+        message_coding: bytes = b"",
+        path: str,
+        cut: bool = False,
     ) -> bytes:
-        """``body`` (with its content coding) anonymized; ``cut`` says that its end is missing."""
+        """
+        ``body`` (with its content coding) anonymized; ``cut`` says that its end is missing.
+
+        ``message_coding`` is that of single messages in it, as gRPC has them.
+        """
         if not body or self._policy.keeps(path):
             return body
         quick = None if content_encoding else self._quick(body, content_type, path, cut=cut)
@@ -81,11 +99,14 @@ class BodyScrubber:
             try:
                 plain = coding.decode(body, content_encoding)
             except coding.CodingError:
-                return self._blank(body, path)
-            new = self._plain(plain, content_type, path, cut=cut)
+                return self.blank(body, path)
+            new = self._containers.binary(plain, _media_type(content_type), message_coding, path)
+            if new is None:
+                new = self.content(plain, content_type, path, cut=cut)
             return body if new == plain else coding.encode(new, content_encoding)
 
-        return self._once(body, (content_type, content_encoding, path.encode(), b"%d" % cut), scrubbed)
+        facts = (content_type, content_encoding, message_coding, path.encode(), b"%d" % cut)
+        return self._once(body, facts, scrubbed)
 
     def plain(self, data: bytes, *, content_type: bytes, path: str, cut: bool = False) -> bytes:
         """``data`` (without content coding) anonymized."""
@@ -95,22 +116,28 @@ class BodyScrubber:
         return self._once(
             data,
             (content_type, b"", path.encode(), b"%d" % cut),
-            lambda: self._plain(data, content_type, path, cut=cut),
+            lambda: self.content(data, content_type, path, cut=cut),
         )
 
     def _quick(self, data: bytes, content_type: bytes, path: str, *, cut: bool) -> bytes | None:
         """A whole JSON document anonymized, if it is one and no rule or path tells its fields apart."""
         if cut or self._fields is not None or self._policy.keep_paths or not json.looks_like_json(data):
             return None
-        if content_type[:10].lower() == b"multipart/" or not _is_utf8(data):
+        if content_type[:10].lower() == b"multipart/" or charsets.of(data, content_type) != "utf-8":
             return None
         scrubbed = self._scrubber.document(data)
         if scrubbed is None:
             return None
         new, told = scrubbed
         if told is not None:
-            self._tally.replaced_again(told.named(path, self._path_name))
+            self._tally.replaced_again(told.named(path, self.path_name))
         return new
+
+    def message(self, data: bytes, path: str) -> bytes:
+        """``data`` of no stated type, as metadata of gRPC hold it: text or a message, else it is blanked."""
+        if charsets.of(data, b"") is None and protobuf.looks_like_message(data):
+            return self._containers.rebuilt(data, rebuilt_protobuf, path)
+        return self.content(data, b"", path)
 
     def _once(self, data: bytes, context: tuple[bytes, ...], scrubbed: Callable[[], bytes]) -> bytes:
         """``scrubbed()``, or its result from the time before: polls and retries repeat whole bodies."""
@@ -147,10 +174,18 @@ class BodyScrubber:
         for path in undecodable:
             self._tally.undecodable(path)
 
-    def _placed(self, path: str, text: bytes, edits: list[Edit]) -> list[Edit]:
+    def leaf(self, path: str, text: bytes, context: Context) -> list[Edit]:
+        """The edits of one text in the field ``path``, counted."""
+        return self._placed(path, text, self._scrubber.text(text, context), number=context.number)
+
+    def keeps(self, path: str) -> bool:
+        """Whether the field at ``path`` is left as it is."""
+        return self._policy.keeps(path)
+
+    def _placed(self, path: str, text: bytes, edits: list[Edit], *, number: bool = False) -> list[Edit]:
         """``edits`` of the field ``path`` as the policy's rules have them, counted."""
         if self._fields is not None:
-            edits = self._fields.field(path, text, edits)
+            edits = self._fields.field(path, text, edits, number=number)
         self._told(path, edits)
         return edits
 
@@ -160,46 +195,94 @@ class BodyScrubber:
                 if edit.label:
                     self._replaced[path, edit.label] += 1
 
-    def _plain(self, data: bytes, content_type: bytes, path: str, *, cut: bool) -> bytes:
-        media_type = content_type.split(b";", 1)[0].strip().lower()
+    def content(
+        self, data: bytes, content_type: bytes, path: str, *, cut: bool = False, depth: int = 0
+    ) -> bytes:
+        """``data`` (without content coding) anonymized, whatever holds it."""
+        media_type = _media_type(content_type)
         if media_type.startswith(b"multipart/"):
             mark = multipart.boundary(content_type)
             if mark is not None and b"--" + mark in data:
-                return self._multipart(data, mark, path, cut=cut)
-        if _is_utf8(data, cut=cut):
-            return self._apply(data, self._edits(data, media_type, path, cut=cut))
-        charset = _charset(content_type)
-        if charset is None:
-            return self._blank(data, path)
-        try:
-            text = data.decode(charset).encode("utf-8")
-            new = self._apply(text, self._edits(text, media_type, path, cut=cut))
-            return data if new == text else new.decode("utf-8").encode(charset, "replace")
-        except UnicodeError:
-            return self._blank(data, path)
+                return self._containers.parts(data, mark, path, cut=cut)
+        charset = charsets.of(data, content_type, cut=cut)
+        if charset == "utf-8":
+            return self.apply(data, self._edits(data, media_type, path, cut=cut))
+        if charset is not None:
+            try:
+                text = data.decode(charset).encode("utf-8")
+                new = self.apply(text, self._edits(text, media_type, path, cut=cut))
+                return data if new == text else new.decode("utf-8").encode(charset, "replace")
+            except UnicodeError:
+                return self.blank(data, path)
+        rebuild = texts_in(data)
+        if rebuild is not None:
+            return self._containers.rebuilt(data, rebuild, path)
+        packed = coding.named_by_magic(data) if depth < _MAX_PACKED else b""
+        if packed:
+            try:
+                plain = coding.decode(data, packed)
+            except coding.CodingError:
+                return self.blank(data, path)
+            new = self.content(plain, content_type, path, cut=cut, depth=depth + 1)
+            return data if new == plain else coding.encode(new, packed)
+        return self.blank(data, path)
 
-    def _apply(self, data: bytes, edits: list[Edit]) -> bytes:
+    def apply(self, data: bytes, edits: list[Edit]) -> bytes:
+        """``data`` with ``edits`` made; as it is while values are collected."""
         return data if self._scrubber.collecting or not edits else splice(data, edits)
 
-    def _blank(self, data: bytes, path: str) -> bytes:
+    def blank(self, data: bytes, path: str) -> bytes:
+        """What stands for ``data``, which cannot be read, by the policy; it is counted."""
         if not self._scrubber.collecting:
             self._undecodable.append(path)
         return b"" if self._policy.undecodable is Undecodable.DROP else bytes(len(data))
 
+    def boundary(self, mark: bytes) -> bytes:
+        """``mark`` of a multipart body without the values that stand in it."""
+        return self.apply(mark, self._scrubber.text(mark, Context()))
+
     def _edits(self, data: bytes, media_type: bytes, path: str, *, cut: bool) -> list[Edit]:
+        if data.startswith(_BOM):
+            return [edit.moved(3) for edit in self._edits(data[3:], media_type, path, cut=cut)]
+        is_json = json.looks_like_json(data)
         if media_type == b"text/event-stream":
             edits = self.events(data, path)
-        elif b"json" in media_type or json.looks_like_json(data):
+        elif media_type == b"application/graphql" or graphql.looks_like_graphql(data):
+            edits = self._pieces(documents.graphql_pieces(data), path)
+        elif is_json or (b"json" in media_type and not _FORM_SHAPE.fullmatch(data)):
             edits = self.json(data, path)
+        elif _MARKUP_TYPE.search(media_type) or markup.looks_like_markup(data):
+            edits = self._pieces(documents.markup_pieces(data), path)
         elif media_type == b"application/x-www-form-urlencoded" or _FORM_SHAPE.fullmatch(data):
-            edits = self._form(data, 0, len(data), path)
+            edits = self._form(data, 0, len(data.rstrip()), path)
         else:
-            edits = self._placed(path, data, self._scrubber.text(data, Context()))
+            edits = self._placed(path, data, self._lines(data))
         tail = _CUT_TAIL.search(data) if cut else None
         if tail:  # what is left of a value that was cut is no longer recognisable, yet part of it
             edits = [edit for edit in edits if edit.stop <= tail.start()]
             edits.append(Edit(*tail.span(), b"x" * len(tail[0]), "cut"))
         return edits
+
+    def _pieces(self, pieces: Iterable[Piece], path: str) -> list[Edit]:
+        edits: list[Edit] = []
+        for piece in pieces:
+            names = (self.path_name(name) for name in piece.names)
+            piece_path = ".".join((path, *filter(None, names)))
+            if piece.text and not (piece.names and self._policy.keeps(piece_path)):
+                edits += piece.back(self.leaf(piece_path, piece.text, piece.context))
+        return edits
+
+    def _lines(self, data: bytes) -> list[Edit]:
+        """The edits of plain text, whose lines may have fields."""
+        edits = list(self._scrubber.text(data, Context()))
+        found = lines.fields(data)
+        people = {field.line for field in found if marks_a_person(field.key)}
+        for key, start, stop, line in found:
+            context = Context(key=normal_key(key), person=line in people)
+            edits += [edit.moved(start) for edit in self._scrubber.text(data[start:stop], context)]
+        for start, stop in lines.json_spans(data):
+            edits += [edit.moved(start) for edit in self._scrubber.json(data[start:stop])]
+        return without_overlaps(edits)
 
     def json(self, data: bytes, path: str) -> list[Edit]:
         """The edits of JSON text at ``path``."""
@@ -214,7 +297,7 @@ class BodyScrubber:
             where = (leaf.path, leaf.key)
             known = paths.get(where)
             if known is None:
-                names = (self._path_name(key) for key in (*leaf.path, leaf.key))
+                names = (self.path_name(key) for key in (*leaf.path, leaf.key))
                 known = paths[where] = ".".join((path, *filter(None, names)))
             return known
 
@@ -228,7 +311,7 @@ class BodyScrubber:
 
         return self._scrubber.json(data, told=None if self._scrubber.collecting else told, kept=may_keep)
 
-    def _path_name(self, key: bytes) -> str:
+    def path_name(self, key: bytes) -> str:
         """``key`` as part of a field path; a key that is a value itself shows as ``{key}``."""
         known = self._path_names.get(key)
         if known is None:
@@ -256,7 +339,7 @@ class BodyScrubber:
             if self._policy.keeps(f"{path}.{name.decode('utf-8', 'replace')}"):
                 continue
             context = Context(key=normal_key(name), person=person)
-            pair_path = f"{path}.{self._path_name(name)}"
+            pair_path = f"{path}.{self.path_name(name)}"
             found = self._escaped(data, pair.name_start, pair.name_stop, Context())
             found += self._escaped(data, pair.value_start, pair.value_stop, context, pair_path)
             if found:
@@ -282,70 +365,26 @@ class BodyScrubber:
     def events(self, data: bytes, path: str) -> list[Edit]:
         """The edits of server-sent events."""
         edits: list[Edit] = []
-        for line in sse.lines(data):
-            content = data[line.start : line.stop]
-            line_path = f"{path}.{line.field.decode('ascii') or 'comment'}"
-            if line.field == b"data" and json.looks_like_json(content):
-                found = self.json(content, line_path)
-            elif self._policy.keeps(line_path):
-                continue
-            else:
-                found = self._placed(line_path, content, self._scrubber.text(content, Context()))
+        for event in sse.events(data):
+            for line in event:
+                line_path = f"{path}.{line.field.decode('ascii') or 'comment'}"
+                if line.field != b"data" and not self._policy.keeps(line_path):
+                    found = self.leaf(line_path, data[line.start : line.stop], Context())
+                    edits += [edit.moved(line.start) for edit in found]
+            edits += self._event_data(data, [line for line in event if line.field == b"data"], f"{path}.data")
+        return edits
+
+    def _event_data(self, data: bytes, of: list[SseLine], path: str) -> list[Edit]:
+        """The edits of the data of one event: JSON may go over several lines."""
+        whole = b"\n".join(data[line.start : line.stop] for line in of)
+        if json.looks_like_json(whole):
+            return sse.placed(of, self.json(whole, path))
+        edits: list[Edit] = []
+        for line in of if not self._policy.keeps(path) else ():
+            found = self.leaf(path, data[line.start : line.stop], Context())
             edits += [edit.moved(line.start) for edit in found]
         return edits
 
-    def _multipart(self, data: bytes, mark: bytes, path: str, *, cut: bool) -> bytes:
-        edits = self._outside(data, mark, path)
-        for part in multipart.parts(data, mark):
-            head = data[part.head_start : part.head_stop]
-            content = data[part.start : part.stop]
-            name = self._path_name(part.name) or "part"
-            last = cut and part.stop == len(data)
-            part_path = f"{path}.{name}"
-            if self._policy.keeps(part_path):
-                continue
-            head_edits = self._scrubber.text(head, Context()) if _is_utf8(head) else []
-            self._told(part_path, head_edits)
-            edits += [edit.moved(part.head_start) for edit in head_edits]
-            if _is_utf8(content) and not part.content_type:
-                context = Context(key=normal_key(part.name))
-                found = self._placed(part_path, content, self._scrubber.text(content, context))
-                new = self._apply(content, found)
-            else:
-                new = self._plain(content, part.content_type, part_path, cut=last)
-            if new != content:
-                edits.append(Edit(part.start, part.stop, new))
-        return self._apply(data, edits)
 
-    def _outside(self, data: bytes, mark: bytes, path: str) -> list[Edit]:
-        """The edits of what stands before the first and after the last boundary."""
-        edits: list[Edit] = []
-        closing = data.rfind(b"--" + mark + b"--")
-        after = len(data) if closing < 0 else closing + len(mark) + 4
-        for start, stop in ((0, data.find(b"--" + mark)), (after, len(data))):
-            text = data[start:stop]
-            new = self._plain(text, b"", path, cut=False) if text.strip() else text
-            if new != text:
-                edits.append(Edit(start, stop, new))
-        return edits
-
-
-def _is_utf8(data: bytes, *, cut: bool = False) -> bool:
-    if b"\x00" in data:
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data, final=not cut)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _charset(content_type: bytes) -> str | None:
-    match = _CHARSET.search(content_type)
-    if match is None:
-        return None
-    try:
-        info = codecs.lookup(match[1].decode("ascii"))
-    except LookupError:
-        return None
-    return None if info.name == "utf-8" or not info._is_text_encoding else info.name  # noqa: SLF001
+def _media_type(content_type: bytes) -> bytes:
+    return content_type.split(b";", 1)[0].strip().lower()

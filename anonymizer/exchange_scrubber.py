@@ -4,38 +4,69 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import re
 from collections import Counter
 from dataclasses import replace
+from typing import NamedTuple
 
 from anonymizer.body_scrubber import BodyScrubber
+from anonymizer.dependants import refitted, refitted_target
 from anonymizer.detectors import credentials
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.credentials import SecretSpan
 from anonymizer.fields import Fields
-from anonymizer.policy import Policy
+from anonymizer.policy import GenericSignature, Policy
 from anonymizer.report import Report
 from anonymizer.scrubber import Scrubber
 from anonymizer.shared_counts import SharedCounts
-from captures.bodies import percent
+from captures.bodies import multipart, percent
 from captures.bodies.edits import Edit, splice, without_overlaps
 from captures.bodies.url import split_target
+from captures.credentials import API_KEY_HEADERS
 from captures.endpoints import shape_label
-from captures.model import Exchange, Failure, Headers, Message, MessageKind, Request, Response
-from captures.signatures import SIGNATURE_HEADERS, blank_signature, recognise
+from captures.model import (
+    Exchange,
+    Failure,
+    Headers,
+    HmacTemplate,
+    Message,
+    MessageKind,
+    Request,
+    Response,
+    SignatureScheme,
+    SigningRecipe,
+)
+from captures.signatures import SIGNATURE_HEADERS, blank_signature, is_signature, recognise
 
 # Names of framing and negotiation: their values are protocol words, and bodies are read by them.
 _UNTOUCHED = frozenset(
     {
-        b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"connection",
-        b"accept", b"accept-encoding", b"accept-language", b"date", b"upgrade", b"te", b"trailer",
-        b"sec-websocket-key", b"sec-websocket-accept", b"sec-websocket-version",
+        b"content-length", b"content-encoding", b"transfer-encoding", b"connection",
+        b"accept", b"accept-encoding", b"accept-language", b"date", b"upgrade", b"te",
+        b"sec-websocket-key", b"sec-websocket-accept", b"sec-websocket-version", b"grpc-encoding",
     }
 )  # fmt: skip
-_DIGEST_PART = re.compile(rb"(sha-256|sha-512|sha|md5)=(:?)([A-Za-z0-9+/=]+)(:?)", re.IGNORECASE)
-_DIGEST_HEADERS = frozenset({b"digest", b"content-digest", b"repr-digest"})
-_HASHES = {b"sha-256": "sha256", b"sha-512": "sha512", b"sha": "sha1", b"md5": "md5"}
+# Names that everybody sends: a value that is spelled like one (a user called "origin") leaves it alone.
+_COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
+    b"""
+    age allow alt-svc authorization cache-control content-disposition content-language content-location
+    content-md5 content-range content-security-policy content-type cookie etag expect expires forwarded from
+    host idempotency-key if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive
+    last-modified link location max-forwards origin pragma prefer priority proxy-authenticate
+    proxy-authorization range referer referrer-policy retry-after server server-timing set-cookie
+    strict-transport-security traceparent tracestate trailer upgrade-insecure-requests user-agent vary via
+    warning www-authenticate x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-port
+    x-forwarded-proto x-frame-options x-github-delivery x-github-event x-powered-by x-real-ip x-request-id
+    x-requested-with x-xss-protection
+    """.split()
+)  # fmt: skip
+
+
+class _BodyFacts(NamedTuple):
+    """What headers say of a body."""
+
+    content_type: bytes
+    content_encoding: bytes  # several are joined
+    message_coding: bytes  # of single messages, in gRPC and Connect
 
 
 class ExchangeScrubber:
@@ -49,6 +80,7 @@ class ExchangeScrubber:
         self._report = report
         self._bodies = BodyScrubber(scrubber, policy, self, fields)
         self._fields = fields
+        self._recipes = tuple(map(_recipe, policy.signatures))
         self._endpoint = ""
         self._streams: dict[int, str] = {}
         self._shared = SharedCounts()
@@ -88,8 +120,8 @@ class ExchangeScrubber:
             if self._fields is not None:
                 self._fields.show(self._endpoint)
             self._target(request.target, count=True)
-        new_request = self._request(request, target)
-        signing = exchange.signing or recognise(request.headers)
+        signing = exchange.signing or recognise(request.headers, self._recipes)
+        new_request = self._request(request, target, signing)
         if not self._scrubber.collecting:
             self._report.exchanges += 1
             self._report.signatures += signing is not None
@@ -127,41 +159,33 @@ class ExchangeScrubber:
 
     # -- parts -----------------------------------------------------------------------------
 
-    def _request(self, request: Request, target: bytes) -> Request:
-        content_type, encoding = _body_headers(request.headers)
-        body = self._bodies.body(
-            request.body,
-            content_type=content_type,
-            content_encoding=encoding,
-            path="request.body",
-            cut=request.truncated_bytes > 0,
-        )
-        headers = self._headers(request.headers, "request.header")
+    def _request(self, request: Request, target: bytes, signing: SigningRecipe | None) -> Request:
+        facts = _body_facts(request.headers)
+        old = request.body
+        body = self._bodies.body(old, **facts._asdict(), path="request.body", cut=request.truncated_bytes > 0)
+        headers = self._headers(request.headers, "request", signing)
         return replace(
             request,
             authority=self._field(request.authority, Context(key="host"), "request.authority"),
-            target=target,
-            headers=_recomputed(headers, request.body, body),
+            target=refitted_target(target, old, body),
+            headers=refitted(headers, old, body, facts.content_encoding),
             body=body,
-            trailers=self._headers(request.trailers, "request.trailer"),
+            trailers=refitted(self._headers(request.trailers, "request", None), old, body),
         )
 
     def _response(self, response: Response) -> Response:
-        content_type, encoding = _body_headers(response.headers)
+        facts = _body_facts(response.headers)
+        old = response.body
         body = self._bodies.body(
-            response.body,
-            content_type=content_type,
-            content_encoding=encoding,
-            path="response.body",
-            cut=response.truncated_bytes > 0,
+            old, **facts._asdict(), path="response.body", cut=response.truncated_bytes > 0
         )
-        headers = self._headers(response.headers, "response.header")
+        headers = self._headers(response.headers, "response", None)
         return replace(
             response,
             reason=self._field(response.reason, Context(), "response.reason"),
-            headers=_recomputed(headers, response.body, body),
+            headers=refitted(headers, old, body, facts.content_encoding),
             body=body,
-            trailers=self._headers(response.trailers, "response.trailer"),
+            trailers=refitted(self._headers(response.trailers, "response", None), old, body),
         )
 
     def _field(self, value: bytes, context: Context, path: str) -> bytes:
@@ -196,22 +220,40 @@ class ExchangeScrubber:
             edits += self._bodies.query(target, start, stop, "request.query", count=count)
         return self._made(target, edits, "", count=False)
 
-    def _headers(self, headers: Headers, path: str) -> Headers:
+    def _headers(
+        self, headers: Headers, side: str, signing: SigningRecipe | None, part: str = "header"
+    ) -> Headers:
         secrets: dict[int, list[SecretSpan]] = {}
         for span in credentials.find(headers):
             secrets.setdefault(span.header, []).append(span)
-        return tuple(
-            (name, self._header(name, value, secrets.get(index, []), path))
-            for index, (name, value) in enumerate(headers)
-        )
+        signed = signing.header.lower() if signing is not None else None
+        made = []
+        for index, (name, value) in enumerate(headers):
+            lower_name = name.lower()
+            if lower_name == signed or is_signature(name, value):
+                made.append((name, blank_signature(value)))
+                continue
+            new_name = name if lower_name in _COMMON_NAMES else self._header_name(name, f"{side}.{part}")
+            path = f"{side}.{part}.{new_name.lower().decode('latin-1')}"
+            found = secrets.get(index, [])
+            if lower_name in SIGNATURE_HEADERS and value:  # of no known shape, so all of it is a secret
+                found = [SecretSpan(index, 0, len(value), basic=False)]
+            made.append((new_name, self._header(lower_name, value, found, path, side)))
+        return tuple(made)
 
-    def _header(self, name: bytes, value: bytes, secrets: list[SecretSpan], path: str) -> bytes:
-        lower_name = name.lower()
-        if lower_name in SIGNATURE_HEADERS:
-            return blank_signature(value)
-        header_path = f"{path}.{lower_name.decode('latin-1')}"
+    def _header_name(self, name: bytes, path: str) -> bytes:
+        """``name`` without the known values in it: X-Amz-Meta-jane-doe."""
+        return self._made(name, self._scrubber.text(name, Context()), f"{path}.{{name}}")
+
+    def _header(
+        self, lower_name: bytes, value: bytes, secrets: list[SecretSpan], header_path: str, side: str
+    ) -> bytes:
         if lower_name in _UNTOUCHED or not value or self._policy.keeps(header_path):
             return value
+        if lower_name == b"content-type":
+            return self._content_type(value, header_path, side)
+        if lower_name.endswith(b"-bin") and not secrets:
+            return b",".join(self._binary(part, header_path) for part in value.split(b","))
         edits: list[Edit] = []
         for secret in secrets:
             inner = value[secret.start : secret.stop]
@@ -221,6 +263,35 @@ class ExchangeScrubber:
         key = "" if secrets else normal_key(lower_name.removeprefix(b"x-"))
         edits = without_overlaps(edits + self._scrubber.text(value, Context(key=key)))
         return self._made(value, edits, header_path)
+
+    def _content_type(self, value: bytes, path: str, side: str) -> bytes:
+        """The parameters of a Content-Type; a boundary becomes what it became in the body."""
+        edits = [
+            edit
+            for edit in self._scrubber.text(value, Context())
+            if edit.start > value.find(b";") >= 0
+            and b"charset" not in value[edit.start - 10 : edit.start].lower()
+        ]
+        mark = multipart.boundary(value)
+        if mark is not None:
+            start = value.index(mark, value.index(b";"))
+            edits = [edit for edit in edits if edit.stop <= start or edit.start >= start + len(mark)]
+            if not self._policy.keeps(f"{side}.body"):
+                edits.append(Edit(start, start + len(mark), self._bodies.boundary(mark)))
+        return self._made(value, sorted(edits), path)
+
+    def _binary(self, value: bytes, path: str) -> bytes:
+        """Metadata of gRPC: base64, with or without its padding, of text, of a message or of bytes."""
+        stripped = value.strip()
+        try:
+            data = base64.b64decode(stripped + b"=" * (-len(stripped) % 4), validate=True)
+        except binascii.Error:
+            return self._bodies.blank(value, path)
+        new = self._bodies.message(data, path)
+        if new == data:
+            return value
+        written = base64.b64encode(new)
+        return written if stripped.endswith(b"=") or len(stripped) % 4 == 0 else written.rstrip(b"=")
 
     def _basic(self, encoded: bytes) -> list[Edit] | None:
         """The edit of Basic credentials (RFC 7617): user name and password one by one."""
@@ -238,38 +309,24 @@ class ExchangeScrubber:
         return [Edit(0, len(encoded), base64.b64encode(new), "credential")]
 
 
-def _body_headers(headers: Headers) -> tuple[bytes, bytes]:
-    """Content-Type and Content-Encoding; several of the latter are joined."""
-    content_type, encodings = b"", []
+def _recipe(signature: GenericSignature) -> SigningRecipe:
+    template = HmacTemplate(
+        algorithm=signature.algorithm,
+        encoding=signature.encoding,
+        prefix=signature.prefix.encode(),
+        signed=signature.signed.encode(),
+        timestamp_header=signature.timestamp_header.encode(),
+    )
+    return SigningRecipe(scheme=SignatureScheme.HMAC, header=signature.header.encode(), template=template)
+
+
+def _body_facts(headers: Headers) -> _BodyFacts:
+    found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        lower_name = name.lower()
-        if lower_name == b"content-type":
-            content_type = content_type or value
-        elif lower_name == b"content-encoding":
-            encodings.append(value)
-    return content_type, b",".join(encodings)
-
-
-def _recomputed(headers: Headers, old_body: bytes, body: bytes) -> Headers:
-    """``headers`` with length and digests of ``body`` where they state those of ``old_body``."""
-    if body == old_body:
-        return headers
-    return tuple((name, _dependant(name.lower(), value, old_body, body)) for name, value in headers)
-
-
-def _dependant(lower_name: bytes, value: bytes, old_body: bytes, body: bytes) -> bytes:
-    if lower_name == b"content-length" and value.strip().isdigit():
-        # a difference, since a truncated body is shorter than its header says
-        return b"%d" % max(0, int(value) + len(body) - len(old_body))
-    if lower_name == b"content-md5":
-        return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest())
-    if lower_name == b"x-amz-content-sha256" and len(value.strip()) == 64:
-        return hashlib.sha256(body).hexdigest().encode()
-    if lower_name in _DIGEST_HEADERS:
-        return _DIGEST_PART.sub(lambda match: _digest(match, body), value)
-    return value
-
-
-def _digest(match: re.Match[bytes], body: bytes) -> bytes:
-    digest = hashlib.new(_HASHES[match[1].lower()], body, usedforsecurity=False).digest()
-    return b"%b=%b%b%b" % (match[1], match[2], base64.b64encode(digest), match[4])
+        found.setdefault(name.lower(), []).append(value)
+    of_messages = found.get(b"grpc-encoding") or found.get(b"connect-content-encoding") or [b""]
+    return _BodyFacts(
+        content_type=found.get(b"content-type", [b""])[0],
+        content_encoding=b",".join(found.get(b"content-encoding", ())),
+        message_coding=of_messages[0],
+    )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import html
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from anonymizer import documents
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.packings import is_text, unpack
-from captures.bodies import json, percent, url
+from captures.bodies import entities, json, percent, url
 from captures.bodies.edits import Edit, Unescaped, splice
 
 _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z0-9+/_=-])")
@@ -22,12 +22,16 @@ _BASE32 = re.compile(
     rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,}|[A-Z2-7]{8,}(?==)|[a-z2-7]{8,}(?==))={0,6}"
     rb"(?![A-Za-z0-9+/=_-])"
 )
-_ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 _BACKSLASH = re.compile(
     rb"\\u[0-9a-fA-F]{4}"
     rb"|\\x[c-fC-F][0-9a-fA-F](?:\\x[89abAB][0-9a-fA-F]){1,3}"  # a character in UTF-8, as Python shows bytes
     rb"|\\x[0-9a-fA-F]{2}"
 )
+
+# A word of a header in other letters (RFC 2047), in the form that escapes single bytes.
+_ENCODED_WORD = re.compile(rb"=\?utf-8\?q\?([^?\s]*)\?=", re.IGNORECASE)
+_QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})|_")
+_PLAIN_BYTE = re.compile(rb"[A-Za-z0-9.@+-]")
 
 
 class Layer(NamedTuple):
@@ -43,9 +47,14 @@ def layers(text: bytes, context: Context) -> Iterator[Layer]:
     if b"%" in text:
         yield from _whole(percent.unescape(text), context, lambda new, raw: percent.escape(new, raw=raw))
     if b"&" in text and b";" in text:
-        yield from _whole(Unescaped(text, _ENTITY, _undo_entity), context, _escape_entity)
+        yield from _whole(entities.unescape(text), context, lambda new, _raw: entities.escape(new))
     if b"\\u" in text or b"\\x" in text:
         yield from _whole(Unescaped(text, _BACKSLASH, _undo_backslash), context, _escape_backslash)
+    for piece in documents.pieces(text):
+        yield Layer(piece.text, piece.context, piece.back)
+    for match in _ENCODED_WORD.finditer(text) if b"=?" in text else ():
+        word = Unescaped(match[1], _QUOTED, _undo_quoted)
+        yield Layer(word.text, context, _quoted_back(word, match.start(1)))
     for pair in url.query_pairs(text):
         start, stop = pair.value_start, pair.value_stop
         if stop > start:
@@ -134,14 +143,17 @@ def _to_hex(plain: bytes, raw: bytes) -> bytes:
     return digits if raw == raw.lower() else digits.upper()
 
 
-def _undo_entity(match: re.Match[bytes]) -> bytes | None:
-    raw = match[0].decode("ascii")
-    plain = html.unescape(raw)
-    return None if plain == raw else plain.encode("utf-8", "replace")
+def _undo_quoted(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),)) if match[1] else b" "
 
 
-def _escape_entity(new: bytes, _raw: bytes) -> bytes:
-    return html.escape(new.decode("utf-8", "replace")).encode()
+def _quoted_back(word: Unescaped, by: int) -> Callable[[list[Edit]], list[Edit]]:
+    def escape(new: bytes, _raw: bytes) -> bytes:
+        return b"".join(
+            bytes((byte,)) if _PLAIN_BYTE.match(b"%c" % byte) else b"=%02X" % byte for byte in new
+        )
+
+    return lambda edits: [edit.moved(by) for edit in word.raw_edits(edits, escape)]
 
 
 def _undo_backslash(match: re.Match[bytes]) -> bytes | None:

@@ -1,35 +1,39 @@
-"""Text in bytes that are not text: compressed, or in UTF-16; each with the way back."""
+"""Text in bytes that are not text: compressed, in UTF-16, in a binary document; with the way back."""
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable
 from functools import partial
 
-from captures.bodies import coding
+from anonymizer import charsets
+from anonymizer.binaries import BROKEN, Rebuild, rebuilt_protobuf, texts_in
+from anonymizer.detectors.base import Context
+from captures.bodies import coding, protobuf
 
 Pack = Callable[[bytes], bytes]
 """Text in UTF-8 to the bytes it is packed as."""
 
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]+")
 _GZIP = b"\x1f\x8b"
-_ZLIB_METHOD = 0x78  # RFC 1950: deflate with a window of 32 KiB, as everybody writes it
+_BETWEEN = b"\n\x00\n"  # the texts of a binary document: nothing is found across it
+_MIN_TEXT_BYTES = 4
 
 
 def unpack(data: bytes) -> tuple[bytes, Pack] | None:
     """The text that ``data`` holds and how to pack another one; None when there is none."""
     if is_text(data):
         return data, bytes
-    if data.startswith(_GZIP):
-        return _coded(data, b"gzip")
-    if len(data) > 6 and data[0] == _ZLIB_METHOD and (data[0] << 8 | data[1]) % 31 == 0:
-        return _coded(data, b"deflate")
-    for charset in ("utf-16-le", "utf-16-be"):
-        text = _utf16(data, charset)
-        if text is not None:
-            return text, partial(_to_charset, charset=charset)
-    return None
+    name = coding.named_by_magic(data)
+    if name:
+        return _coded(data, name)
+    charset = charsets.of(data, b"") if len(data) >= 8 else None
+    if charset is not None and charset != "utf-8":
+        return _in_charset(data, charset)
+    rebuild = texts_in(data)
+    if rebuild is None and len(data) >= 8 and protobuf.looks_like_message(data):
+        rebuild = rebuilt_protobuf
+    return None if rebuild is None else _joined(data, rebuild)
 
 
 def is_text(data: bytes) -> bool:
@@ -44,7 +48,7 @@ def is_text(data: bytes) -> bool:
 def _coded(data: bytes, name: bytes) -> tuple[bytes, Pack] | None:
     try:
         text = coding.decode(data, name)
-    except (coding.CodingError, zlib.error):
+    except coding.CodingError:
         return None
     if not is_text(text):
         return None
@@ -54,16 +58,44 @@ def _coded(data: bytes, name: bytes) -> tuple[bytes, Pack] | None:
     return text, lambda new: _GZIP + data[2:10] + coding.encode(new, name)[10:]
 
 
-def _utf16(data: bytes, charset: str) -> bytes | None:
-    high = data[1::2] if charset == "utf-16-le" else data[::2]
-    if len(data) % 2 or len(data) < 8 or high.count(0) * 4 < len(high) * 3:
-        return None  # at least three quarters Latin letters: anything else is noise more often than text
+def _in_charset(data: bytes, charset: str) -> tuple[bytes, Pack] | None:
     try:
         text = data.decode(charset).encode("utf-8")
     except UnicodeError:
         return None
-    return text if is_text(text) else None
+    return (text, partial(_to_charset, charset=charset)) if is_text(text) else None
 
 
 def _to_charset(text: bytes, charset: str) -> bytes:
     return text.decode("utf-8", "replace").encode(charset)
+
+
+def _joined(data: bytes, rebuild: Rebuild) -> tuple[bytes, Pack] | None:
+    """The texts of a binary document as one; those that are packed themselves stay as they are."""
+    texts: list[bytes] = []
+
+    def collect(value: bytes, context: Context, _names: tuple[bytes, ...]) -> bytes:
+        if _is_leaf(value, context):
+            texts.append(value)
+        return value
+
+    try:
+        rebuild(data, collect)
+    except BROKEN:
+        return None
+    if not any(len(text) >= _MIN_TEXT_BYTES for text in texts):
+        return None
+
+    def pack(new: bytes) -> bytes:
+        parts = iter(new.split(_BETWEEN))
+
+        def put(value: bytes, context: Context, _names: tuple[bytes, ...]) -> bytes:
+            return next(parts, b"") if _is_leaf(value, context) else value
+
+        return rebuild(data, put)
+
+    return _BETWEEN.join(texts), pack
+
+
+def _is_leaf(value: bytes, context: Context) -> bool:
+    return not context.number and is_text(value)

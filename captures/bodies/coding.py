@@ -28,6 +28,17 @@ def codings(content_encoding: bytes) -> list[str]:
     return [name for name in names if name not in {"", "identity"}]
 
 
+def named_by_magic(data: bytes) -> bytes:
+    """The coding that ``data`` is in by its first bytes, empty where they say nothing."""
+    if data.startswith(b"\x1f\x8b"):
+        return b"gzip"
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        return b"zstd"
+    if len(data) > 6 and data[0] == 0x78 and (data[0] << 8 | data[1]) % 31 == 0:
+        return b"deflate"  # RFC 1950, with a window of 32 KiB as everybody writes it
+    return b""
+
+
 def decode(body: bytes, content_encoding: bytes) -> bytes:
     """
     The body without its content coding.

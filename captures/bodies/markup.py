@@ -121,10 +121,13 @@ class _Scan:
     def _text(self, role: MarkupRole, start: int, stop: int) -> None:
         if self._data[start:stop].strip():
             top = self._stack[-1]
-            self._add(role, start, stop, top.key, self._parents[-1])
+            self._add(role, start, stop, top.key, self._parents[-1], of_element=True)
 
-    def _add(self, role: MarkupRole, start: int, stop: int, key: bytes, holder: int) -> None:
-        path = tuple(element.name for element in self._stack[1:])
+    def _add(
+        self, role: MarkupRole, start: int, stop: int, key: bytes, holder: int, *, of_element: bool
+    ) -> None:
+        above = self._stack[1:-1] if of_element else self._stack[1:]
+        path = tuple(element.name for element in above)
         self.markup.leaves.append(MarkupLeaf(role, start, stop, key, path, holder))
 
     def _element(self, match: re.Match[bytes], group: str) -> None:
@@ -151,8 +154,9 @@ class _Scan:
             if stop > start:
                 named = stated if stated and own.lower() in _VALUES else own
                 self.markup.names[number].add(named)
-                holder = outer if named is stated else number
-                self._add(MarkupRole.ATTRIBUTE, start, stop, named, holder)
+                says = named is stated
+                holder = outer if says else number
+                self._add(MarkupRole.ATTRIBUTE, start, stop, named, holder, of_element=says)
         closed = self._data[rest_start:rest_stop].rstrip(b">").endswith(b"/")
         if closed or name.lower() in _VOID or len(self._stack) > _MAX_DEPTH:
             self._stack.pop()

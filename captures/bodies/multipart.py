@@ -28,6 +28,22 @@ def boundary(content_type: bytes) -> bytes | None:
     return (match[1] or match[2]) if match else None
 
 
+def content_type_span(head: bytes) -> tuple[int, int] | None:
+    """Where the value of Content-Type stands in a part's head, or None."""
+    match = _TYPE.search(head)
+    return match.span(1) if match else None
+
+
+def delimiters(data: bytes, mark: bytes) -> Iterator[tuple[int, int]]:
+    """The span of ``mark`` in every delimiter line of ``data``."""
+    delimiter = b"--" + mark
+    position = data.find(delimiter)
+    while position >= 0:
+        if position == 0 or data[position - 1 : position] == b"\n":
+            yield position + 2, position + len(delimiter)
+        position = data.find(delimiter, position + len(delimiter))
+
+
 def parts(data: bytes, mark: bytes) -> Iterator[Part]:
     """Every part of ``data`` between lines of ``--mark``; a last part cut short runs to the end."""
     delimiter = b"--" + mark

@@ -1,0 +1,111 @@
+"""Binary documents, rebuilt value by value: MessagePack, and Protocol Buffers without a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anonymizer.detectors.base import Context, normal_key
+from anonymizer.detectors.names import marks_a_person
+from captures.bodies import msgpack, protobuf
+from captures.bodies.msgpack import MsgpackError, MsgpackRole
+from captures.bodies.protobuf import ProtobufError, Wire
+
+Names = tuple[bytes, ...]
+Visit = Callable[[bytes, Context, Names], bytes]
+"""
+A value, what is known of it and the fields it is in, to what stands for it.
+
+A number comes and goes as its decimal digits. What is no text is to be told by the bytes.
+"""
+
+Rebuild = Callable[[bytes, Visit], bytes]
+"""A document with each value replaced by what ``Visit`` makes of it."""
+
+_MAX_DEPTH = 60
+
+
+def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
+    """
+    ``data`` with other strings, binaries and integers; what stays has its bytes.
+
+    Raises:
+        MsgpackError: ``data`` is no MessagePack.
+
+    """
+    leaves = msgpack.scan(data)
+    keys = [leaf for leaf in leaves if leaf.role is MsgpackRole.KEY]
+    people = {leaf.holder for leaf in keys if marks_a_person(data[leaf.start : leaf.stop])}
+    parts: list[bytes] = []
+    position = 0
+    for leaf in leaves:
+        number = leaf.role is MsgpackRole.NUMBER
+        context = Context(
+            key="" if leaf.role is MsgpackRole.KEY else normal_key(leaf.key),
+            parent=normal_key(leaf.path[-1]) if leaf.path else "",
+            person=leaf.holder in people,
+            number=number,
+        )
+        names = tuple(filter(None, (*leaf.path, leaf.key)))
+        if number:
+            old = msgpack.number(data, leaf)
+            new = old if old < 0 else _number(visit(b"%d" % old, context, names), old)
+            written = msgpack.with_number(data, leaf, new) if new != old else b""
+        else:
+            content = data[leaf.start : leaf.stop]
+            made = visit(content, Context() if leaf.role is MsgpackRole.KEY else context, names)
+            written = msgpack.with_content(data, leaf, made) if made != content else b""
+        if written:
+            parts += [data[position : leaf.head], written]
+            position = leaf.stop
+    return b"".join((*parts, data[position:]))
+
+
+def rebuilt_protobuf(data: bytes, visit: Visit, names: Names = ()) -> bytes:
+    """
+    The message ``data`` with other texts, bytes and numbers, and lengths that fit, up to the outermost.
+
+    Raises:
+        ProtobufError: ``data`` is no message.
+
+    """
+    parts: list[bytes] = []
+    position = 0
+    for field in protobuf.fields(data):
+        content = data[field.start : field.stop]
+        inside = (*names, b"f%d" % field.number)
+        if field.wire is Wire.VARINT:
+            old = protobuf.varint(content, 0)[0]
+            new = _number(visit(b"%d" % old, Context(number=True), inside), old)
+            written = protobuf.to_varint(new) if new != old else content
+            head = data[field.tag : field.start]
+        elif field.wire is Wire.BYTES and content:
+            if len(inside) < _MAX_DEPTH and protobuf.looks_like_message(content):
+                written = rebuilt_protobuf(content, visit, inside)
+            else:
+                written = visit(content, Context(), inside)
+            tag = data[field.tag : protobuf.varint(data, field.tag)[1]]
+            head = tag + protobuf.to_varint(len(written))
+        else:
+            continue
+        if written != content:
+            parts += [data[position : field.tag], head, written]
+            position = field.stop
+    return b"".join((*parts, data[position:]))
+
+
+def _number(digits: bytes, old: int) -> int:
+    """The number that ``digits`` say; 0 where a policy left none."""
+    if digits == b"%d" % old:
+        return old
+    return int(digits) % 2**64 if digits.isdigit() and len(digits) <= 20 else 0
+
+
+def texts_in(data: bytes) -> Rebuild | None:
+    """How to rebuild ``data`` where its bytes alone say what it is; None where they do not."""
+    if msgpack.looks_like_msgpack(data):
+        return rebuilt_msgpack
+    return None
+
+
+BROKEN = (MsgpackError, ProtobufError)
+"""What a rebuild raises when the bytes are something else."""
