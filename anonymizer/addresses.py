@@ -1,4 +1,11 @@
-"""Stand-ins for IP addresses: documentation ranges, and private networks within themselves."""
+"""
+Stand-ins for IP addresses: reserved ranges, and private networks within themselves.
+
+Addresses that share their first n bits get stand-ins that share as many, so that networks stay
+networks. That leaves no room in the documentation ranges of IPv4, which hold 768 addresses
+(RFC 5737), so public IPv4 addresses move to the 2**28 of 240.0.0.0/4; public IPv6 addresses move
+to the documentation prefix 2001:db8::/32 (RFC 3849).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +17,7 @@ _PRIVATE_4 = tuple(
     ipaddress.IPv4Network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16")
 )
-_DOCUMENTATION_4 = (0xC0000200, 0xC6336400, 0xCB007100)  # RFC 5737: 192.0.2/24, 198.51.100/24, 203.0.113/24
-_BENCHMARK_4 = 0xC6120000  # RFC 2544: 198.18.0.0/15, for when 768 addresses are not enough
-_RESERVED_4 = 0xF0000000  # 240.0.0.0/4, never routed
+_RESERVED_4 = 0xF0000000  # RFC 1112, section 4: 240.0.0.0/4, which nobody can own and nobody routes
 _DOCUMENTATION_6 = 0x20010DB8 << 96  # RFC 3849: 2001:db8::/32
 
 
@@ -20,8 +25,8 @@ def stand_in(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     """
     Another address for ``value`` (canonical spelling).
 
-    Private addresses stay in their network and IPv6 addresses under one documentation prefix;
-    there two that share their first n bits get stand-ins that share as many.
+    A public address loses its first 4 bits (IPv4) or 32 bits (IPv6) to the reserved range; what
+    stood there goes into the key of the rest, so only addresses that share it stay neighbours.
     """
     address = ipaddress.ip_address(value.decode("ascii"))
     if isinstance(address, ipaddress.IPv4Address):
@@ -30,7 +35,6 @@ def stand_in(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     if address.is_private or address.is_link_local:
         new = _permute(prf, number, 128, 64 if address.is_link_local else 8, attempt)
     else:
-        # 32 bits are given to the prefix; what stands there goes into the key of the rest
         new = _permute(prf, number, 128, 0, attempt) & ((1 << 96) - 1) | _DOCUMENTATION_6
     return str(ipaddress.IPv6Address(new)).encode()
 
@@ -40,14 +44,7 @@ def _version_4(prf: Prf, address: ipaddress.IPv4Address, attempt: int) -> ipaddr
     for network in _PRIVATE_4:
         if address in network:
             return ipaddress.IPv4Address(_permute(prf, number, 32, network.prefixlen, attempt))
-    host = prf.number("ip4-host", b"%d:%d" % (attempt, number), 1 << 28)
-    if attempt < 4:
-        # the /24 decides the documentation network, so neighbours stay neighbours
-        base = _DOCUMENTATION_4[prf.number("ip4-net", b"%d:%d" % (attempt, number >> 8), 3)]
-        return ipaddress.IPv4Address(base + host % 256)
-    if attempt < 12:
-        return ipaddress.IPv4Address(_BENCHMARK_4 + host % (1 << 17))
-    return ipaddress.IPv4Address(_RESERVED_4 + host)
+    return ipaddress.IPv4Address(_permute(prf, number, 32, 4, attempt) & 0x0FFFFFFF | _RESERVED_4)
 
 
 def _permute(prf: Prf, number: int, bits: int, kept: int, attempt: int) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from anonymizer import domains
 from anonymizer.detectors.cards import luhn_sum
 from anonymizer.detectors.tokens import PREFIXES
-from anonymizer.reserved import is_common, is_platform_domain, names
+from anonymizer.reserved import is_common, is_platform_domain, stand_in_names
 from captures.keys import Prf
 
 _LOWER = b"abcdefghijklmnopqrstuvwxyz"
@@ -108,7 +108,7 @@ def name(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
         return username(prf, value, attempt)
     numbers = random_bytes(prf, "name", value, attempt)
     if attempt < 2:
-        known = names()
+        known = stand_in_names()
         return known[(next(numbers) << 16 | next(numbers)) % len(known)]
     parts = [
         _ONSETS[next(numbers) % len(_ONSETS)] + _VOWELS[next(numbers) % len(_VOWELS)]

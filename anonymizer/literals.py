@@ -180,6 +180,8 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
             return _Where.ANYWHERE if size >= 8 else _Where.WORD
         case Family.EMAIL | Family.JWT:
             return _Where.ANYWHERE
+        case Family.GEO:
+            return _Where.WORD if size >= 7 else None  # 52.52 is also a price
         case _:
             return _Where.WORD
 

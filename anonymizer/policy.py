@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from anonymizer.detectors.base import Kind, normal_key
+from anonymizer.detectors.base import KEPT_BY_DEFAULT, Kind, normal_key
 from captures.errors import UsageError
 
 _ALGORITHMS = ("sha1", "sha256", "sha512")
@@ -77,9 +77,10 @@ class GenericSignature:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """
-    What is done with each kind of value. The default pseudonymises all of them.
+    What is done with each kind of value. The default pseudonymises all but identifiers and times.
 
-    ``name_keys`` are more field names that hold people's names, ``keep_paths`` are patterns of
+    ``name_keys`` are more field names that hold people's names, ``own_domains`` are domains that
+    are replaced though no e-mail address in the capture is in them, ``keep_paths`` are patterns of
     field paths (``request.body.repository.*``) in which nothing is replaced. ``rules`` stand in
     the order in which they win. ``strict_fields`` (None: not strict) are patterns of further
     fields that somebody has looked at.
@@ -88,6 +89,7 @@ class Policy:
     name: str = "default"
     actions: Mapping[Kind, Action] = field(default_factory=dict)
     name_keys: frozenset[str] = frozenset()
+    own_domains: tuple[str, ...] = ()
     keep_paths: tuple[str, ...] = ()
     undecodable: Undecodable = Undecodable.BLANK
     rules: tuple[Rule, ...] = ()
@@ -96,7 +98,7 @@ class Policy:
 
     def action(self, kind: Kind) -> Action:
         """What is done with values of ``kind`` where no rule says otherwise; what rules replace is found."""
-        usual = self.actions.get(kind, Action.PSEUDONYMISE)
+        usual = self.usual(kind)
         if usual is Action.KEEP and self.rules and any(_replaces(rule, kind) for rule in self.rules):
             return Action.PSEUDONYMISE  # found everywhere, and put back where no rule replaces it
         return usual
@@ -106,7 +108,11 @@ class Policy:
         for rule in self.rules_at(endpoint, path):
             if rule.kind is None or rule.kind is kind:
                 return rule.action
-        return self.actions.get(kind, Action.PSEUDONYMISE)
+        return self.usual(kind)
+
+    def usual(self, kind: Kind) -> Action:
+        """What is done with values of ``kind`` where no rule applies."""
+        return self.actions.get(kind, Action.KEEP if kind in KEPT_BY_DEFAULT else Action.PSEUDONYMISE)
 
     def rules_at(self, endpoint: str, path: str) -> tuple[Rule, ...]:
         """The rules about the field ``path`` of ``endpoint``, the first one wins."""
@@ -120,10 +126,9 @@ class Policy:
         """Whether the field at ``path`` is left as it is."""
         return any(fnmatchcase(path, pattern) for pattern in self.keep_paths)
 
-    def names_field(self, endpoint: str, path: str) -> bool:
-        """Whether somebody has decided about the field ``path`` of ``endpoint``."""
-        listed = any(fnmatchcase(path, pattern) for pattern in self.strict_fields or ())
-        return listed or self.keeps(path) or any(rule.kind is None for rule in self.rules_at(endpoint, path))
+    def lists(self, path: str) -> bool:
+        """Whether the field at ``path`` is one that a strict policy lists."""
+        return any(fnmatchcase(path, pattern) for pattern in self.strict_fields or ())
 
 
 def by_rank(rules: list[Rule]) -> tuple[Rule, ...]:
@@ -168,11 +173,15 @@ def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
         UsageError: a key or value is not known; the message names it.
 
     """
-    _only(document, "", ("name", "kinds", "names", "keep", "bodies", "rules", "signatures", "strict"))
+    _only(
+        document, "", ("name", "kinds", "names", "domains", "keep", "bodies", "rules", "signatures", "strict")
+    )
     kinds = _table(document, "kinds")
     _only(kinds, "kinds.", tuple(Kind))
     names = _table(document, "names")
     _only(names, "names.", ("keys",))
+    own = _table(document, "domains")
+    _only(own, "domains.", ("own",))
     keep = _table(document, "keep")
     _only(keep, "keep.", ("paths",))
     bodies = _table(document, "bodies")
@@ -184,13 +193,14 @@ def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
         name=f"{own_name} {name}" if own_name else name,
         actions={Kind(kind): Action(_choice(kinds, "kinds.", kind, tuple(Action), "")) for kind in kinds},
         name_keys=frozenset(normal_key(key.encode()) for key in _strings(names, "names", "keys")),
+        own_domains=_strings(own, "domains", "own"),
         keep_paths=_strings(keep, "keep", "paths"),
         undecodable=Undecodable(
             _choice(bodies, "bodies.", "undecodable", tuple(Undecodable), Undecodable.BLANK)
         ),
         rules=by_rank([_rule(number, table) for number, table in _tables(document, "rules")]),
         signatures=tuple(_signature(number, table) for number, table in _tables(document, "signatures")),
-        strict_fields=_strings(strict, "strict", "fields") if "strict" in document else None,
+        strict_fields=_patterns(strict) if "strict" in document else None,
     )
 
 
@@ -211,6 +221,10 @@ def _rule(number: int, table: Mapping[str, Any]) -> Rule:
         path=_pattern(table, prefix, "path"),
         kind=Kind(kind) if kind else None,
     )
+
+
+def _patterns(strict: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(pattern.replace("{key}", "*") for pattern in _strings(strict, "strict", "fields"))
 
 
 def _pattern(table: Mapping[str, Any], prefix: str, key: str) -> str:

@@ -16,7 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 import phonenumbers
 
-from anonymizer import addresses, domains, generators
+from anonymizer import addresses, domains, generators, numbers, times
+from anonymizer.detectors import ids, macs, national_ids
 from anonymizer.detectors.base import Kind
 from anonymizer.detectors.ips import REVERSE
 from anonymizer.policy import Action, Policy
@@ -36,8 +37,15 @@ class Family(IntEnum):
     PHONE = 3
     CARD = 4
     IP = 5
-    JWT = 6
-    SECRET = 7
+    MAC = 6
+    IBAN = 7
+    NATIONAL_ID = 8
+    BIRTH_DATE = 9
+    GEO = 10
+    JWT = 11
+    SECRET = 12
+    ID = 13
+    TIME = 14  # moved alike, never in the table
 
 
 FAMILIES: Mapping[Kind, Family] = {
@@ -49,10 +57,19 @@ FAMILIES: Mapping[Kind, Family] = {
     Kind.PHONE: Family.PHONE,
     Kind.CARD: Family.CARD,
     Kind.IP: Family.IP,
+    Kind.MAC: Family.MAC,
+    Kind.IBAN: Family.IBAN,
+    Kind.NATIONAL_ID: Family.NATIONAL_ID,
+    Kind.BIRTH_DATE: Family.BIRTH_DATE,
+    Kind.GEO: Family.GEO,
     Kind.JWT: Family.JWT,
     Kind.TOKEN: Family.SECRET,
     Kind.CREDENTIAL: Family.SECRET,
+    Kind.UUID: Family.ID,
+    Kind.ID: Family.ID,
+    Kind.DATE: Family.TIME,
 }
+_WEEKS_BACK = (26, 130)  # dates move back, so that no stand-in is in the future
 
 
 class PseudonymTable:
@@ -66,6 +83,10 @@ class PseudonymTable:
     def __init__(self, prf: Prf, policy: Policy) -> None:
         self._prf = prf
         self._policy = policy
+        # whole weeks, so that days of the week stay; none where a policy leaves times as they are
+        moved = policy.action(Kind.DATE) is not Action.KEEP
+        first, last = _WEEKS_BACK
+        self._days = -7 * (first + prf.number("date-shift", b"", last - first)) if moved else 0
         self._kinds: dict[tuple[Family, bytes], Kind] = {}
         self._stand_ins: dict[tuple[Family, bytes], bytes] = {}
         self._owners: dict[bytes, Family] = {}
@@ -73,6 +94,8 @@ class PseudonymTable:
         self.phrases: set[tuple[bytes, ...]] = set()
         self.full_names: set[tuple[bytes, tuple[bytes, ...]]] = set()
         self.rebuild_jwt: Callable[[bytes], bytes] = lambda raw: generators.secret(prf, raw)
+        for domain in policy.own_domains:
+            self.add(Kind.DOMAIN, fold(domain.encode()))
 
     def __repr__(self) -> str:
         return f"PseudonymTable({len(self._kinds)} values)"
@@ -81,7 +104,9 @@ class PseudonymTable:
         return len(self._kinds)
 
     def add(self, kind: Kind, raw: bytes) -> None:
-        """Take the value ``raw`` into the table."""
+        """Take the value ``raw`` into the table; times are not kept, since all of them move alike."""
+        if kind is Kind.DATE:
+            return
         known = self.spellings.get(raw)
         if known is None or _rank(kind) < _rank(known):
             self.spellings[raw] = kind
@@ -121,25 +146,24 @@ class PseudonymTable:
                 attempt += 1
 
     def _candidate(self, kind: Kind, value: bytes, attempt: int) -> bytes:
+        prf = self._prf
         match FAMILIES[kind]:
             case Family.DOMAIN:
                 return self._domain(value, attempt)
             case Family.EMAIL:
                 domain = value.rpartition(b"@")[2]
                 new_domain = self._domain_of_address(domain) if domains.is_own(domain) else b""
-                return generators.email(self._prf, value, attempt, new_domain)
-            case Family.WORD:
-                if kind is Kind.NAME:
-                    return generators.name(self._prf, value, attempt)
-                return generators.username(self._prf, value, attempt)
+                return generators.email(prf, value, attempt, new_domain)
+            case Family.WORD if kind is Kind.NAME:
+                return generators.name(prf, value, attempt)
             case Family.PHONE:
-                return generators.phone(self._prf, value, _country_digits(value), attempt)
-            case Family.CARD:
-                return generators.card(self._prf, value, attempt)
-            case Family.IP:
-                return addresses.stand_in(self._prf, value, attempt)
-            case _:
-                return generators.secret(self._prf, value, attempt)
+                return generators.phone(prf, value, _country_digits(value), attempt)
+            case Family.TIME:
+                return times.shifted(value, self._days)
+            case Family.ID:
+                return numbers.identifier(prf, value, self._days, attempt)
+            case family:
+                return _GENERATORS[family](prf, value, attempt)
 
     def _domain_of_address(self, domain: bytes) -> bytes:
         if self._policy.action(Kind.DOMAIN) is Action.KEEP:
@@ -174,6 +198,8 @@ class PseudonymTable:
                 return raw
             case Action.DROP:
                 return b"0" if number else b""
+            case Action.MASK if kind is Kind.GEO:
+                return numbers.coarse(raw)  # the region stays
             case Action.MASK:
                 return (b"0" if len(raw) == 1 else b"1" * len(raw)) if number else b"*" * len(raw)
             case Action.HASH if not number:
@@ -192,6 +218,14 @@ class PseudonymTable:
                 return with_case_of(raw, new)
             case Family.PHONE | Family.CARD:
                 return with_digits(raw, new)
+            case Family.IBAN | Family.NATIONAL_ID | Family.MAC:
+                return with_characters(raw, new)
+            case Family.ID if ids.UUID.fullmatch(raw):
+                return new if raw == raw.lower() else new.upper()
+            case Family.IP if raw.isdigit():
+                return b"%d" % int(ipaddress.ip_address(new.decode("ascii")))
+            case Family.IP if b":" in raw and b":" not in new:
+                return b"::ffff:" + new  # an IPv4 address in the other version's spelling
             case Family.IP if raw.endswith(REVERSE):
                 return _reversed_octets(new) + REVERSE
             case Family.IP if b"-" in raw:
@@ -200,6 +234,19 @@ class PseudonymTable:
                 return with_escapes_of(raw, new)
             case _:
                 return new
+
+
+_GENERATORS: Mapping[Family, Callable[[Prf, bytes, int], bytes]] = {
+    Family.WORD: generators.username,
+    Family.CARD: generators.card,
+    Family.IP: addresses.stand_in,
+    Family.MAC: numbers.mac,
+    Family.IBAN: numbers.iban,
+    Family.NATIONAL_ID: numbers.national_id,
+    Family.BIRTH_DATE: numbers.birth_date,
+    Family.GEO: numbers.coordinate,
+    Family.SECRET: generators.secret,
+}
 
 
 def _turn(item: tuple[tuple[Family, bytes], Kind]) -> tuple[Family, int, bytes]:
@@ -230,10 +277,19 @@ def identify(kind: Kind, raw: bytes) -> bytes:
             return _phone_identity(raw)
         case Family.CARD:
             return bytes(byte for byte in raw if byte in _DIGITS)
+        case Family.IBAN | Family.NATIONAL_ID:
+            return national_ids.compact(raw)
+        case Family.MAC:
+            return macs.compact(raw)
+        case Family.ID if ids.UUID.fullmatch(raw):
+            return raw.lower()
+        case Family.IP if raw.isdigit():
+            return str(ipaddress.IPv4Address(int(raw))).encode()
         case Family.IP:
             plain = _reversed_octets(raw.removesuffix(REVERSE)) if raw.endswith(REVERSE) else raw
             try:
-                return str(ipaddress.ip_address(plain.replace(b"-", b".").decode("ascii"))).encode()
+                address = ipaddress.ip_address(plain.replace(b"-", b".").decode("ascii"))
+                return str(getattr(address, "ipv4_mapped", None) or address).encode()
             except ValueError:
                 return raw
         case Family.SECRET if b"%" in raw:
@@ -273,6 +329,14 @@ def with_digits(raw: bytes, digits: bytes) -> bytes:
     for place, digit in zip(reversed(places), reversed(digits), strict=False):
         new[place] = digit
     return bytes(new)
+
+
+def with_characters(raw: bytes, new: bytes) -> bytes:
+    """``new`` with the separators of ``raw`` between its characters, and in its letter case."""
+    plain = bytes(byte for byte in new if chr(byte).isalnum())
+    characters = iter(plain.lower() if raw == raw.lower() else plain.upper())
+    placed = bytes(next(characters, byte) if chr(byte).isalnum() else byte for byte in raw)
+    return placed + bytes(characters)
 
 
 def with_escapes_of(raw: bytes, new: bytes) -> bytes:

@@ -80,6 +80,12 @@ def names() -> tuple[bytes, ...]:
 
 
 @cache
+def stand_in_names() -> tuple[bytes, ...]:
+    """``names`` without those that are English words, which would read as something else."""
+    return tuple(name for name in names() if not is_common(name))
+
+
+@cache
 def _name_set() -> frozenset[bytes]:
     return frozenset(names()) | _MORE_NAMES
 

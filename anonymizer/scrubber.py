@@ -27,6 +27,7 @@ _CACHE_TEXT_BYTES = 1_024
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?\d{0,6}@")
 _SEPARATOR = re.compile(rb"[._-]")
+_JSON_NUMBER = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
 _Where = tuple[bytes, bytes, bytes, bool, LeafRole]  # a leaf's text, key, parent, and of a person or not
@@ -57,7 +58,9 @@ class Scrubber:
         self._policy = policy
         self._table = table
         self._literals = literals
-        self._detectors = Detectors(policy.name_keys)
+        kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
+        self._detectors = Detectors(policy.name_keys, kept)
+        self._times_pass = Kind.DATE in kept
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
@@ -107,7 +110,9 @@ class Scrubber:
             edits = without_overlaps(edits)
         if context.number and edits:
             whole = edits[0]
-            return edits if whole.stop - whole.start == len(text) and whole.new.isdigit() else []
+            return (
+                edits if whole.stop - whole.start == len(text) and _JSON_NUMBER.fullmatch(whole.new) else []
+            )
         return edits
 
     def _inner(self, text: bytes, context: Context, depth: int) -> list[Edit]:
@@ -182,7 +187,7 @@ class Scrubber:
 
     def document(self, data: bytes) -> tuple[bytes, Told | None] | None:
         """``data`` scrubbed as `json` would, and what was replaced where; None when it is not quite JSON."""
-        return self._pieces.scrub(data)
+        return self._pieces.scrub(data) if self._times_pass else None
 
     def tells(self, key: bytes, parent: bytes, *, person: bool) -> bool:
         """Whether a value may be found in a JSON leaf for its place alone."""

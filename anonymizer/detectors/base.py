@@ -20,9 +20,27 @@ class Kind(StrEnum):
     PHONE = "phone"
     CARD = "card"
     IP = "ip"
+    MAC = "mac"  # the address of a network card
+    IBAN = "iban"
+    NATIONAL_ID = "national_id"  # social security, tax and health numbers, identity cards
+    BIRTH_DATE = "birth_date"
+    GEO = "geo"  # latitude and longitude
     JWT = "jwt"
     TOKEN = "token"  # noqa: S105 - the word for a kind
     CREDENTIAL = "credential"
+    UUID = "uuid"
+    ID = "id"  # under a key that says so
+    DATE = "date"  # any point in time
+
+
+KEPT_BY_DEFAULT = frozenset({Kind.UUID, Kind.ID, Kind.DATE})
+"""
+Kinds that are left as they are unless a policy says otherwise.
+
+Identifiers and times name nobody by themselves, and applications compare them with what they
+know; whoever can look them up in the recorded system learns whose they are, so a policy may
+replace them.
+"""
 
 
 class Finding(NamedTuple):

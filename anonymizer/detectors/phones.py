@@ -14,11 +14,17 @@ _KEY = re.compile(
     r"contact_number|caller|called|wa_id)(?:_\d)?$|^(?:from|to|caller_id|called_id)$"
 )
 _ANY = re.compile(rb"\+?\(?\d(?:[ ().-]{0,2}\d){6,14}")
+_NATIONAL = re.compile(rb"(?<![\w+.-])(?:\+|\(?0)\d(?:[ ().-]{0,2}\d){5,13}(?![\w-])")
 _INTERNATIONAL = re.compile(rb"(?<![\w+.])(?:\+|00(?=[1-9]))[1-9](?:[ ().-]{0,2}\d){6,14}(?![\w-])")
 _NORTH_AMERICAN = re.compile(
     rb"(?<![\w.+-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}(?![\w-]|\.\d)"
 )
 _FROM_OR_TO = frozenset({"from", "to"})
+
+
+def key_tells(key: str) -> bool:
+    """Whether what stands under ``key`` may be a phone number for that alone."""
+    return _KEY.search(key) is not None
 
 
 def find(text: bytes, context: Context) -> Iterator[Finding]:
@@ -34,6 +40,10 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
             start = len(text) - len(text.lstrip())
             yield Finding(Kind.PHONE, start, start + len(text.strip()))
             return
+        if sure and not context.number:
+            for match in _NATIONAL.finditer(text):
+                if 7 <= sum(byte in b"0123456789" for byte in match[0]) <= 15:
+                    yield Finding(Kind.PHONE, *match.span())
     if context.number:
         return
     if b"+" in text or b"00" in text:

@@ -60,7 +60,7 @@ _KEY = re.compile(
     r"(?:^|_)(?:access_?token|refresh_?token|id_token|auth_?token|csrf_?token|xsrf_?token|session_?token|token|"
     r"secret|client_?secret|secret_?key|password|passwd|passphrase|pwd|pass|passcode|api_?key|apikey|access_?key|"
     r"access_?key_id|private_?key|signing_?key|encryption_?key|credential|credentials|authorization|"
-    r"(?:gitlab_)?session|session_?key|session_?id|sessionid|connect_sid|auth|otp|totp|mfa_code|recovery_code|cvc|cvv|ssn|"
+    r"(?:gitlab_)?session|session_?key|session_?id|sessionid|connect_sid|auth|otp|totp|mfa_code|recovery_code|cvc|cvv|"
     r"amz_signature|amz_credential|amz_security_token|signature|sig|hmac|hmac_sha256|bearer|jwt|assertion|"
     r"code_verifier|oauth_verifier|nonce_token|webhook_secret|hook_secret|verification_token|"
     r"(?:password|passwd|pwd|pass)_(?:confirm|confirmation|again|repeat|verify|old|new|current)|"
@@ -68,11 +68,9 @@ _KEY = re.compile(
     r"account_?key|shared_?access_?(?:key|signature)|storage_?key|master_?key|license_?key)(?:_\d)?$"
     r"|^sid$"  # message_sid and the like are plain identifiers
 )
-# Numbers that authorities and banks give; with spaces and other signs between groups.
+# Numbers that banks give; with spaces and other signs between groups.
 _NUMBER_KEY = re.compile(
-    r"(?:^|_)(?:iban|bban|bank_?account|account_?(?:number|no)|routing_?number|sort_?code|passport|"
-    r"(?:passport|license|licence|driver_?licen[sc]e|national_?id|identity_?card|id_?card|tax|vat|insurance|"
-    r"social_?security|health_?insurance|medical_?record)_?(?:number|no|nr|id)|national_?id|tin|nin)$"
+    r"(?:^|_)(?:iban|bban|bank_?(?:account|number)|account_?(?:number|no)|routing_?number|sort_?code)$"
 )
 _NUMBER = re.compile(rb"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9 ./-]{3,38}[A-Za-z0-9]")
 _SHORT_KEY = re.compile(r"(?:^|_)(?:otp|totp|cvc|cvv|pin)$")

@@ -72,6 +72,7 @@ def test_emails_without_a_dot(text: str, key: str, expected: list[str]) -> None:
         ("(415) 555-2671", {}, ["(415) 555-2671"]),
         ("415-555-2671 or 415.555.2672", {}, ["415-555-2671", "415.555.2672"]),
         ("0301234567", {"key": "phone"}, ["0301234567"]),
+        ("office 09-7625400, ext. 12", {"key": "phone"}, ["09-7625400"]),
         ("4155552671", {"key": "mobile_number", "number": True}, ["4155552671"]),
         ("+14155552671", {"key": "from"}, ["+14155552671"]),
         ("1557933565", {"key": "created"}, []),
@@ -96,6 +97,10 @@ def test_phones(text: str, context: dict[str, Any], expected: list[str]) -> None
         ("card 4242 4242 4242 4242 ok", {}, ["4242 4242 4242 4242"]),
         ("5555-5555-5555-4444", {}, ["5555-5555-5555-4444"]),
         ("378282246310005", {}, ["378282246310005"]),
+        ("6759649826438453", {}, ["6759649826438453"]),
+        ("my credit card: 122000000000003", {}, ["122000000000003"]),
+        ("122000000000003", {"key": "card_number"}, ["122000000000003"]),
+        ("122000000000003", {}, []),
         ("4111111111111111", {"key": "card_number", "number": True}, ["4111111111111111"]),
         ("4111111111111111", {"key": "id", "number": True}, []),
         ("4111111111111112", {}, []),
@@ -119,6 +124,9 @@ def test_cards(text: str, context: dict[str, Any], expected: list[str]) -> None:
         ("9.8.2.81.in-addr.arpa", {}, ["9.8.2.81.in-addr.arpa"]),
         ("2001:4860:4860::8888", {}, ["2001:4860:4860::8888"]),
         ("[2a02:26f7::1]:443", {}, ["2a02:26f7::1"]),
+        ("2001:db8::192.168.1.1 and 10.0.0.1", {}, ["2001:db8::192.168.1.1", "10.0.0.1"]),
+        ("::ffff:81.2.69.160", {}, ["::ffff:81.2.69.160"]),
+        ("::ffff:127.0.0.1", {}, []),
         ("127.0.0.1:8080", {}, []),
         ("::1", {}, []),
         ("0.0.0.0", {}, []),
@@ -181,8 +189,6 @@ def test_ips(text: str, context: dict[str, Any], expected: list[str]) -> None:
         ("Zx9yT2sQpL7m", {"key": "state"}, ["Zx9yT2sQpL7m"]),
         ("sid=Zx9y; theme=dark", {"key": "cookie"}, ["sid=Zx9y; theme=dark"]),
         ("DE89 3704 0044 0532 0130 00", {"key": "iban"}, ["DE89 3704 0044 0532 0130 00"]),
-        ("L01X00T47", {"key": "passport_number"}, ["L01X00T47"]),
-        ("12/345/67890", {"key": "tax_id"}, ["12/345/67890"]),
         ("000123456", {"key": "account_number"}, ["000123456"]),
         ("hunter2", {"key": "password"}, ["hunter2"]),
         ("correct horse battery", {"key": "password"}, ["correct horse battery"]),
@@ -201,7 +207,6 @@ def test_ips(text: str, context: dict[str, Any], expected: list[str]) -> None:
         ("bearer", {"key": "token_type"}, []),
         ("null", {"key": "password"}, []),
         ("[REDACTED]", {"key": "password"}, []),
-        ("none", {"key": "passport"}, []),
         ("pass", {"key": "status"}, []),
         ("mode=password;type=secret", {}, []),
         ("https://x.test/?a=1&sort=asc", {}, []),
@@ -330,7 +335,7 @@ def test_credentials_in_headers() -> None:
         (b"X-GitHub-Event", b"push"),
         (b"X-Request-Id", b"abc"),
         (b"WWW-Authenticate", b"Bearer realm=x"),
-    ) == [b"abc", b"s1", b"x", b"k", b"s2", b"t", b"h="]
+    ) == [b"abc", b"s1", b"x", b"k", b"s2", b"t"]
 
 
 def test_quotes_are_no_part_of_a_cookie() -> None:

@@ -86,12 +86,24 @@ def test_phones_are_fictional(value: bytes, attempt: int) -> None:
 
 @given(st.ip_addresses(v=4), st.integers(0, 20))
 def test_ipv4_stand_ins_are_never_public(address: ipaddress.IPv4Address, attempt: int) -> None:
-    """Private addresses stay in their network, others move to documentation or reserved ranges."""
+    """Private addresses stay in their network, others move to the reserved range."""
     new = ipaddress.ip_address(addresses.stand_in(PRF, str(address).encode(), attempt).decode())
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"):
         if address in ipaddress.ip_network(network):
             assert new in ipaddress.ip_network(network)
     assert not new.is_global
+
+
+@given(st.ip_addresses(v=4), st.integers(4, 32))
+def test_ipv4_networks_stay_networks(address: ipaddress.IPv4Address, shared: int) -> None:
+    """Two addresses that share their first bits have stand-ins that share as many, also public ones."""
+    other = ipaddress.IPv4Address(int(address) ^ ((1 << (32 - shared)) >> 1))
+    one, two = (
+        int(ipaddress.IPv4Address(addresses.stand_in(PRF, str(each).encode()).decode()))
+        for each in (address, other)
+    )
+    if not any(each.is_private or each in ipaddress.ip_network("100.64.0.0/10") for each in (address, other)):
+        assert 32 - (one ^ two).bit_length() == shared
 
 
 @given(st.ip_addresses(v=6), st.ip_addresses(v=6))

@@ -31,9 +31,16 @@ def test_a_whole_policy(tmp_path: Path) -> None:
     assert read_policy(path) == policy
 
 
-def test_the_default_replaces_everything() -> None:
-    """Without a policy every kind is pseudonymised."""
-    assert all(Policy().action(kind) is Action.PSEUDONYMISE for kind in Kind)
+def test_the_default_replaces_all_but_identifiers_and_times() -> None:
+    """Without a policy every kind is pseudonymised, save those that name nobody by themselves."""
+    kept = {kind for kind in Kind if Policy().action(kind) is Action.KEEP}
+    assert kept == {Kind.UUID, Kind.ID, Kind.DATE}
+    assert {Policy().action(kind) for kind in set(Kind) - kept} == {Action.PSEUDONYMISE}
+
+
+def test_own_domains() -> None:
+    """Domains that are to be replaced without an address in them can be named."""
+    assert parse_policy({"domains": {"own": ["corp.io"]}}, name="x").own_domains == ("corp.io",)
 
 
 @pytest.mark.parametrize(
