@@ -51,6 +51,11 @@ class RecorderAddon:
         """Client connections that carried a request."""
         return self._tracker.connections
 
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that were seen and have no outcome yet."""
+        return len(self._tracker.waiting())
+
     def busy_clients(self) -> tuple[set[str], set[str]]:
         """Ids of the client connections that wait for an outcome, and of those that carry a stream."""
         waiting = {exchange.client_id for exchange in self._tracker.waiting()}

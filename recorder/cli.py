@@ -17,6 +17,7 @@ from recorder.metrics import parse_metrics_address
 from recorder.modes import parse_listen, parse_modes, parse_routes
 from recorder.options import Choices, open_part_of, recording_options, withheld_line
 from recorder.settings import MAX_WORKERS, RecorderSettings, Recording
+from recorder.stopping import HURRIED_EXIT
 
 _confdir_option = click.option(
     "--confdir",
@@ -163,6 +164,8 @@ def record(
     if recording.account.cut_by:
         click.echo(f"Error: {recording.account.cut_by}", err=True)
         raise click.exceptions.Exit(1)
+    if recording.hurried:
+        raise click.exceptions.Exit(HURRIED_EXIT)
 
 
 @click.command()

@@ -129,9 +129,14 @@ class EmbeddedProxy:
         gc.set_threshold(GC_ALLOCATIONS, 20, 50)
         return proxy
 
-    async def drain(self, limit_s: float) -> None:
+    @property
+    def in_flight(self) -> int:
+        """Requests that were seen and have no outcome yet."""
+        return 0 if self._addon is None else self._addon.in_flight
+
+    async def drain(self, limit_s: float, hurried: asyncio.Event) -> None:
         """
-        Lets requests in flight be answered, and leaves none that is answered later.
+        Lets requests in flight be answered, until ``hurried``, and leaves none that is answered later.
 
         A keep-alive connection is closed when it has been idle for two looks, so that the answer
         that was just recorded is out; open streams are not waited for and are cut at the end.
@@ -140,7 +145,7 @@ class EmbeddedProxy:
         connections = self.master.proxyserver.connections
         deadline_s = time.monotonic() + limit_s
         idle_before: set[object] = set()
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < deadline_s and not hurried.is_set():
             busy, streaming = (set(), set()) if self._addon is None else self._addon.busy_clients()
             waited_for = set(connections) - streaming
             if not waited_for:

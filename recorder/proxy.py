@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from captures.encryption import ephemeral_identity
 from captures.errors import HookreelError, UsageError
@@ -27,12 +24,12 @@ from recorder.metrics import MetricsServer, Snapshot, serve_metrics, snapshot_of
 from recorder.options import OpenPart, open_sink
 from recorder.settings import LARGEST_MAX_BODY_BYTES, RecorderSettings, Recording
 from recorder.sink import Sink
+from recorder.stopping import Stopping
 from recorder.tuning import new_event_loop
 from recorder.worker import Job
 from recorder.workers import WorkerPool, make_jobs, merge_parts
 
 _ACCEPT_RETRY_S = 0.05
-SECOND_SIGNAL_EXIT = 130  # as a shell reports a process that SIGINT ended
 
 OnListening = Callable[[Sequence[str], str], None]
 """Told the modes' URLs and that of the metrics, empty without any."""
@@ -44,6 +41,7 @@ def run_recorder(
     """
     Records until SIGINT, SIGTERM or the duration's end, and gives the account.
 
+    A second signal is for who does not want to wait for requests on their way.
     ``on_listening`` is called once connections are accepted; ``note`` gets sentences meant for
     the user. ``open_part`` opens the capture in place of a plain writer. Only one
     recording runs in a process, in its main thread.
@@ -62,18 +60,19 @@ def run_recorder(
     front = Front(listening=listening, on_listening=on_listening, note=note)
     record = _record_here if settings.workers == 1 else _record_in_workers
     try:
-        return record(settings, front, open_part)
+        return replace(record(settings, front, open_part), hurried=front.stopping.hurried.is_set())
     finally:
         front.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """What faces clients and the user: bound sockets, and who is told what."""
+    """What faces clients and the user: bound sockets, who is told what, and how the user ends it."""
 
     listening: tuple[Listening, ...]
     on_listening: OnListening
     note: Note
+    stopping: Stopping = field(default_factory=Stopping)
 
     def tell_listening(self, settings: RecorderSettings, metrics: MetricsServer | None) -> None:
         """Says where connections are accepted, and who can make them."""
@@ -91,25 +90,6 @@ class Front:
         """Accepts no more."""
         for item in self.listening:
             item.close()
-
-
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGINT and SIGTERM set ``stop``; a second one ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    loop = asyncio.get_running_loop()
-    asked = False  # not ``stop``: a size limit sets that too, and is nobody's first signal
-
-    def on_signal() -> None:
-        nonlocal asked
-        if asked:
-            # The user does not want to wait; the file is whole up to its open block.
-            os._exit(SECOND_SIGNAL_EXIT)
-        asked = True
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
 
 
 def _record_here(settings: RecorderSettings, front: Front, open_part: OpenPart | None) -> Recording:
@@ -136,23 +116,23 @@ async def _serve(
 ) -> LatencyHistogram:
     own_addresses = {(item.listen.host, item.port) for item in front.listening}
     proxy = await start_proxy(settings, addon, own_addresses=own_addresses, note=front.note)
-    stop = asyncio.Event()
+    stopping = front.stopping
     metrics: MetricsServer | None = None
 
     def take() -> Snapshot:
-        return snapshot_of(
-            sink, connections=addon.connections, accepting=not stop.is_set(), added=proxy.added
-        )
+        accepting = not stopping.asked.is_set()
+        return snapshot_of(sink, connections=addon.connections, accepting=accepting, added=proxy.added)
 
     try:
-        stop_on_signals(stop)
+        stopping.listen()
         loop = asyncio.get_running_loop()
-        sink.when_full(lambda: loop.call_soon_threadsafe(stop.set))
+        sink.when_full(lambda: loop.call_soon_threadsafe(stopping.asked.set))
         metrics = None if settings.metrics is None else await serve_metrics(settings.metrics, take)
         await proxy.acceptor.accept_from(front.listening)
         front.tell_listening(settings, metrics)
-        await until_stopped(stop, proxy.running, settings.duration_ns)
-        await proxy.drain(settings.drain_s)
+        await until_stopped(stopping.asked, proxy.running, settings.duration_ns)
+        stopping.tell(front.note, proxy.in_flight, settings.drain_s)
+        await proxy.drain(settings.drain_s, stopping.hurried)
     finally:
         await proxy.stop()
         if metrics is not None:
@@ -186,13 +166,13 @@ def _record_in_workers(settings: RecorderSettings, front: Front, open_part: Open
 
 async def _share(settings: RecorderSettings, jobs: Sequence[Job], front: Front) -> WorkerPool:
     pool = WorkerPool(note=front.note)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
+    stopping = front.stopping
+    stopping.listen()
     accepting: list[asyncio.Task[None]] = []
     metrics: MetricsServer | None = None
 
     def take() -> Snapshot:
-        return replace(total(pool.snapshots()), accepting=not stop.is_set())
+        return replace(total(pool.snapshots()), accepting=not stopping.asked.is_set())
 
     try:
         await pool.start(jobs)
@@ -205,12 +185,12 @@ async def _share(settings: RecorderSettings, jobs: Sequence[Job], front: Front) 
         front.tell_listening(settings, metrics)
         gone = asyncio.create_task(pool.all_gone())
         with suppress(HookreelError):  # all workers are gone: what they wrote is merged
-            await until_stopped(stop, gone, settings.duration_ns)
+            await until_stopped(stopping.asked, gone, settings.duration_ns)
     finally:
         for task in accepting:
             task.cancel()
         front.close()
-        await pool.drain()
+        await pool.drain(stopping, settings.drain_s)
         if metrics is not None:
             await metrics.close()
         pool.close()

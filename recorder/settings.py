@@ -51,8 +51,14 @@ class RecorderSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What a recording came to; ``added`` is the proxy's own time per exchange, empty if not known."""
+    """
+    What a recording came to.
+
+    ``added`` is the proxy's own time per exchange, empty if not known. ``hurried``: the user did
+    not want to wait for requests on their way.
+    """
 
     account: Account
     added: LatencyHistogram
     tls: TlsTally
+    hurried: bool = False

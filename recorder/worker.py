@@ -24,6 +24,7 @@ from recorder.sink import Sink
 from recorder.tuning import new_event_loop
 
 STATE_PERIOD_S = 0.5
+DRAIN = b"\xff"  # on the control socket, where other bytes are the numbers of modes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,10 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     """
     A worker process from start to end.
 
-    ``control`` brings a byte, the mode's number, and a descriptor for each connection; its end
-    is the order to stop. ``reports`` takes ("ready", None), ("note", sentence), ("state",
-    Snapshot) when metrics are served, and at last ("finished", Recording).
+    ``control`` brings a byte, the mode's number, and a descriptor for each connection. DRAIN is the
+    order to stop, and its end the order to wait for nothing more. ``reports`` takes ("ready", None),
+    ("note", sentence), ("state", Snapshot) when metrics are served, ("waiting", requests that the
+    drain begins with), and at last ("finished", Recording).
     """
     # Ctrl-C reaches every process of a terminal; only the parent decides what it means. When the
     # parent is gone, the control socket says so.
@@ -102,7 +104,7 @@ async def _work(job: Job, sink: Sink, addon: RecorderAddon, parent: Parent) -> L
     proxy = await start_proxy(job.settings, addon, own_addresses=job.addresses, note=parent.note)
     control = parent.control
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, hurried = asyncio.Event(), asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()  # a loop keeps no reference to its tasks
 
     def hear() -> None:
@@ -114,6 +116,11 @@ async def _work(job: Job, sink: Sink, addon: RecorderAddon, parent: Parent) -> L
             data, descriptors = b"", []
         if not data:
             loop.remove_reader(control.fileno())
+            if stop.is_set():
+                hurried.set()
+            stop.set()  # a parent that is gone gives no order before
+            return
+        if data == DRAIN:
             stop.set()
             return
         for descriptor in descriptors:
@@ -133,7 +140,8 @@ async def _work(job: Job, sink: Sink, addon: RecorderAddon, parent: Parent) -> L
     parent.tell("ready", None)
     try:
         await until_stopped(stop, proxy.running, None)
-        await proxy.drain(job.settings.drain_s)
+        parent.tell("waiting", proxy.in_flight)
+        await proxy.drain(job.settings.drain_s, hurried)
     finally:
         if telling is not None:
             telling.cancel()

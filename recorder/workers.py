@@ -33,7 +33,8 @@ from recorder.metrics import Snapshot
 from recorder.options import Choices
 from recorder.settings import RecorderSettings, Recording
 from recorder.sink import Account
-from recorder.worker import Job, run_worker
+from recorder.stopping import Stopping
+from recorder.worker import DRAIN, Job, run_worker
 
 END_S = 60.0  # a worker that has not ended this long after its drain is killed
 _FULL_RETRY_S = 0.005
@@ -49,7 +50,9 @@ class Worker:
     control: socket.socket
     reports: Connection
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: int = 0
     latest: Recording | None = None
     snapshot: Snapshot | None = None
     finished: bool = False
@@ -111,14 +114,32 @@ class WorkerPool:
                     return
                 await asyncio.sleep(_FULL_RETRY_S)
 
-    async def drain(self) -> None:
-        """Has every worker end: requests on their way are answered first, then its part is closed."""
+    async def drain(self, stopping: Stopping, limit_s: float) -> None:
+        """Has every worker end: requests on their way get ``limit_s``, then its part is closed."""
         for worker in self.workers:
-            with suppress(OSError):
-                worker.control.shutdown(socket.SHUT_WR)
-        with suppress(TimeoutError):
+            try:
+                worker.control.send(DRAIN)
+            except OSError:  # its buffer is full: the end of all orders means the same
+                self._end_orders(worker)
+        gone = asyncio.create_task(self.all_gone())
+        hurried = asyncio.create_task(stopping.hurried.wait())
+        try:
             async with asyncio.timeout(END_S):
-                await asyncio.gather(*(worker.ended.wait() for worker in self.workers))
+                await asyncio.gather(*(worker.draining.wait() for worker in self.workers))
+                stopping.tell(self._note, sum(worker.waiting for worker in self.workers), limit_s)
+                await asyncio.wait({gone, hurried}, return_when=asyncio.FIRST_COMPLETED)
+                for worker in self.workers:
+                    self._end_orders(worker)
+                await gone
+        except TimeoutError:
+            gone.cancel()
+        finally:
+            hurried.cancel()
+
+    @staticmethod
+    def _end_orders(worker: Worker) -> None:
+        with suppress(OSError):
+            worker.control.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Leaves no process behind."""
@@ -152,6 +173,7 @@ class WorkerPool:
                 self.lost = True
                 self._note(_LOST)
             worker.ready.set()
+            worker.draining.set()
             worker.ended.set()
             return
         if kind == "ready":
@@ -160,6 +182,9 @@ class WorkerPool:
             if value not in self._told:  # each worker says what concerns them all
                 self._told.add(value)
                 self._note(value)
+        elif kind == "waiting":
+            worker.waiting = value
+            worker.draining.set()
         elif kind == "state":
             worker.snapshot = value
         else:

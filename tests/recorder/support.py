@@ -83,6 +83,11 @@ class Recorder:
         self.process.send_signal(number)
         return self.wait()
 
+    def next_note(self) -> str:
+        """Waits for the next sentence meant for the user; ``stderr`` will not have it."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline().rstrip("\n")
+
     def wait(self) -> int:
         """Waits for the end."""
         stdout, self.stderr = self.process.communicate(timeout=WAIT_S)

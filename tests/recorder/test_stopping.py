@@ -16,9 +16,14 @@ from pathlib import Path
 import pytest
 
 from captures.model import Response
+from recorder.stopping import Stopping
 from tests.recorder.support import WAIT_S, RawClient, RawServer, Recorder, read_capture
 
 MOST_LOST_S = 1.0
+LONG_DRAIN = """
+from recorder.settings import RecorderSettings
+RecorderSettings.__init__.__kwdefaults__["drain_s"] = 600.0
+"""
 
 
 @dataclass
@@ -129,10 +134,11 @@ def test_what_is_not_answered_in_time_is_in_flight(
     assert [message.payload for message in capture.messages] == [b"data: 1\n\n"]
 
 
-def test_a_second_signal_ends_at_once(
-    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+def test_a_second_signal_cuts_the_drain(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer], options: tuple[str, ...]
 ):
-    """Who does not want to wait for requests on their way need not, and the file still opens."""
+    """Who does not want to wait for requests on their way need not; file and account are whole."""
     reached = threading.Event()
     release = threading.Event()
 
@@ -141,20 +147,61 @@ def test_a_second_signal_ends_at_once(
         release.wait(WAIT_S)
 
     server = start_server(answers={"/hang": hang})
-    recorder = start_recorder(server.port)
+    recorder = start_recorder(server.port, *options, prelude=LONG_DRAIN)
     with RawClient(recorder.port) as client, RawClient(recorder.port) as hanging:
         client.call(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
         hanging.socket.sendall(b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n")
         assert reached.wait(WAIT_S)
         recorder.process.send_signal(signal.SIGINT)
-        # The first signal was taken when the port no longer accepts.
-        with suppress(ConnectionRefusedError):
-            for _ in range(1000):
-                socket.create_connection(("127.0.0.1", recorder.port)).close()
-                time.sleep(0.005)  # there is nothing to wait on in another process
+        told = recorder.next_note()
         assert recorder.stop(signal.SIGINT) == 130
     release.set()
-    read_capture(recorder.output)
+    assert told == "Waiting up to 600 s for 1 request; Ctrl-C again stops now."
+    account = [recorder.account[name] for name in ("seen", "written", "in_flight")]
+    assert account == [2, 1, 1]
+    capture = read_capture(recorder.output)
+    assert capture.complete
+    assert capture.counters["in_flight"] == 1
+    assert isinstance(capture.at("/a").outcome, Response)
+
+
+def test_nothing_is_said_when_there_is_nothing_to_wait_for(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+):
+    """An idle recorder stops without a word about waiting."""
+    recorder = start_recorder(start_server().port)
+    with RawClient(recorder.port) as client:
+        assert client.call(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n").status == 200
+        assert recorder.stop() == 0
+    assert recorder.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("signals", "waiting", "expected"),
+    [
+        (1, 3, ["Waiting up to 5 s for 3 requests; Ctrl-C again stops now."]),
+        (1, 1, ["Waiting up to 5 s for 1 request; Ctrl-C again stops now."]),
+        (0, 2, ["Waiting up to 5 s for 2 requests."]),
+        (1, 0, []),
+    ],
+)
+def test_what_is_waited_for_is_told(signals: int, waiting: int, expected: list[str]):
+    """How many requests for how long; who did not press Ctrl-C is not told about it."""
+    stopping, told = Stopping(), list[str]()
+    for _ in range(signals):
+        stopping.on_signal()
+    stopping.tell(told.append, waiting, 5.0)
+    assert told == expected
+
+
+def test_only_the_second_signal_hurries():
+    """A full capture that asks for the end is not the user's first signal."""
+    stopping = Stopping()
+    stopping.asked.set()
+    stopping.on_signal()
+    assert not stopping.hurried.is_set()
+    stopping.on_signal()
+    assert stopping.hurried.is_set()
 
 
 def test_the_duration_ends_a_recording(
