@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,12 +18,14 @@ import re2
 _TOO_WIDE = frozenset(
     {
         "private-key",
-        "kubernetes-secret-yaml",
         "slack-webhook-url",
         "microsoft-teams-webhook",
         "gitlab-session-cookie",
     }
 )
+# Their matches begin with the name of the field.
+_WITH_NAMES = frozenset({"kubernetes-secret-yaml"})
+_NAME_BEFORE = re.compile(rb"[\w.-]+:(?:[ \t]*(?:\||>[-+]?)\s+)?[ \t]*[\"']?")
 # What may stand before the word that names a service; it decides nothing, and makes automata large.
 _ANYTHING_BEFORE = r"[\w.-]{0,50}?"
 
@@ -62,7 +65,8 @@ class Rule:
         for match in self.pattern.finditer(text):
             start, stop = match.span(self._group_of(match))
             if self._is_secret(text[start:stop], match[0]):
-                yield start, stop
+                named = _NAME_BEFORE.match(text, start, stop) if self.name in _WITH_NAMES else None
+                yield named.end() if named else start, stop
 
     def _group_of(self, match: Any) -> int:
         if self.group:

@@ -44,7 +44,7 @@ HINT = re.compile(
 """Found in every text that holds a known token."""
 
 _PRIVATE_KEY = re.compile(
-    rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY-----([A-Za-z0-9+/=\s\\:,.-]+?)(?=-----END )", re.DOTALL
+    rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY(?: BLOCK)?-----([A-Za-z0-9+/=\s\\:,.-]+?)(?=-----END )", re.DOTALL
 )
 _BEARER = re.compile(rb"\b[Bb]earer[ +]([A-Za-z0-9._~+/-]{12,}=*)")
 _HOOK_URL = re.compile(

@@ -64,6 +64,7 @@ def test_secrets(text: str, context: dict[str, Any], expected: list[str]) -> Non
             "https://acme.webhook.office.com/webhookb2/f81d4fae-7dec-11d0-a765-00a0c91e6bf6@x/IncomingWebhook/9f",
             ["f81d4fae-7dec-11d0-a765-00a0c91e6bf6@x/IncomingWebhook/9f"],
         ),
+        ("kind: Secret\ndata:\n  extra: YWRtaW46cGFzc3dvcmQ=\n", ["YWRtaW46cGFzc3dvcmQ="]),
         (f"Cookie: _gitlab_session={HEX}", [HEX]),
         (f"-----BEGIN PRIVATE KEY-----\n{HEX * 3}\n-----END PRIVATE KEY-----", [f"\n{HEX * 3}\n"]),
     ],
