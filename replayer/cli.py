@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from tabulate import tabulate
 from captures.errors import UsageError
 from captures.model import SignatureScheme
 from captures.reader import CaptureReader
-from captures.text import clean
+from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_share
-from replayer.credentials import build_keyring
+from replayer.credentials import Keyring, build_keyring
 from replayer.engine import Progress
 from replayer.load_options import load_of, load_options
 from replayer.options import ReplayOptions
@@ -112,8 +112,12 @@ def replay(
         _check_output(output)
     with CaptureReader.open(capture) as reader:
         if dry_run:
-            _print_rehearsal(rehearse(reader, options), options.target, json_wanted)
+            rehearsal = rehearse(reader, options)
+            unused = _unused_secrets(options.keyring, reader.endpoint_labels, rehearsal.tally.signed)
+            _print_rehearsal(rehearsal, options.target, unused, json_wanted=json_wanted)
             return
+        for note in _unused_secrets(options.keyring, reader.endpoint_labels, None):
+            click.echo(f"Note: {note}", err=True)
         line = _ProgressLine(Console(stderr=True))
         try:
             replayed = run_replay(reader, options, line)
@@ -225,7 +229,9 @@ class _ProgressLine:
             self._console.print(padded, end="\r", markup=False, highlight=False)
 
 
-def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) -> None:
+def _print_rehearsal(
+    rehearsal: Rehearsal, target: Target, unused: Sequence[str], *, json_wanted: bool
+) -> None:
     schedule, tally = rehearsal.schedule, rehearsal.tally
     totals = {
         "target": target.url,
@@ -242,13 +248,14 @@ def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) ->
         "signed": dict(tally.signed),
         "unsigned": dict(tally.unsigned),
         "endpoints": rehearsal.exchanges,
-        "notes": list(rehearsal.notes),
+        "notes": [*rehearsal.notes, *unused],
     }
     if json_wanted:
         click.echo(json.dumps(totals, indent=2))
         return
+    what = f"{counted(len(schedule), 'exchange')} on {counted(rehearsal.connections, 'connection')}"
     click.echo(
-        f"Would send {len(schedule)} exchanges on {rehearsal.connections} connections to {target.url} "
+        f"Would send {what} to {target.url} "
         f"({', '.join(target.addresses)}) in {format_duration(schedule.duration_ns)} "
         f"({schedule.load.text}), "
         f"{schedule.offered_rps:.1f} requests/s. Nothing was sent."
@@ -259,5 +266,21 @@ def _print_rehearsal(rehearsal: Rehearsal, target: Target, json_wanted: bool) ->
     )
     lines = [(clean(endpoint), count) for endpoint, count in rehearsal.exchanges.items()]
     click.echo(tabulate(lines, headers=["endpoint", "exchanges"]))
+    if rehearsal.notes:
+        click.echo("A run would come with these notes:")
     for note in rehearsal.notes:
+        click.echo(f"  {clean(note)}")
+    for note in unused:
         click.echo(f"Note: {clean(note)}")
+
+
+def _unused_secrets(keyring: Keyring, labels: Collection[str], signed: Collection[str] | None) -> list[str]:
+    """Signing secrets that sign nothing; ``signed`` holds the schemes in use, None where not known yet."""
+    notes = [
+        f"The capture has no endpoint {label!r}, so its secret signs nothing; hookreel info lists them."
+        for label in sorted(set(keyring.by_endpoint) - set(labels))
+    ]
+    idle = [] if signed is None else sorted(set(keyring.by_scheme) - set(signed))
+    return notes + [
+        f"No request is signed by {scheme}, so the secret for it was not used." for scheme in idle
+    ]

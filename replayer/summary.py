@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from captures.text import clean
+from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration
 from replayer.fidelity import lag_ns, lag_p99_limit_ns, response_ns, service_ns, worst_second
 from replayer.quantiles import Quantiles, quantiles
@@ -18,6 +18,7 @@ from replayer.results import NEVER_NS, Outcome, Run, RunRows
 from replayer.shape import Shape, shape_of
 
 _MOST_ENDPOINTS = 40
+_SENDS_FOR_P99 = 100  # with fewer there is not one beyond it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,15 +171,26 @@ def as_text(run: Run, summary: Summary) -> str:
     headers = ["endpoint", "exchanges", "failed", "statuses", "p50", "p90", "p99", "max"]
     parts += ["", tabulate(lines, headers=headers, disable_numparse=True)]
     if summary.endpoint_count > len(summary.endpoints):
-        parts.append(
-            f"... and {summary.endpoint_count - len(summary.endpoints)} endpoints with fewer exchanges."
-        )
+        more = counted(summary.endpoint_count - len(summary.endpoints), "endpoint")
+        parts.append(f"... and {more} with fewer exchanges.")
     parts.append("")
     parts += [f"Note: {clean(note)}" for note in run.header.notes]
     parts.append(_fidelity_line(run, summary))
     parts.append("VALID: the schedule was kept." if run.valid else "INVALID: this run proves nothing.")
     parts += [f"  {clean(reason)}" for reason in run.header.invalid_reasons]
+    if not run.valid:
+        parts += [f"  {sentence}" for sentence in few_sends(summary.sent)]
     return "\n".join(parts)
+
+
+def few_sends(sent: int) -> tuple[str, ...]:
+    """What an invalid run of so few sends must be read with: where a p99 says nothing, one send decides."""
+    if not 0 < sent < _SENDS_FOR_P99:
+        return ()
+    return (
+        f"Of {counted(sent, 'send')} the p99 is the longest lag, so a single late one decides; "
+        "replay more exchanges, or permit more with --lag-p99.",
+    )
 
 
 def _fidelity_line(run: Run, summary: Summary) -> str:

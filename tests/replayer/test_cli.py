@@ -88,14 +88,37 @@ def test_a_dry_run_sends_nothing(command: Command, serve: Serve, exchange: Make,
     server = serve()
     told = command(path, "--target", server.url, "--speed", "2x", "--dry-run")
     assert told.exit_code == 0
-    assert f"Would send 3 exchanges on 1 connections to {server.url} (127.0.0.1) in 1.00 ms" in told.stdout
+    assert f"Would send 3 exchanges on 1 connection to {server.url} (127.0.0.1) in 1.00 ms" in told.stdout
     assert "Credentials: 0 mapped, 1 sent as recorded. Signatures: 0 made anew, 3 without" in told.stdout
     assert "abc" not in told.stdout
+    assert "\nA run would come with these notes:\n  " in told.stdout
+    assert "\nNote: " not in told.stdout
     document = command(path, "--target", server.url, "--dry-run", "--json", "--secret", "stripe=x").json
     assert document["endpoints"] == {"GET /": 3}
     assert document["signed"] == {"stripe": 3}
     assert document["addresses"] == ["127.0.0.1"]
     assert server.connections == 0
+
+
+def test_a_secret_that_signs_nothing_is_told(
+    command: Command, serve: Serve, small: Path, tmp_path: Path
+) -> None:
+    """A label that the capture does not have, and a scheme that no request is signed by; no secret is."""
+    file = tmp_path / "credentials.toml"
+    file.write_text('[secrets]\n"POST /typo" = "sesame"\nslack = "sesame"\n')
+    file.chmod(0o600)
+    server = serve()
+    told = command(small, "--target", server.url, "--credentials", file, "--dry-run")
+    typo = "The capture has no endpoint 'POST /typo', so its secret signs nothing; hookreel info lists them."
+    assert (
+        f"Note: {typo}\nNote: No request is signed by slack, so the secret for it was not used.\n"
+        in told.stdout
+    )
+    document = command(small, "--target", server.url, "--credentials", file, "--dry-run", "--json").json
+    assert typo in document["notes"]
+    sent = command(small, "--target", server.url, "--credentials", file, *LENIENT)
+    assert f"Note: {typo}\n" in sent.stderr
+    assert "sesame" not in told.stdout + sent.stdout + sent.stderr
 
 
 def test_credentials_come_from_a_private_file_and_the_environment(

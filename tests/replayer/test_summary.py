@@ -112,6 +112,20 @@ def test_text_prints_no_quantile_that_says_nothing() -> None:
     assert "VALID: the schedule was kept." in as_text(valid, summarise(valid))
 
 
+def test_an_invalid_run_of_few_sends_says_what_its_p99_is() -> None:
+    """With fewer than 100 sends a single late one decides; with more, or in a valid run, that is no news."""
+    said = {
+        (sends, reasons): "the p99 is the longest lag"
+        in as_text(
+            run := make_run([Outcome.COMPLETED] * sends, [200] * sends, invalid_reasons=reasons),
+            summarise(run),
+        )
+        for sends in (1, 99, 100)
+        for reasons in ((), ("Late.",))
+    }
+    assert [key for key, told in said.items() if told] == [(1, ("Late.",)), (99, ("Late.",))]
+
+
 def test_labels_and_notes_cannot_steer_a_terminal() -> None:
     """They come from recorded traffic, so what cannot be printed is escaped."""
     evil = "\x1b]0;pwned\x07"

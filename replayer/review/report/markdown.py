@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from captures.text import clean
 from replayer.review.report import wording
-from replayer.review.verdict import Comparison, EndpointResult, Verdict
+from replayer.review.verdict import Comparison, EndpointResult, Options, Verdict
 
 _T = TypeVar("_T")
 
@@ -39,15 +40,18 @@ def render(comparison: Comparison) -> str:
     left = (
         MAX_BYTES - _size([*top, *bottom]) - 1_000
     )  # headings, folds and the lines that say what was left out
-    shown, left = _within(changed, _row, left)
+    row = partial(_row, comparison.options)
+    shown, left = _within(changed, row, left)
     if changed:
         top += [_table(shown, len(changed))]
     notes, left = _within(_notes(changed), str, left)
     if notes:
         top += ["\n".join(notes)]
-    others, left = _within(rest, _row, left)
+    others, left = _within(rest, row, left)
     if rest:
-        top += _folded(f"{len(rest)} other endpoints", [_table(others, len(rest))])
+        top += _folded(
+            f"{len(rest)} other endpoint{'' if len(rest) == 1 else 's'}", [_table(others, len(rest))]
+        )
     notes, left = _within(_notes(rest), str, left)
     if notes:
         top += _folded("Notes", ["\n".join(notes)])
@@ -88,9 +92,9 @@ def _evidence(comparison: Comparison) -> list[str]:
     return ["\n".join([*lines, *(f"- {escape(line, code=True)}" for line in wording.how_sure(comparison))])]
 
 
-def _row(endpoint: EndpointResult) -> str:
+def _row(options: Options, endpoint: EndpointResult) -> str:
     cells = [
-        str(endpoint.verdict),
+        wording.verdict_cell(endpoint, options),
         f"<code>{escape(endpoint.endpoint)}</code>",
         wording.requests_cell(endpoint),
         *(wording.quantile_cell(endpoint, quantile) for quantile in (0.5, 0.95, 0.99)),

@@ -28,7 +28,7 @@ def render(comparison: Comparison) -> str:
     """The whole report, lines of text that end with a newline."""
     parts = [wording.headline(comparison), _validity(comparison)]
     if comparison.endpoints:
-        parts.append(_table(comparison.endpoints))
+        parts.append(_table(comparison))
         parts += _section("Notes", _notes(comparison.endpoints))
     parts += _section("How sure", wording.how_sure(comparison))
     parts += _section("What next", wording.what_next(comparison))
@@ -44,16 +44,16 @@ def _validity(comparison: Comparison) -> str:
     return "\n".join(("Validity", *(f"  {line}" for line in lines)))
 
 
-def _table(endpoints: tuple[EndpointResult, ...]) -> str:
+def _table(comparison: Comparison) -> str:
     rows = [
         (
-            str(endpoint.verdict),
+            wording.verdict_cell(endpoint, comparison.options),
             _short(clean(endpoint.endpoint)),
             wording.requests_cell(endpoint),
             *(wording.quantile_cell(endpoint, quantile) for quantile in (0.5, 0.95, 0.99)),
             *wording.change_cells(endpoint),
         )
-        for endpoint in endpoints
+        for endpoint in comparison.endpoints
     ]
     used = [at for at in range(len(_HEADERS)) if any(row[at] != "-" for row in rows)]
     return tabulate(

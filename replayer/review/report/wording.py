@@ -11,11 +11,13 @@ from replayer.review.verdict import (
     Comparison,
     EndpointResult,
     Evidence,
+    Options,
     QuantileResult,
     RunSummary,
     StatusMix,
     Verdict,
 )
+from replayer.summary import few_sends
 
 
 def headline(comparison: Comparison) -> str:
@@ -26,13 +28,42 @@ def headline(comparison: Comparison) -> str:
     same = [endpoint for endpoint in comparison.endpoints if endpoint.verdict is comparison.verdict]
     if comparison.verdict in (Verdict.SAME, Verdict.INCONCLUSIVE):
         total = len(comparison.endpoints)
-        return f"{comparison.verdict}: {total} endpoint{_s(total)}: {_tally(counts)}"
+        return (
+            f"{comparison.verdict}: {total} endpoint{_s(total)}: {_tally(counts)}{_all_changed(comparison)}"
+        )
     first, *more = same
     counts[comparison.verdict] -= 1
     others = len(comparison.endpoints) - 1
     rest = f"; {others} other endpoint{_s(others)}: {_tally(counts)}" if others else ""
     also = f" and {len(more)} more" if more else ""
-    return f"{comparison.verdict}: {clean(first.endpoint)} {what_changed(first)}{also}{rest}"
+    changed = _all_changed(comparison)
+    return f"{comparison.verdict}: {clean(first.endpoint)} {what_changed(first)}{also}{rest}{changed}"
+
+
+def _all_changed(comparison: Comparison) -> str:
+    """
+    Endpoints that share no status with their baseline, and are not called different.
+
+    They had too few requests for that; but a reader of one line must not miss them.
+    """
+    found = [
+        endpoint
+        for endpoint in comparison.endpoints
+        if not endpoint.statuses.different and _nothing_alike(endpoint.statuses)
+    ]
+    if not found:
+        return ""
+    first, *more = found
+    statuses = [", ".join(sorted(side)) for side in (first.statuses.baseline, first.statuses.candidate)]
+    also = f" and {len(more)} more" if more else ""
+    return (
+        f"; every status changed on {clean(first.endpoint)} ({statuses[0]} -> {statuses[1]}){also},"
+        " with too few requests to be sure"
+    )
+
+
+def _nothing_alike(mix: StatusMix) -> bool:
+    return bool(mix.baseline and mix.candidate) and not mix.baseline.keys() & mix.candidate.keys()
 
 
 def what_changed(endpoint: EndpointResult) -> str:
@@ -68,10 +99,14 @@ def _status_changes(mix: StatusMix) -> list[str]:
 def refusals(comparison: Comparison) -> list[str]:
     """A line per invalid run: its name and why."""
     return [
-        f"{clean(run.name)} proves nothing: {' '.join(clean(reason) for reason in run.invalid_reasons)}"
+        f"{clean(run.name)} proves nothing: {' '.join(map(clean, _why_invalid(run)))}"
         for run in (*comparison.baseline, *comparison.candidate)
         if run.invalid_reasons
     ]
+
+
+def _why_invalid(run: RunSummary) -> tuple[str, ...]:
+    return (*run.invalid_reasons, *few_sends(run.requests - run.dropped))
 
 
 def run_line(run: RunSummary) -> str:
@@ -161,6 +196,19 @@ def notes_of(endpoint: EndpointResult) -> list[str]:
     advice = [endpoint.advice] if endpoint.advice else []
     changed = [_sentence(what_changed(endpoint))] if endpoint.statuses.different else []
     return [*changed, *advice, *endpoint.warnings, *(["Fragile."] if fragile else [])]
+
+
+def verdict_cell(endpoint: EndpointResult, options: Options) -> str:
+    """
+    The verdict; of SAME also within which time, where that is wider than the margin.
+
+    Below 20 ms the absolute floor of 1 ms rules, so that a ratio of 1.5x may well be SAME.
+    """
+    by_floor = [result.baseline_ns * options.margin < options.floor_ns for result in endpoint.quantiles]
+    if endpoint.verdict is not Verdict.SAME or not any(by_floor):
+        return str(endpoint.verdict)
+    or_margin = "" if all(by_floor) else f" or {percent_exact(options.margin)}"
+    return f"{endpoint.verdict} (within {format_duration(options.floor_ns)}{or_margin})"
 
 
 def quantile_cell(endpoint: EndpointResult, quantile: float) -> str:

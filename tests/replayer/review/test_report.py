@@ -13,6 +13,7 @@ from replayer.review.compare import compare
 from replayer.review.report import json as json_report
 from replayer.review.report import markdown, text, wording
 from replayer.review.sides import NamedRun
+from replayer.review.verdict import Options, Verdict
 
 ENDPOINT_KEYS = (
     "endpoint verdict quantile ratio ci mde delta_ns p_adjusted fragile evidence outcome n statuses"
@@ -123,6 +124,59 @@ def test_markdown_stays_below_the_limit_of_a_comment(campaign):
     assert len(report.encode()) < 60_000
     assert re.search(r"and \d+ more; the JSON report has them all", report)
     assert report.count("<details>") == report.count("</details>")
+
+
+@pytest.mark.parametrize(
+    ("baseline_ms", "verdict", "said"),
+    [
+        ((2.0, 3.0), "SAME", "SAME (within 1.00 ms)"),
+        ((2.0, 90.0), "SAME", "SAME (within 1.00 ms or 5 %)"),
+        ((80.0, 90.0), "SAME", "SAME"),
+        ((2.0, 3.0), "SLOWER", "SLOWER"),
+    ],
+)
+def test_same_says_within_which_time_where_the_margin_is_less(changed, baseline_ms, verdict, said):
+    """Half a millisecond more of 2 ms is SAME by the absolute floor, which the row then names."""
+    slower = next(endpoint for endpoint in changed.endpoints if endpoint.quantiles)
+    quantiles = tuple(replace(slower.quantiles[0], baseline_ns=ms * 1e6) for ms in baseline_ms)
+    endpoint = replace(slower, verdict=Verdict(verdict), quantiles=quantiles)
+    assert wording.verdict_cell(endpoint, Options()) == said
+    comparison = replace(changed, verdict=endpoint.verdict, endpoints=(endpoint,))
+    assert f"\n{said} " in text.render(comparison)
+    assert f"\n| {said} |" in markdown.render(comparison)
+
+
+def test_an_endpoint_whose_every_status_changed_is_in_the_headline(campaign):
+    """Three requests are too few for a verdict, and too much to stand in a note alone."""
+
+    def run(name, status):
+        due = np.arange(43) * 10_000_000
+        endpoint = np.repeat([0, 1], [40, 3])
+        statuses = np.where(endpoint == 0, 200, status)
+        times = np.random.default_rng(len(name)).lognormal(16.5, 0.2, 43)
+        made = campaign.make_run(("GET /a", "POST /\x1b"), endpoint, due, times, statuses, run_id=name)
+        return NamedRun(name=name, run=made)
+
+    changed = compare([run("a", 201)], [run("bb", 500)])
+    assert wording.headline(changed).endswith(
+        "; every status changed on POST /\\x1b (201 -> 500), with too few requests to be sure"
+    )
+    assert "every status" not in wording.headline(compare([run("a", 201)], [run("bb", 201)]))
+
+
+def test_an_invalid_run_of_few_sends_says_so(campaign):
+    """One late send of 30 is its p99; a reader of the refusal learns that."""
+
+    def run(name, **header):
+        due = np.arange(30) * 10_000_000
+        made = campaign.make_run(
+            ("GET /a",), np.zeros(30), due, np.full(30, 1e6), np.full(30, 200), run_id=name
+        )
+        return NamedRun(name=name, run=replace(made, header=replace(made.header, **header)))
+
+    refused = compare([run("a")], [run("b", invalid_reasons=("The send lag's p99 is 5 ms.",))])
+    (line,) = wording.refusals(refused)
+    assert line.startswith("b proves nothing: The send lag's p99 is 5 ms. Of 30 sends the p99 is the longest")
 
 
 @pytest.mark.parametrize("render", [text.render, json_report.render, markdown.render])
