@@ -118,7 +118,7 @@ class ExchangeScrubber:
         if not self._scrubber.collecting:
             self._endpoint = self._report.endpoint(shape_label(request.method, target))
             if self._fields is not None:
-                self._fields.show(self._endpoint)
+                self._fields.show()
             self._target(request.target, count=True)
         signing = exchange.signing or recognise(request.headers, self._recipes)
         new_request = self._request(request, target, signing)

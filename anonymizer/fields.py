@@ -16,7 +16,7 @@ from anonymizer.detectors.base import Kind
 from anonymizer.policy import Action, Policy, Rule
 from anonymizer.pseudonyms import PseudonymTable, with_digits
 from captures.bodies import json
-from captures.bodies.edits import Edit
+from captures.bodies.edits import Edit, splice
 from captures.bodies.json import JsonLeaf, LeafRole
 from captures.endpoints import shape_label
 
@@ -29,7 +29,7 @@ _PLAIN_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
 
 class Watcher(Protocol):
-    """Told of every field as it is replaced, changed or not."""
+    """Told of every field as it is replaced, changed or not, but for numbers and whole fields that stay."""
 
     def seen(self, endpoint: str, path: str, text: bytes, edits: list[Edit]) -> None:
         """The field ``path`` held ``text``, in which ``edits`` are made."""
@@ -51,25 +51,24 @@ class Fields:
         self._collecting = collecting
         self._watcher = watcher
         self._endpoint = ""
+        self._method = self._path = b""
         self._shown = ""
         self._counting = False
         # kinds that are kept, and found all the same for a rule that replaces them somewhere
-        self._restores = any(
-            action is Action.KEEP and policy.action(kind) is not Action.KEEP
-            for kind, action in policy.actions.items()
-        )
+        self._restores = any(policy.action(kind) is not policy.usual(kind) for kind in Kind)
         self._places: dict[tuple[str, str], tuple[Rule, ...]] = {}
         self._streams: dict[int, tuple[str, str]] = {}
 
     def enter(self, method: bytes, target: bytes) -> None:
         """Begin with an exchange; ``target`` is the original one."""
         self._endpoint = shape_label(method, target)
+        self._method, self._path = method, target
         self._shown = ""
         self._counting = False
 
-    def show(self, label: str) -> None:
-        """From now on watchers hear of fields; ``label`` is the endpoint's, without values."""
-        self._shown = label
+    def show(self) -> None:
+        """From now on watchers hear of fields; the request's path is known by now."""
+        self._shown = shape_label(self._method, self._path)
         self._counting = True
 
     def keep_stream(self, seq: int) -> None:
@@ -104,8 +103,12 @@ class Fields:
                 edits = self._ruled(rules, text, value, edits, number=number, whole=whole)
             elif whole and any(rule.kind is None and rule.action is not Action.KEEP for rule in rules):
                 self._collect(value, number=number)
+        if path == "request.path":  # watchers hear of an endpoint by its label with * for each value
+            self._path = splice(text, [edit._replace(new=b"*") for edit in edits])
         if self._watcher is not None and self._counting and not self._collecting:
-            self._watcher.seen(self._shown, path, text, edits)
+            decided = any(rule.kind is None for rule in rules) or (number and not edits)
+            if edits or not decided:
+                self._watcher.seen(self._shown, path, text, edits)
         return edits
 
     def json(
@@ -196,10 +199,9 @@ class Fields:
         if edit.label not in _KINDS:
             return edit
         kind = Kind(edit.label)
-        usual = self._policy.action(kind)
         rule = next((rule for rule in rules if rule.kind is kind), None)
-        action = self._policy.actions.get(kind, usual) if rule is None else rule.action
-        if action is usual:
+        action = self._policy.usual(kind) if rule is None else rule.action
+        if action is self._policy.action(kind):
             return edit
         raw = text[edit.start : edit.stop]
         plain = self._table.replacement(kind, raw, number=number) == edit.new

@@ -5,10 +5,59 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
+
+from anonymizer.detectors import names, street_addresses, tokens
+from anonymizer.detectors.base import Kind, normal_key
+from anonymizer.fields import FIELD
 
 MAX_ENDPOINTS = 1_000
 OTHER_ENDPOINT = "OTHER /{other}"
+
+
+class Confidence(StrEnum):
+    """How sure it is that what was replaced was of its kind."""
+
+    FORMAT = "format"  # published shape, check digits or a numbering plan
+    KEY = "key"  # the field's name says it
+    ELSEWHERE = "elsewhere"  # spelled like a value that was found in another field
+    RULE = "rule"  # the policy says so
+
+
+_BY_FORMAT = frozenset(
+    {Kind.EMAIL, Kind.PHONE, Kind.CARD, Kind.IP, Kind.MAC, Kind.IBAN, Kind.JWT, Kind.UUID, Kind.DATE}
+)
+_BY_NAME_OF_FIELD = frozenset({Kind.USERNAME, Kind.NAME, Kind.ADDRESS})
+
+
+def confidence(kind: str, path: str) -> Confidence:
+    """How sure it is that values of ``kind`` in the field ``path`` were such."""
+    if kind == FIELD:
+        return Confidence.RULE
+    if kind in _BY_FORMAT:
+        return Confidence.FORMAT
+    if kind == Kind.DOMAIN:
+        return Confidence.ELSEWHERE
+    parent, _, key = path.rpartition(".")
+    key = normal_key(key.encode()).removeprefix("x_")
+    parent = normal_key(parent.rpartition(".")[2].encode())
+    if kind == Kind.TOKEN:
+        return Confidence.KEY if tokens.key_tells(key) else Confidence.FORMAT
+    if kind in _BY_NAME_OF_FIELD:
+        told = names.key_tells(key, parent, person=True) or street_addresses.key_tells(key)
+        return Confidence.KEY if told else Confidence.ELSEWHERE
+    return Confidence.KEY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditResult:
+    """What the audit searched before the capture got its name; there was no leak."""
+
+    originals: int
+    patterns: int
+    searched_bytes: int
+    unsearched: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,6 +72,7 @@ class Report:
     replaced: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     undecodable: Counter[tuple[str, str]] = field(default_factory=Counter)
     signatures: int = 0
+    audit: AuditResult | None = None
     _endpoints: set[str] = field(default_factory=set)
 
     def endpoint(self, label: str) -> str:
@@ -42,6 +92,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values; all counts are numbers."""
+        audit = self.audit
         return {
             "policy": self.policy,
             "key_fingerprint": self.key_fingerprint,
@@ -49,10 +100,23 @@ class Report:
             "messages": self.messages,
             "distinct_values": self.distinct_values,
             "signatures_blanked": self.signatures,
+            "audit": audit
+            and {
+                "originals": audit.originals,
+                "patterns": audit.patterns,
+                "searched_bytes": audit.searched_bytes,
+                "unsearched": audit.unsearched,
+            },
             "kinds": self.kinds(),
             "undecodable": sum(self.undecodable.values()),
             "fields": [
-                {"kind": kind, "endpoint": endpoint, "field": path, "count": count}
+                {
+                    "kind": kind,
+                    "endpoint": endpoint,
+                    "field": path,
+                    "count": count,
+                    "confidence": confidence(kind, path),
+                }
                 for (kind, endpoint, path), count in sorted(self.replaced.items())
             ],
             "undecodable_fields": [

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from anonymizer.census import Census, UnknownFieldsError
 from anonymizer.exchange_scrubber import ExchangeScrubber
-from anonymizer.fields import Fields, Watcher
+from anonymizer.fields import Fields
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
@@ -36,7 +37,6 @@ def anonymize_capture(
     *,
     policy: Policy,
     key: bytes,
-    watcher: Watcher | None = None,
     finish: Callable[[CaptureReader, Path], None] | None = None,
 ) -> Outcome:
     """
@@ -45,13 +45,14 @@ def anonymize_capture(
     Memory is bounded by the distinct sensitive values. Nothing stands at ``destination``
     before all of it is written. Two runs with one key and policy write equal exchanges.
 
-    ``watcher`` hears of every field. ``finish`` gets the source and the file that was written, just
-    before that gets its name: what it raises leaves nothing behind.
+    ``finish`` gets the source and the file that was written, just before that gets its name: what it
+    raises leaves nothing behind.
 
     Raises:
         UsageError: ``source`` is absent or ``destination`` exists.
         CaptureError: ``source`` is no capture or is damaged.
         WriteError: the copy cannot be written.
+        UnknownFieldsError: the policy is strict, and some fields with text are not named by it.
 
     """
     if destination.exists() or destination.is_symlink():
@@ -63,10 +64,12 @@ def anonymize_capture(
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
         table = PseudonymTable(prf, policy)
 
+        census = None if policy.strict_fields is None else Census()
+
         def fields(*, collecting: bool) -> Fields | None:
-            if not policy.rules and watcher is None:
+            if not policy.rules and census is None:
                 return None
-            return Fields(policy, table, collecting=collecting, watcher=watcher)
+            return Fields(policy, table, collecting=collecting, watcher=census)
 
         _collect(
             reader, ExchangeScrubber(Scrubber(prf, policy, table), policy, report, fields(collecting=True))
@@ -78,6 +81,8 @@ def anonymize_capture(
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
         try:
             _write(reader, replacing, partial, policy, prf)
+            if census is not None:
+                _check_named(census, policy)
             if finish is not None:
                 finish(reader, partial)
             _publish(partial, destination)
@@ -85,6 +90,12 @@ def anonymize_capture(
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
         return Outcome(report=report, problems=reader.problems)
+
+
+def _check_named(census: Census, policy: Policy) -> None:
+    unnamed = {path: field.count for path, field in census.unknown.items() if not policy.lists(path)}
+    if unnamed:
+        raise UnknownFieldsError(unnamed)
 
 
 def _collect(reader: CaptureReader, scrubber: ExchangeScrubber) -> None:

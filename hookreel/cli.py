@@ -36,6 +36,11 @@ COMMANDS = {
         "anonymizer.audit_cli:audit",
         "Search an anonymized capture for everything that was replaced in it.",
     ),
+    "restore": (
+        "anonymizer.restore_cli:restore",
+        "Give back the original of an anonymized capture, with its vault and the vault's key.",
+    ),
+    "policy": ("anonymizer.policy_cli:policy", "Propose a policy for anonymizing a capture, or check one."),
     "replay": ("replayer.cli:replay", "Send the exchanges of the capture IN to a target, when they are due."),
     "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
     "demo": (

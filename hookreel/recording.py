@@ -149,6 +149,11 @@ def _anonymize_at_the_end(context: click.Context, policy_path: Path | None, valu
     from anonymizer.stage import anonymize_capture  # noqa: PLC0415
 
     policy = read_policy(policy_path) if policy_path is not None else Policy()
+    if policy.strict_fields is not None:
+        raise click.UsageError(
+            "A [strict] policy could refuse a whole recording at its end; take [strict] out of it, or record "
+            "with --encrypt-to and anonymize the capture afterwards."
+        )
     key_file: Path | None = values.get("key_file")
     key = new_key() if key_file is None else read_key_file(key_file)
 

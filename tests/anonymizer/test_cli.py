@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from anonymizer.cli import anonymize
+from anonymizer.cli import LeakError, anonymize
+from anonymizer.restore_cli import restore
 from captures.errors import UsageError
 from captures.keys import new_key, write_key_file
 from captures.model import Counters
@@ -106,3 +108,89 @@ def test_problems_of_the_input_are_passed_on(source: Path, tmp_path: Path) -> No
     assert result.exit_code == 0, result.exception
     assert "Note: " in result.stderr
     assert len(result.stdout) > 0
+
+
+def test_a_report_is_a_page_or_text_by_its_name(source: Path, tmp_path: Path) -> None:
+    """A file called .html is a page and .txt a text, both without the value."""
+    assert run(source, "-o", tmp_path / "a.reel", "--report", tmp_path / "r.html").exit_code == 0
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "request.body.email" in page
+    assert run(source, "-o", tmp_path / "b.reel", "--report", tmp_path / "r.txt").exit_code == 0
+    text = (tmp_path / "r.txt").read_text()
+    assert "request.body.email" in text
+    assert "format" in text
+    assert "alice" not in page + text
+
+
+def test_an_audit_is_written_into_the_capture(source: Path, tmp_path: Path) -> None:
+    """With --audit the capture and the report say that it passed; without it that it was not run."""
+    audited, plain = tmp_path / "a.reel", tmp_path / "b.reel"
+    result = run(source, "-o", audited, "--audit", "--json")
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.stdout)["audit"]["originals"] >= 1
+    assert run(source, "-o", plain, "--json").exit_code == 0
+    for path, passed in ((audited, True), (plain, False)):
+        with CaptureReader.open(path) as reader:
+            assert reader.complete
+            assert reader.header.anonymized is not None
+            assert reader.header.anonymized.audit_passed is passed
+
+
+def test_a_leak_writes_nothing(source: Path, tmp_path: Path) -> None:
+    """What a rule keeps in one field and the default replaces in another one is a leak."""
+    path = tmp_path / "twice.reel"
+    body = b'{"email": "%b", "note": "%b"}' % (SECRET, SECRET)
+    with CaptureReader.open(source) as reader, CaptureWriter.create(path, reader.header) as writer:
+        one = next(reader.exchanges())
+        writer.write(replace(one, request=replace(one.request, body=body)))
+    policy = tmp_path / "p.toml"
+    policy.write_text('[[rules]]\npath = "request.body.note"\naction = "keep"\n')
+    before = set(tmp_path.iterdir())
+    result = run(path, "-o", tmp_path / "o.reel", "--policy", policy, "--audit", "--vault", tmp_path / "v")
+    assert isinstance(result.exception, LeakError)
+    assert result.exception.exit_code == 3
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_strict_lists_the_fields_and_writes_nothing(source: Path, tmp_path: Path) -> None:
+    """Exit code 3 with a table of paths on stdout; a policy that lists them is enough."""
+    result = run(source, "-o", tmp_path / "o.reel", "--strict")
+    assert result.exit_code == 3
+    assert "request.authority" in result.stdout
+    assert "Nothing was written" in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"in.reel"}
+    policy = tmp_path / "p.toml"
+    listed = ["request.authority", "request.path", "header.source", "response.*"]
+    policy.write_text(f"[strict]\nfields = {json.dumps(listed)}\n")
+    assert run(source, "-o", tmp_path / "o.reel", "--strict", "--policy", policy).exit_code == 0
+
+
+def test_a_vault_and_back(source: Path, tmp_path: Path) -> None:
+    """What `restore` writes with the vault and its key is the original; both keys are private files."""
+    safe, vault, back = tmp_path / "safe.reel", tmp_path / "a.vault", tmp_path / "back.reel"
+    result = run(source, "-o", safe, "--vault", vault)
+    assert result.exit_code == 0, result.exception
+    assert "keep it apart" in result.stderr
+    key = tmp_path / "a.vault.key"
+    assert key.stat().st_mode & 0o777 == vault.stat().st_mode & 0o777 == 0o600
+    given = [safe, "--vault", vault, "-o", back]
+    wrong = CliRunner().invoke(restore, [*map(str, given), "--vault-key", str(tmp_path / "safe.reel.key")])
+    assert isinstance(wrong.exception, UsageError)
+    assert not back.exists()
+    done = CliRunner().invoke(restore, [*map(str, given), "--vault-key", str(key)])
+    assert done.exit_code == 0, done.exception
+    assert SECRET in body_of(back) == body_of(source)
+    again = run(source, "-o", tmp_path / "s2.reel", "--vault", tmp_path / "b.vault", "--vault-key", key)
+    assert again.exit_code == 0
+    assert not (tmp_path / "b.vault.key").exists()
+
+
+def test_a_vault_key_needs_a_vault(source: Path, tmp_path: Path) -> None:
+    """A key without a vault, and a vault that exists, are wrong usage and leave nothing."""
+    assert isinstance(run(source, "-o", tmp_path / "o.reel", "--vault-key", "k").exception, UsageError)
+    (tmp_path / "v").write_text("precious")
+    result = run(source, "-o", tmp_path / "o.reel", "--vault", tmp_path / "v")
+    assert isinstance(result.exception, UsageError)
+    assert (tmp_path / "v").read_text() == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.reel", "v"}

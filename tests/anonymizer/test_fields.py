@@ -10,8 +10,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from anonymizer.policy import parse_policy
+from anonymizer.suggest import survey
 from captures.bodies.edits import Edit
 from captures.model import Exchange, Message, MessageKind
+from captures.reader import CaptureReader
 
 ADDRESS = "jane.miller@corp-mail.test"
 OTHER = "otto.berger@corp-mail.test"
@@ -179,17 +181,10 @@ def test_a_path_is_not_forced_as_a_whole(through: Callable[..., Exchange]) -> No
     assert done.request.target == b"/a/b"
 
 
-def test_a_watcher_hears_of_each_field_once(
-    anonymized: Callable[..., Any], make_exchange: Any, tmp_path: Any
-) -> None:
-    """Changed and unchanged fields are told with their text, under the endpoint's label."""
-    from anonymizer.stage import anonymize_capture
-
-    source = anonymized(
-        make_exchange(
-            target=b"/hooks?q=1", body=json.dumps({"mail": ADDRESS, "state": "open", "n": 5}).encode()
-        )
-    ).before
+def test_a_watcher_hears_of_each_field_once(anonymized: Callable[..., Any], make_exchange: Any) -> None:
+    """Changed and unchanged texts are told, under the endpoint's label; plain numbers are not."""
+    body = json.dumps({"mail": ADDRESS, "state": "open", "n": 5}).encode()
+    source = anonymized(make_exchange(target=b"/hooks?q=1", body=body)).before
 
     class Heard:
         def __init__(self) -> None:
@@ -199,11 +194,11 @@ def test_a_watcher_hears_of_each_field_once(
             self.fields.append((endpoint, path, text, len(edits)))
 
     heard = Heard()
-    anonymize_capture(source, tmp_path / "w.reel", policy=policy(), key=b"k" * 32, watcher=heard)
-    body = [entry for entry in heard.fields if entry[1].startswith(("request.body", "request.query"))]
-    assert sorted(body) == [
+    with CaptureReader.open(source) as reader:
+        survey(reader, policy(), heard)
+    found = [entry for entry in heard.fields if entry[1].startswith(("request.body", "request.query"))]
+    assert sorted(found) == [
         ("POST /hooks", "request.body.mail", ADDRESS.encode(), 1),
-        ("POST /hooks", "request.body.n", b"5", 0),
         ("POST /hooks", "request.body.state", b"open", 0),
         ("POST /hooks", "request.query.q", b"1", 0),
     ]

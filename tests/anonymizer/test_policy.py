@@ -55,11 +55,33 @@ def test_own_domains() -> None:
         ({"names": {"keys": "a"}}, "names.keys"),
         ({"keep": {"paths": [1]}}, "keep.paths"),
         ({"bodies": {"undecodable": "keep"}}, "bodies.undecodable"),
+        ({"name": 5}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"rules": {}}, "rules"),
+        ({"rules": [{"path": "a", "action": "hide"}]}, r"rules\[1\]\.action"),
+        ({"rules": [{"path": "a", "action": "keep"}, {"path": "a"}]}, r"rules\[2\]"),
+        ({"rules": [{"action": "keep"}]}, r"rules\[1\]"),
+        ({"rules": [{"endpoint": "GET *", "action": "keep"}]}, r"rules\[1\]"),
+        ({"rules": [{"path": "a", "action": "keep", "kind": "mail"}]}, r"rules\[1\]\.kind"),
+        ({"rules": [{"path": 1, "action": "keep"}]}, r"rules\[1\]\.path"),
+        ({"rules": [{"field": "a", "action": "keep"}]}, r"rules\[1\]\.field"),
+        ({"strict": {"paths": []}}, "strict.paths"),
+        ({"strict": {"fields": "a"}}, "strict.fields"),
+        ({"signatures": [{"header": "no spaces"}]}, r"signatures\[1\]\.header"),
+        ({"signatures": [{}]}, r"signatures\[1\]\.header"),
+        ({"signatures": [{"header": "X", "algorithm": "crc"}]}, r"signatures\[1\]\.algorithm"),
+        ({"signatures": [{"header": "X", "encoding": "raw"}]}, r"signatures\[1\]\.encoding"),
+        ({"signatures": [{"header": "X", "signed": "x"}]}, r"signatures\[1\]\.signed"),
+        ({"signatures": [{"header": "X", "signed": "{url}{body}"}]}, r"signatures\[1\]\.signed"),
+        (
+            {"signatures": [{"header": "X", "signed": "{timestamp}.{body}"}]},
+            r"signatures\[1\]\.timestamp_header",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named(document: dict[str, Any], named: str) -> None:
     """The error is one sentence that names the key."""
-    with pytest.raises(UsageError, match=rf"policy key {named}\b") as caught:
+    with pytest.raises(UsageError, match=rf"policy key {named}(?!\w)") as caught:
         parse_policy(document, name="x")
     assert str(caught.value).endswith(".")
     assert str(caught.value).count(". ") == 0
@@ -72,3 +94,52 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("= nothing")
     with pytest.raises(UsageError, match="is not TOML"):
         read_policy(tmp_path / "bad.toml")
+
+
+def test_rules_stand_in_the_order_in_which_they_win() -> None:
+    """A longer path first, then a longer endpoint, then a named kind; equals as they were written."""
+    rules = [
+        {"path": "request.body.*", "action": "mask"},
+        {"path": "request.body.user.*", "action": "drop"},
+        {"path": "request.body.user.*", "kind": "email", "action": "keep"},
+        {"path": "request.body.user.*", "endpoint": "POST /hooks", "action": "hash"},
+        {"path": "request.body.user.?", "action": "keep"},
+    ]
+    policy = parse_policy({"rules": rules}, name="x")
+    assert [(rule.action, rule.kind) for rule in policy.rules] == [
+        ("hash", None), ("keep", "email"), ("drop", None), ("keep", None), ("mask", None),
+    ]  # fmt: skip
+    assert policy.action_for(Kind.EMAIL, "POST /hooks", "request.body.user.mail") is Action.HASH
+    assert policy.action_for(Kind.EMAIL, "GET /x", "request.body.user.mail") is Action.KEEP
+    assert policy.action_for(Kind.NAME, "GET /x", "request.body.user.mail") is Action.DROP
+    assert policy.action_for(Kind.NAME, "GET /x", "response.body.a") is Action.PSEUDONYMISE
+
+
+def test_patterns_of_rules() -> None:
+    """Brackets stand for themselves, and what reports write for a key that is a value stands for any key."""
+    rules = [{"path": "request.body.a[b].{key}", "kind": "email", "action": "keep"}]
+    policy = parse_policy({"rules": rules, "strict": {"fields": ["x.{key}"]}}, name="x")
+    assert policy.rules_at("", "request.body.a[b].jane")
+    assert not policy.rules_at("", "request.body.ab.jane")
+    assert policy.lists("x.jane")
+
+
+def test_names_strictness_and_signatures() -> None:
+    """Its name stands before its hash, a [strict] table without entries is strict, signatures are read."""
+    document = {
+        "name": "team",
+        "strict": {},
+        "signatures": [
+            {"header": "X-Acme-Signature", "prefix": "v1=", "encoding": "base64", "algorithm": "sha512",
+             "signed": "{timestamp}.{body}", "timestamp_header": "X-Acme-Time"},
+            {"header": "X-Other"},
+        ],
+    }  # fmt: skip
+    policy = parse_policy(document, name="sha256:00")
+    assert policy.name == "team sha256:00"
+    assert policy.strict_fields == ()
+    assert Policy().strict_fields is None
+    acme, other = policy.signatures
+    assert (acme.algorithm, acme.encoding, acme.prefix) == ("sha512", "base64", "v1=")
+    assert (acme.signed, acme.timestamp_header) == ("{timestamp}.{body}", "X-Acme-Time")
+    assert (other.algorithm, other.encoding, other.signed) == ("sha256", "hex", "{body}")
