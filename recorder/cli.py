@@ -54,7 +54,8 @@ _confdir_option = click.option(
     default="127.0.0.1:8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to accept connections for a mode without an address of its own; port 0 takes any free one.",
+    help="Where to accept connections for a mode without an address of its own; a port alone is on loopback, "
+    "port 0 takes any free one.",
 )
 @click.option(
     "-o",

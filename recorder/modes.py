@@ -14,7 +14,7 @@ _WORKS = (
     "use reverse:http://HOST:PORT, reverse:https://HOST:PORT, regular, upstream:http://HOST:PORT, socks5 "
     "or transparent, each with @HOST:PORT after it when there are several."
 )
-_LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>\d{1,5})")
+_LISTEN = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):)?(?P<port>[0-9]{1,5})")
 _PLAIN_MODES = frozenset({"regular", "socks5", "transparent"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -113,10 +113,15 @@ def parse_mode(text: str) -> Mode:
     if spec in _PLAIN_MODES:
         return Mode(spec=spec, listen=listen)
     kind, _, url = spec.partition(":")
+    if kind in _DEFAULT_PORTS:
+        raise UsageError(
+            "--mode takes no URL alone; to stand in front of that server write --mode reverse:URL, "
+            "like reverse:http://HOST:PORT."
+        )
     if kind not in {"reverse", "upstream"}:
         # What follows the colon may hold a password, so it is not repeated.
         raise UsageError(f"The mode {kind!r} is not supported; {_WORKS}")
-    target = parse_upstream(url, f"--mode {kind}", _WORKS)
+    target = parse_upstream(url, f"--mode {kind}", f"write it like --mode {kind}:http://HOST:PORT.")
     return Mode(spec=f"{kind}:{_url(target)}", listen=listen)
 
 
@@ -125,7 +130,7 @@ def parse_modes(texts: Sequence[str], default: ListenAddress) -> tuple[Mode, ...
     All modes of one recording; the one without an address of its own listens at ``default``.
 
     Raises:
-        UsageError: a mode that does not work, or two at one address.
+        UsageError: a mode that does not work, two at one address, or one in front of its own.
 
     """
     modes = tuple(parse_mode(text) for text in texts)
@@ -135,6 +140,14 @@ def parse_modes(texts: Sequence[str], default: ListenAddress) -> tuple[Mode, ...
     taken = [mode.listen for mode in placed if mode.listen is not None and mode.listen.port]
     if len(set(taken)) < len(taken):
         raise UsageError("Two modes listen at one address; give each its own @HOST:PORT.")
+    for mode in placed:
+        assert mode.listen is not None
+        own = Upstream(scheme="http", host=mode.listen.host, port=mode.listen.port)
+        if mode.spec == f"reverse:{_url(own)}":
+            raise UsageError(
+                f"The recorder would call itself at {_url(own)}; choose another address with --listen, "
+                "and let clients call that one."
+            )
     return placed
 
 
@@ -177,7 +190,7 @@ def parse_routes(texts: Sequence[str], modes: Sequence[Mode]) -> Routes:
 
 def parse_listen(text: str) -> ListenAddress:
     """
-    The address of ``"127.0.0.1:8080"``, ``"[::1]:0"`` or ``"localhost:8080"``.
+    The address of ``"127.0.0.1:8080"``, ``"[::1]:0"``, ``"localhost:8080"`` or ``"8080"`` (on loopback).
 
     Raises:
         UsageError: anything else.
@@ -186,13 +199,11 @@ def parse_listen(text: str) -> ListenAddress:
     match = _LISTEN.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise UsageError(f"{text!r} is not an address to listen on; write it like 127.0.0.1:8080 or [::1]:0.")
-    return ListenAddress(host=match["host"].strip("[]"), port=int(match["port"]))
+    return ListenAddress(host=(match["host"] or "127.0.0.1").strip("[]"), port=int(match["port"]))
 
 
 def _split_address(text: str) -> tuple[str, ListenAddress | None]:
     head, _, tail = text.rpartition("@")
-    if head and tail.isascii() and tail.isdigit():
-        return head, parse_listen(f"127.0.0.1:{tail}")
     # Anything else after an @ belongs to a URL with a password, which is refused as such.
     return (head, parse_listen(tail)) if head and _LISTEN.fullmatch(tail) else (text, None)
 

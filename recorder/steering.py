@@ -17,7 +17,7 @@ HTTP1 = b"http/1.1"
 HTTP2 = b"h2"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_OWN_ADDRESS = "The request is for the recorder itself."
+_OWN_ADDRESS = "The request names the recorder as its server; name the server, and the recorder as the proxy."
 
 
 class SteeringAddon:

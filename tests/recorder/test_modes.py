@@ -53,12 +53,13 @@ def test_modes_that_work(text: str, spec: str, listen: ListenAddress | None):
         "reverse:http://staging/api",
         "reverse:http://staging:99999",
         "reverse:http://staging?a=b",
+        "http://staging:8080",
         "",
     ],
 )
 def test_other_modes_are_refused_with_those_that_work(text: str):
     """A mode that does not work is wrong usage, and the message names what does."""
-    with pytest.raises(UsageError, match=r"reverse:http://HOST:PORT.*regular"):
+    with pytest.raises(UsageError, match=r"(reverse|upstream):http://HOST:PORT"):
         parse_mode(text)
 
 
@@ -87,6 +88,20 @@ def test_only_one_mode_takes_the_default_address():
     with pytest.raises(UsageError, match="one address"):
         parse_modes(["regular@8080", "socks5"], DEFAULT)
     assert len(parse_modes(["regular@0", "socks5@0"], DEFAULT)) == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "listen"),
+    [
+        ("reverse:http://127.0.0.1:8080", "127.0.0.1:8080"),
+        ("reverse:http://[::1]:81", "[::1]:81"),
+        ("reverse:http://127.0.0.1:8081@8081", "8080"),
+    ],
+)
+def test_a_recorder_in_front_of_itself_is_refused(mode: str, listen: str):
+    """The server and the recorder cannot have one address; a newcomer gives --listen the server's."""
+    with pytest.raises(UsageError, match="would call itself"):
+        parse_modes([mode], parse_listen(listen))
 
 
 def routes(*texts: str) -> Routes:
@@ -139,6 +154,7 @@ def test_routes_need_a_reverse_mode():
 @pytest.mark.parametrize(
     ("text", "host", "port", "loopback"),
     [
+        ("8080", "127.0.0.1", 8080, True),
         ("127.0.0.1:8080", "127.0.0.1", 8080, True),
         ("localhost:0", "localhost", 0, True),
         ("[::1]:9000", "::1", 9000, True),
@@ -153,10 +169,10 @@ def test_listen_addresses(text: str, host: str, port: int, loopback: bool):
 
 
 @pytest.mark.parametrize(
-    "text", ["8080", ":8080", "host:", "::1:80", "host:99999", "host:80 ", "http://h:80"]
+    "text", ["99999", ":8080", "host:", "::1:80", "host:99999", "host:80 ", "http://h:80"]
 )
 def test_other_listen_addresses_are_refused(text: str):
-    """An address without host or port is wrong usage."""
+    """An address that is none, or has no port, is wrong usage."""
     with pytest.raises(UsageError, match=r"127\.0\.0\.1:8080"):
         parse_listen(text)
 
