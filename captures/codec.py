@@ -27,8 +27,10 @@ from captures.model import (
     SigningRecipe,
 )
 
-_RESPONSE = 0
+RESPONSE_ROW = 0
+"""What the row of a response begins with."""
 _FAILURE = 1
+_EXCHANGE_FIELDS = 7
 _BAD_ROW = "A row is damaged; run hookreel verify FILE --salvage OUT to keep what is whole."
 # What unpacking or rebuilding an arbitrary msgpack value can raise.
 _ROW_ERRORS = (
@@ -45,23 +47,7 @@ _KIND_NUMBER = {kind: number for number, kind in enumerate(_MESSAGE_KINDS)}
 
 def exchange_row(exchange: Exchange) -> tuple[Any, ...]:
     """One exchange as the plain tuple that msgpack packs."""
-    request, outcome, signing = exchange.request, exchange.outcome, exchange.signing
-    if isinstance(outcome, Response):
-        outcome_row: tuple[Any, ...] = (
-            _RESPONSE,
-            outcome.status,
-            outcome.reason,
-            outcome.http_version,
-            outcome.headers,
-            outcome.offset_ns,
-            outcome.end_ns,
-            outcome.body,
-            outcome.trailers,
-            outcome.truncated_bytes,
-            outcome.stream,
-        )
-    else:
-        outcome_row = (_FAILURE, outcome.reason.value, outcome.offset_ns, outcome.detail)
+    request, signing = exchange.request, exchange.signing
     return (
         exchange.seq,
         exchange.offset_ns,
@@ -78,7 +64,7 @@ def exchange_row(exchange: Exchange) -> tuple[Any, ...]:
             request.trailers,
             request.truncated_bytes,
         ),
-        outcome_row,
+        outcome_row(exchange.outcome),
         None if signing is None else _recipe_row(signing),
     )
 
@@ -111,6 +97,30 @@ def _build_recipe(scheme: Any, header: Any, row: Any = None) -> SigningRecipe:
             timestamp_header=timestamp_header,
         )
     return SigningRecipe(scheme=SignatureScheme(scheme), header=header, template=template)
+
+
+def outcome_row(outcome: Response | Failure) -> tuple[Any, ...]:
+    """The part of an exchange's row that says what came back."""
+    if isinstance(outcome, Failure):
+        return (_FAILURE, outcome.reason.value, outcome.offset_ns, outcome.detail)
+    return (
+        RESPONSE_ROW,
+        outcome.status,
+        outcome.reason,
+        outcome.http_version,
+        outcome.headers,
+        outcome.offset_ns,
+        outcome.end_ns,
+        outcome.body,
+        outcome.trailers,
+        outcome.truncated_bytes,
+        outcome.stream,
+    )
+
+
+def is_exchange_row(row: tuple[Any, ...]) -> bool:
+    """Whether a row of the current version is an exchange's, and no message's."""
+    return len(row) == _EXCHANGE_FIELDS
 
 
 def unpack_row(row: bytes | memoryview) -> tuple[Any, ...]:
@@ -184,7 +194,7 @@ def _build_outcome(row: tuple[Any, ...]) -> Response | Failure:
             raise TypeError
         return Failure(reason=FailureReason(reason), offset_ns=offset_ns, detail=detail)
     kind, status, reason, http_version, headers, offset_ns, end_ns, body, trailers, truncated, stream = row
-    if kind != _RESPONSE or type(stream) is not bool:
+    if kind != RESPONSE_ROW or type(stream) is not bool:
         raise TypeError
     _check_bytes(reason, http_version, body)
     check_ints(status, offset_ns, truncated)

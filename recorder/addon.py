@@ -35,7 +35,8 @@ class RecorderAddon:
     ) -> None:
         self._tracker = Tracker(
             sink,
-            now_ns=lambda: clock_ns() - started_ns,
+            clock_ns=clock_ns,
+            started_ns=started_ns,
             max_body_bytes=max_body_bytes,
             broke=self._tell,
         )
@@ -58,13 +59,13 @@ class RecorderAddon:
 
     def busy_clients(self) -> tuple[set[str], set[str]]:
         """Ids of the client connections that wait for an outcome, and of those that carry a stream."""
-        waiting = {exchange.client_id for exchange in self._tracker.waiting()}
-        return waiting, {exchange.client_id for exchange in self._tracker.streaming()} - waiting
+        waiting = {exchange.flow.client_conn.id for exchange in self._tracker.waiting()}
+        streaming = {exchange.flow.client_conn.id for exchange in self._tracker.streaming()}
+        return waiting, streaming - waiting
 
     def end(self) -> int:
         """Ends the recording: nothing that happens later counts. How many exchanges are in flight."""
-        self._tracker.ended = True
-        return len(self._tracker.waiting())
+        return self._tracker.end()
 
     def proxy_broke(self, client_id: str) -> None:
         """The proxy's protocol code failed on this client connection, which will be closed."""
@@ -72,8 +73,6 @@ class RecorderAddon:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A request's head was read: the exchange begins."""
-        if self._tracker.ended:
-            return
         try:
             self._tracker.begin(flow, reverse=isinstance(flow.client_conn.proxy_mode, ReverseMode))
         except Exception as error:  # noqa: BLE001 - recording never breaks traffic
@@ -81,8 +80,6 @@ class RecorderAddon:
 
     def request(self, flow: http.HTTPFlow) -> None:
         """A request is whole."""
-        if self._tracker.ended:
-            return
         try:
             self._tracker.request_done(flow)
         except Exception as error:  # noqa: BLE001 - recording never breaks traffic
@@ -90,8 +87,6 @@ class RecorderAddon:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """A response's head was read."""
-        if self._tracker.ended:
-            return
         try:
             self._tracker.response_begins(flow)
         except Exception as error:  # noqa: BLE001 - recording never breaks traffic
@@ -99,8 +94,6 @@ class RecorderAddon:
 
     def response(self, flow: http.HTTPFlow) -> None:
         """A response is whole, or its connection becomes a WebSocket."""
-        if self._tracker.ended:
-            return
         try:
             self._tracker.response_done(flow)
         except Exception as error:  # noqa: BLE001 - recording never breaks traffic
@@ -108,8 +101,6 @@ class RecorderAddon:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """A request gets no whole response."""
-        if self._tracker.ended:
-            return
         client_id = flow.client_conn.id
         try:
             if client_id in self._broken_clients:
@@ -121,8 +112,6 @@ class RecorderAddon:
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """A whole WebSocket message passes."""
-        if self._tracker.ended:
-            return
         try:
             self._tracker.websocket_message(flow)
         except Exception as error:  # noqa: BLE001 - recording never breaks traffic
@@ -130,8 +119,6 @@ class RecorderAddon:
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """A WebSocket was closed."""
-        if self._tracker.ended:
-            return
         try:
             self._tracker.stream_done(flow.id)
         except Exception as error:  # noqa: BLE001 - recording never breaks traffic
@@ -144,8 +131,6 @@ class RecorderAddon:
         Usually nothing is; but when mitmproxy's own protocol code breaks neither ``response`` nor
         ``error`` is called.
         """
-        if self._tracker.ended:
-            return
         for flow_id in self._tracker.open_of(client.id):
             try:
                 self._tracker.settle(flow_id, broken=client.id in self._broken_clients)

@@ -1,16 +1,23 @@
-"""mitmproxy's live flow and our own clock readings -> the capture's types; no I/O, no state."""
+"""
+mitmproxy's live flow and our own clock readings -> the parts of a capture's row; no I/O, no state.
+
+Rows are plain tuples as captures.codec has them: making the capture's types of each flow would take
+the proxy longer than all else that recording does, and whoever writes the row makes them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from mitmproxy import http
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http.status_codes import RESPONSES
 
-from captures.model import FailureReason, Headers, Request, Response
+from captures.codec import RESPONSE_ROW
+from captures.model import FailureReason, Headers
+from recorder.speedups import header_index
 
 HTTP1 = b"HTTP/1.1"
 HTTP2 = b"HTTP/2.0"
@@ -20,14 +27,10 @@ _CONNECTION_HEADERS = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
 _H2C_HEADERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
-_HOST_BYTES = len(b"host")
-_EXPECT_BYTES = len(b"expect")
-_UPGRADE_BYTES = len(b"upgrade")
-_CONTENT_TYPE_BYTES = len(b"content-type")
-_CONTENT_LENGTH_BYTES = len(b"content-length")
-_TRANSFER_ENCODING_BYTES = len(b"transfer-encoding")
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _ERRNO = re.compile(r"\[Errno -?\d+\]")
+Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, Headers]
+"""Method, scheme, authority, target, protocol version and headers of a request."""
 
 
 class BodyTee:
@@ -66,69 +69,76 @@ def cut(body: bytes | None, limit_bytes: int) -> tuple[bytes, int]:
     return (body, 0) if len(body) <= limit_bytes else (body[:limit_bytes], len(body) - limit_bytes)
 
 
-def request_head(flow: http.HTTPFlow, *, reverse: bool) -> Request:
+def request_head(flow: http.HTTPFlow, *, reverse: bool) -> tuple[Head, int | None]:
     """
-    The request's head as the client sent it; the body comes with ``with_body``.
+    The request's head as the client sent it, and the bytes its body will have, None when unknown.
 
     ``reverse`` says that the client talked to us as to the server itself, so the scheme is that
     of its own connection; a forward proxy's client names the scheme it wants.
     """
     data = flow.request.data
-    headers = _sent_headers(data.headers.fields)
-    if reverse:
+    headers = data.headers.fields
+    index = header_index(data.headers)
+    if b"expect" in index or b"upgrade" in index:
+        headers = _sent(headers, index)
+    scheme = b"" if reverse else data.scheme
+    if not scheme:
         scheme = b"https" if flow.client_conn.tls else b"http"
-    else:
-        scheme = data.scheme or (b"https" if flow.client_conn.tls else b"http")
-    return Request(
-        method=data.method,
-        scheme=scheme,
-        authority=_authority(data, headers, scheme),
-        target=data.path or b"/",
-        http_version=data.http_version,
-        headers=headers,
-    )
+    host = index.get(b"host")
+    authority = data.authority or (_destination(data, scheme) if host is None else host[0])
+    head = (data.method, scheme, authority, data.path or b"/", data.http_version, headers)
+    if data.http_version == HTTP2 or b"content-length" in index or b"transfer-encoding" in index:
+        return head, _length(index)
+    return head, 0  # in HTTP/1.1 a request that says nothing of a body has none
 
 
-def with_body(
-    head: Request, *, body: bytes, truncated_bytes: int, trailers: http.Headers | None = None
-) -> Request:
-    """``head`` with what came after it."""
-    if not body and not truncated_bytes and not trailers:
-        return head
-    return replace(
-        head,
-        body=body,
-        truncated_bytes=truncated_bytes,
-        trailers=() if trailers is None else _pairs(trailers.fields),
-    )
+def _sent(headers: Headers, index: Mapping[bytes, list[bytes]]) -> Headers:
+    # The proxy answers "Expect: 100-continue" itself and takes an offer of h2c out; the server
+    # sees neither, and a replay that sent them would wait for what the recorded one never got.
+    removed: frozenset[bytes] = frozenset()
+    if any(value.lower() == b"100-continue" for value in index.get(b"expect", ())):
+        removed |= {b"expect"}
+    if b"h2c" in index.get(b"upgrade", ()):
+        removed |= _H2C_HEADERS
+    return tuple(pair for pair in headers if pair[0].lower() not in removed)
 
 
-def response_from(
+def _length(index: Mapping[bytes, list[bytes]]) -> int | None:
+    lengths = index.get(b"content-length")
+    if lengths is None or len(lengths) > 1 or b"transfer-encoding" in index or not lengths[0].isdigit():
+        return None
+    return int(lengths[0])
+
+
+def response_row(
     flow: http.HTTPFlow,
-    *,
     offset_ns: int,
     end_ns: int | None,
     body: bytes = b"",
     truncated_bytes: int = 0,
+    *,
     stream: bool = False,
-) -> Response:
-    """The response as the client got it, in the client's protocol version."""
+) -> tuple[Any, ...]:
+    """The row of the response as the client got it, in the client's protocol version."""
     assert flow.response is not None
     data = flow.response.data
-    version, reason, headers = _translated(
-        data.http_version, data.reason, _pairs(data.headers.fields), data.status_code, flow
-    )
-    return Response(
-        status=data.status_code,
-        reason=reason,
-        http_version=version,
-        headers=headers,
-        offset_ns=offset_ns,
-        end_ns=end_ns,
-        body=body,
-        trailers=() if data.trailers is None else _pairs(data.trailers.fields),
-        truncated_bytes=truncated_bytes,
-        stream=stream,
+    version, reason, headers = data.http_version, data.reason, data.headers.fields
+    client_h2 = flow.request.data.http_version == HTTP2
+    if client_h2 != version.startswith(b"HTTP/2"):
+        version, reason, headers = _translated(headers, data.status_code, client_h2=client_h2)
+    trailers = () if data.trailers is None else data.trailers.fields
+    return (
+        RESPONSE_ROW,
+        data.status_code,
+        reason,
+        version,
+        headers,
+        offset_ns,
+        end_ns,
+        body,
+        trailers,
+        truncated_bytes,
+        stream,
     )
 
 
@@ -165,14 +175,22 @@ def failure_reason(
     return FailureReason.OTHER, ""
 
 
-def is_event_stream(response: http.Response, method: bytes) -> bool:
-    """Whether a response is an SSE stream whose events can be told apart while they pass."""
-    for name, value in response.data.headers.fields:
-        # Nearly all responses are told apart here, without a look at any other header.
-        if len(name) == _CONTENT_TYPE_BYTES and b"event-stream" in value.lower():
-            break
-    else:
-        return False
+def response_framing(response: http.Response, method: bytes) -> tuple[int | None, bool]:
+    """
+    What is known of a response's body from its head.
+
+    That is its length, None when it is not known before the body has passed, and whether it is an
+    SSE stream whose events can be told apart while they pass.
+    """
+    index = header_index(response.data.headers)
+    kinds = index.get(b"content-type")
+    has_events = (
+        kinds is not None and b"event-stream" in kinds[0].lower() and _is_event_stream(response, method)
+    )
+    return _length(index), has_events
+
+
+def _is_event_stream(response: http.Response, method: bytes) -> bool:
     if method.upper() == b"HEAD" or response.status_code in {204, 304}:
         return False
     content_type = response.headers.get("content-type", "")
@@ -181,60 +199,14 @@ def is_event_stream(response: http.Response, method: bytes) -> bool:
     return bool(media_type == "text/event-stream" and coding.strip().lower() == "identity")
 
 
-def declared_length(message: http.Message) -> int | None:
-    """The Content-Length, or None when the length is not known before the body has passed."""
-    length: int | None = None
-    for name, value in message.data.headers.fields:
-        # Comparing sizes first is most of what makes this cheap: it is asked of every message.
-        size = len(name)
-        if size == _CONTENT_LENGTH_BYTES and name.lower() == b"content-length":
-            length = int(value) if value.isdigit() and length is None else None
-        elif size == _TRANSFER_ENCODING_BYTES and name.lower() == b"transfer-encoding":
-            return None
-    return length
-
-
-def may_have_body(request: http.Message) -> bool:
-    """Whether a request without a Content-Length may still have a body."""
-    return bool(request.is_http2) or "transfer-encoding" in request.headers
-
-
-def _pairs(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
-    return tuple(fields)  # mitmproxy's are tuples of tuples, which this does not copy
-
-
-def _sent_headers(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
-    # The proxy answers "Expect: 100-continue" itself and takes an offer of h2c out; the server
-    # sees neither, and a replay that sent them would wait for what the recorded one never got.
-    headers = _pairs(fields)
-    removed: frozenset[bytes] = frozenset()
-    for name, value in headers:
-        size = len(name)
-        if size == _EXPECT_BYTES and name.lower() == b"expect" and value.lower() == b"100-continue":
-            removed |= {b"expect"}
-        elif size == _UPGRADE_BYTES and value == b"h2c" and name.lower() == b"upgrade":
-            removed |= _H2C_HEADERS
-    return tuple(pair for pair in headers if pair[0].lower() not in removed) if removed else headers
-
-
-def _authority(data: http.RequestData, headers: Headers, scheme: bytes) -> bytes:
-    if data.authority:
-        return data.authority
-    for name, value in headers:
-        if len(name) == _HOST_BYTES and name.lower() == b"host":
-            return value
+def _destination(data: http.RequestData, scheme: bytes) -> bytes:
     host = f"[{data.host}]" if ":" in data.host else data.host
     port = "" if data.port == _DEFAULT_PORTS.get(scheme) else f":{data.port}"
     return f"{host}{port}".encode("idna" if not host.isascii() else "ascii")
 
 
-def _translated(
-    version: bytes, reason: bytes, headers: Headers, status: int, flow: http.HTTPFlow
-) -> tuple[bytes, bytes, Headers]:
-    client_h2 = flow.request.is_http2
-    upstream_h2 = version.startswith(b"HTTP/2")
-    if client_h2 == upstream_h2:
-        return version, reason, headers
+def _translated(headers: Headers, status: int, *, client_h2: bool) -> tuple[bytes, bytes, Headers]:
+    """Version, reason and headers after the proxy's step from one protocol to the other."""
     if client_h2:
         lowered = tuple((name.lower(), value) for name, value in headers)
         return HTTP2, b"", tuple(pair for pair in lowered if pair[0] not in _CONNECTION_HEADERS)

@@ -33,7 +33,7 @@ _HANDLER: Any = ProxyConnectionHandler  # mitmproxy leaves some of its functions
 _TRAVERSE: Any = addonmanager.traverse
 _ENDS = frozenset({"request", "response"})
 _ADDED = "hookreel.added_ns"
-_ARGUMENTS: dict[type, tuple[str, ...]] = {}
+_ARGUMENT: dict[type, str] = {}
 _TASKS: set[asyncio.Task[None]] = set()  # a loop keeps no reference to its tasks
 
 
@@ -178,13 +178,14 @@ def call(functions: tuple[Hook, ...], hook: commands.StartHook) -> None:
     """Calls one hook's functions; an error in one is logged and stops neither others nor traffic."""
     if not functions:
         return
-    names = _ARGUMENTS.get(type(hook))
-    if names is None:  # hook.args() finds them anew each time
-        names = _ARGUMENTS[type(hook)] = tuple(item.name for item in fields(hook))  # type: ignore[arg-type]
-    arguments = [getattr(hook, name) for name in names]
+    name = _ARGUMENT.get(type(hook))
+    if name is None:  # hook.args() finds it anew each time; every hook has one argument
+        (item,) = fields(hook)  # type: ignore[arg-type]
+        name = _ARGUMENT[type(hook)] = item.name
+    argument = getattr(hook, name)
     for function in functions:
         try:
-            function(*arguments)
+            function(argument)
         except AddonHalt:
             return
         except Exception:

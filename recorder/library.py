@@ -9,9 +9,10 @@ from os import PathLike
 from pathlib import Path
 
 from captures.writer import CaptureWriter, new_header
+from recorder.account import Account
 from recorder.addon import RecorderAddon
 from recorder.settings import MAX_BODY_BYTES
-from recorder.sink import Account, Sink
+from recorder.sink import Sink
 
 
 def _to_stderr(text: str) -> None:
@@ -44,7 +45,8 @@ class FileRecorder(RecorderAddon):
     ) -> None:
         header = new_header(source=source, started_wall_ns=time.time_ns())
         self.account: Account | None = None
-        self._own_sink = Sink(CaptureWriter.create(Path(path), header), note=note)
+        self._own_sink = Sink(lambda: CaptureWriter.create(Path(path), header), note=note)
+        self._own_sink.start()
         super().__init__(
             self._own_sink,
             clock_ns=time.monotonic_ns,
@@ -52,7 +54,6 @@ class FileRecorder(RecorderAddon):
             max_body_bytes=max_body_bytes,
             note=note,
         )
-        self._own_sink.start()
 
     def done(self) -> None:
         """Mitmproxy shuts down: the capture is closed."""

@@ -15,9 +15,10 @@ from typing import TypeAlias
 from captures.errors import UsageError
 from captures.model import Counters
 from captures.units import NS_PER_S
+from recorder.account import Account
 from recorder.latency import LatencyHistogram
 from recorder.modes import ListenAddress, parse_listen
-from recorder.sink import QUEUE_BYTES, Account, Sink
+from recorder.sink import Sink
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus text format
 HEAD_BYTES = 8 * 1024
@@ -47,14 +48,13 @@ def snapshot_of(
     sink: Sink, *, connections: int, accepting: bool, added: LatencyHistogram | None = None
 ) -> Snapshot:
     """A sink as it stands while it runs; ``connections`` are those that carried a request."""
-    # The sink's own view of a running account. Each number is written by one thread, so this may
-    # mix moments a few microseconds apart, which a scrape every few seconds cannot see.
-    account = sink._account(sink._counters(None), connections)  # noqa: SLF001
+    # Each number is written by one side, so this may mix moments a few microseconds apart, which
+    # a scrape every few seconds cannot see.
     return Snapshot(
-        account=account,
+        account=sink.account(connections=connections),
         accepting=accepting,
-        queued_bytes=sink._put_bytes - sink._taken_bytes,  # noqa: SLF001
-        queue_limit_bytes=QUEUE_BYTES,
+        queued_bytes=sink.queued_bytes,
+        queue_limit_bytes=sink.queue_limit_bytes,
         added=added,
     )
 
@@ -75,7 +75,6 @@ def total(snapshots: Sequence[Snapshot]) -> Snapshot:
             connections=sum(account.connections for account in accounts),
             messages=sum(account.messages for account in accounts),
             messages_dropped=sum(account.messages_dropped for account in accounts),
-            withheld=sum(account.withheld for account in accounts),
             withheld_uses=sum(account.withheld_uses for account in accounts),
             cut_by=next((account.cut_by for account in accounts if account.cut_by), ""),
         ),

@@ -26,11 +26,13 @@ from captures.keys import Prf, read_key_file
 from captures.model import CaptureHeader
 from captures.units import KIB, NS_PER_S, parse_duration_ns, parse_size_bytes
 from captures.writer import CaptureWriter
+from recorder.account import Account
 from recorder.privacy import Privacy, check_header_names
 from recorder.rotation import Limits, Part, PartedWriter, part_paths
 from recorder.sampling import SessionSampler, parse_share
+from recorder.scribe import Writer
 from recorder.selection import Selection
-from recorder.sink import Account, Sink
+from recorder.sink import Sink
 
 SMALLEST_FILE_BYTES = 64 * KIB
 _SALT_BYTES = 16
@@ -108,10 +110,6 @@ def open_sink(
     Every part after the first has ``header`` with an id of its own, and the first part's in its
     lineage: its numbers go on. ``open_part`` opens a file in place of a plain writer.
 
-    Raises:
-        UsageError: a file exists already or its folder does not.
-        WriteError: it cannot be created.
-
     """
     paths = part_paths(output) if choices.limits.rotates else iter((output,))
     lineage = (header.capture_id, *header.lineage)
@@ -124,8 +122,11 @@ def open_sink(
             return open_part(path, own_header)
         return CaptureWriter.create(path, own_header, recipients=choices.recipients, clock_ns=clock_ns)
 
+    def open_writer() -> Writer:
+        return PartedWriter(open_next, choices.limits, clock_ns=clock_ns)
+
     return Sink(
-        PartedWriter(open_next, choices.limits, clock_ns=clock_ns),
+        open_writer,
         note=note,
         chooser=choices.selection(),
         cleaner=choices.privacy(),

@@ -100,9 +100,9 @@ class Withhold:
         """How many times a credential was replaced where it is declared."""
 
     @property
-    def credentials(self) -> int:
-        """How many different credentials were withheld."""
-        return len(self._names)
+    def names(self) -> frozenset[bytes]:
+        """The stand-ins of the credentials that were withheld."""
+        return frozenset(self._names)
 
     def exchange(self, exchange: Exchange) -> Exchange:
         """The exchange with stand-ins."""
@@ -250,9 +250,14 @@ class Privacy:
         self._withhold = None if withhold_key is None else Withhold(withhold_key)
 
     @property
-    def withheld(self) -> tuple[int, int]:
-        """How many credentials were withheld, and how many times."""
-        return (0, 0) if self._withhold is None else (self._withhold.credentials, self._withhold.uses)
+    def withheld_names(self) -> frozenset[bytes]:
+        """The stand-ins of the credentials that were withheld."""
+        return frozenset() if self._withhold is None else self._withhold.names
+
+    @property
+    def withheld_uses(self) -> int:
+        """How many times one was."""
+        return 0 if self._withhold is None else self._withhold.uses
 
     def exchange(self, exchange: Exchange) -> Exchange:
         """What may be written of an exchange."""

@@ -95,7 +95,7 @@ class Front:
 def _record_here(settings: RecorderSettings, front: Front, open_part: OpenPart | None) -> Recording:
     started_ns, header = time.monotonic_ns(), _new_header(settings)
     sink = open_sink(settings.choices, settings.output, header, note=front.note, open_part=open_part)
-    sink.start()
+    sink.fork(release=front.close)
     addon = make_addon(settings, sink, started_ns=started_ns, note=front.note)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

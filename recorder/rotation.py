@@ -11,7 +11,7 @@ from typing import Protocol
 from captures.errors import UsageError
 from captures.model import Counters, Exchange, Message, RecorderFacts, Response
 from captures.units import KIB
-from recorder.sink import SizeReached, Writer
+from recorder.scribe import SizeReached, Writer
 
 _ROW_BYTES = 512  # about what a row takes beside its bodies and headers
 _INDEX_ROW_BYTES = 36  # at most, of the index at the end
@@ -156,6 +156,11 @@ class PartedWriter:
         assert self._part is not None
         self._part.facts = self.facts
         self._part.close(None if counters is None else self._of_part(counters))
+
+    def abandon(self) -> None:
+        """Ends the part that is open as one that is not whole."""
+        if self._part is not None:
+            self._part.abandon()
 
     def discard(self) -> None:
         """Ends and removes the part that is open."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from captures.units import MIB
+from recorder.account import Account
 from recorder.facts import TlsTally
 from recorder.latency import LatencyHistogram
 from recorder.modes import ListenAddress, Mode, Routes
 from recorder.options import Choices
-from recorder.sink import Account
 
 MAX_BODY_BYTES = 16 * MIB
 LARGEST_MAX_BODY_BYTES = 60 * MIB  # two bodies of this and their heads fit the format's largest block

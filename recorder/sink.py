@@ -1,128 +1,54 @@
-"""Takes exchanges from the proxy's thread and writes them on its own; it never makes the proxy wait."""
+"""Takes the rows of exchanges from the proxy's hooks at once; a process or thread of its own writes them."""
 
 from __future__ import annotations
 
-import queue
+import os
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any
 
-from captures.errors import HookreelError, WriteError
-from captures.model import Counters, Exchange, Message, MessageKind, RecorderFacts, Response
+import msgpack
+
+from captures.errors import HookreelError
+from captures.model import RecorderFacts
 from captures.units import MIB
+from recorder.account import Account, Count, Tally
+from recorder.ring import Ring
+from recorder.scribe import UNICODE_ERRORS, Chooser, Cleaner, Close, Discard, Ending, Scribe, Writer
 
 QUEUE_BYTES = 128 * MIB  # what may wait to be written; above it exchanges are dropped and counted
-FLUSH_PERIOD_S = 0.1
 # A stuck disk is given up on after this: at stop the process must not hang for ever.
 CLOSE_TIMEOUT_S = 30.0
-
-_ROW_BYTES = 2048  # about what a queued row costs beside its bodies
-_Row: TypeAlias = Exchange | Message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """
-    What became of a recording.
-
-    ``connections`` are client connections that carried at least one request. ``messages`` are
-    the rows of WebSocket messages and SSE events taken; ``messages_dropped`` are those that
-    were not. ``withheld`` different credentials were replaced ``withheld_uses`` times. ``parts``
-    are the files, in the order in which they were written. ``cut_by`` says in one
-    sentence why the recording is not whole, or is empty.
-    """
-
-    counters: Counters
-    connections: int
-    messages: int
-    messages_dropped: int
-    withheld: int = 0
-    withheld_uses: int = 0
-    parts: tuple[Path, ...] = ()
-    cut_by: str = ""
-
-
-class SizeReached(Exception):  # noqa: N818 - nothing went wrong
-    """A writer has no room left of what the user allows; nothing more will be taken."""
-
-
-class Writer(Protocol):
-    """The part of a capture writer that a sink needs."""
-
-    facts: RecorderFacts | None
-    """What the recorder tells; it goes into the file at its end."""
-
-    @property
-    def exchanges_flushed(self) -> int:
-        """Exchanges that are in the file."""
-        ...
-
-    @property
-    def parts(self) -> tuple[Path, ...]:
-        """The files, in the order in which they were written."""
-        ...
-
-    def write(self, exchange: Exchange) -> None:
-        """Takes one exchange; may raise SizeReached."""
-
-    def write_message(self, message: Message) -> None:
-        """Takes one message; may raise SizeReached."""
-
-    def flush_if_due(self) -> None:
-        """Writes the open block when it is old."""
-
-    def count(self, counters: Counters) -> None:
-        """Takes the account as it stands."""
-
-    def close(self, counters: Counters | None = None) -> None:
-        """Ends the file."""
-
-    def discard(self) -> None:
-        """Ends and removes the file."""
-
-
-class Chooser(Protocol):
-    """Says which exchanges are recorded."""
-
-    def wants(self, exchange: Exchange) -> bool:
-        """Whether ``exchange`` is recorded; asked once for each."""
-        ...
-
-
-class Cleaner(Protocol):
-    """Takes out what must not be written."""
-
-    @property
-    def withheld(self) -> tuple[int, int]:
-        """How many credentials were withheld, and how many times."""
-        ...
-
-    def exchange(self, exchange: Exchange) -> Exchange:
-        """What may be written of an exchange."""
-        ...
-
-    def message(self, message: Message) -> Message:
-        """What may be written of a message."""
-        ...
+_SPARE = 8  # an eighth of the queue, or this much, is kept for the ends of streams
+_SPARE_BYTES = MIB
+_DIED = (
+    "The process that writes the capture ended by itself; what it had not written is lost. "
+    "Record again and report this."
+)
+_SLOW = "The disk did not take the capture in time; use a faster one and record again."
 
 
 class Sink:
     """
-    A bounded queue and the thread that writes what is in it.
+    A bounded queue, and what writes the capture from it.
 
-    ``saw``, ``offer`` and ``offer_message`` belong to one thread, the proxy's, and return at
-    once. Every number is written by one thread only and read by the other, so none needs a
-    lock. ``chooser`` is asked on the proxy's thread, ``cleaner`` works on the writer's. When the
-    queue is full or the file cannot be written, exchanges are dropped and counted, and traffic
-    goes on; one that cannot be cleaned is dropped too.
+    ``saw``, ``drop``, ``offer`` and ``offer_message`` belong to the proxy's thread and return at
+    once: a row is packed into memory that the other side reads. That side opens the capture,
+    asks ``chooser``, has ``cleaner`` take out what must not be written, writes and counts. It is
+    a process of its own after ``fork``, which takes no time from the proxy, and a thread after
+    ``start``. When the queue is full or the file cannot be written, exchanges are dropped and
+    counted, and traffic goes on; one that cannot be cleaned is dropped too.
     """
 
     def __init__(
         self,
-        writer: Writer,
+        open_writer: Callable[[], Writer],
         *,
         note: Callable[[str], None],
         chooser: Chooser | None = None,
@@ -130,36 +56,70 @@ class Sink:
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self.cut_by = ""
-        self._writer = writer
+        """Why the recording is not whole, in one sentence."""
+        self.queue_limit_bytes = queue_bytes
         self._note = note
-        self._chooser = chooser
-        self._cleaner = cleaner
-        self._queue_bytes = queue_bytes
-        self._on_full: Callable[[], object] | None = None
-        self._queue: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="capture-writer", daemon=True)
-        # Of the proxy's thread:
+        self._ring = Ring(queue_bytes)
+        self._put = self._ring.put
+        self._tally = Tally()
+        self._line, theirs = Pipe()
+        self._theirs: Connection = theirs
+        self._scribe = Scribe(
+            ring=self._ring,
+            tally=self._tally,
+            line=theirs,
+            open_writer=open_writer,
+            chooser=chooser,
+            cleaner=cleaner,
+        )
+        self._pack = msgpack.Packer(unicode_errors=UNICODE_ERRORS).pack
+        self._seen_cell = self._tally.cell(Count.SEEN)
+        self._spare_bytes = min(_SPARE_BYTES, queue_bytes // _SPARE)
         self._seen = 0
-        self._refused = 0
-        self._not_chosen = 0
-        self._choice_failed = False
-        self._put_bytes = 0
-        self._messages_put = 0
-        self._messages_refused = 0
-        # Of the writer's thread:
-        self._taken_bytes = 0
-        self._written = 0
-        self._truncated = 0
-        self._lost = 0
-        self._beyond = 0  # left out since the user's size was reached
-        self._messages_lost = 0
-        self._messages_beyond = 0
-        self._failed = False
+        self._dead = False
+        self._discarded = False
+        self._parts: tuple[Path, ...] = ()
+        self._process: int | None = None
+        self._on_full: Callable[[], object] | None = None
         self._full = False
+        self._drained = threading.Event()
+        self._ended = threading.Event()
+        self._ending: Ending | None = None
 
     def start(self) -> None:
-        """Starts the writer's thread."""
-        self._thread.start()
+        """
+        Opens the capture and writes it in a thread, for a process that is not ours to fork.
+
+        Raises:
+            UsageError: a file exists already or its folder does not.
+            WriteError: it cannot be created.
+
+        """
+        threading.Thread(target=self._scribe.run, name="capture-writer", daemon=True).start()
+        self._await_open()
+
+    def fork(self, *, release: Callable[[], object]) -> None:
+        """
+        As ``start``, in a process of its own; to be called before there is any other thread.
+
+        ``release`` is called in that process first: it closes what only the proxy may hold open.
+        """
+        self._process = os.fork()
+        if self._process == 0:
+            status = 1
+            try:
+                # Signals reach the whole group. The proxy alone decides what they mean; when it
+                # is gone, its end of the line says so.
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN)
+                self._line.close()
+                release()
+                self._scribe.run()
+                status = 0
+            finally:
+                os._exit(status)
+        self._theirs.close()
+        self._await_open()
 
     def when_full(self, callback: Callable[[], object]) -> None:
         """Has ``callback`` called, once and from any thread, when the size that is allowed is reached."""
@@ -167,210 +127,133 @@ class Sink:
         if self._full:
             callback()
 
-    def discard(self) -> None:
-        """Ends a recording that did not begin; nothing of it stays."""
-        self._queue.put(None)
-        self._thread.join(CLOSE_TIMEOUT_S)
-        self._writer.discard()
-
     def saw(self) -> int:
         """Counts a request that was just seen; its seq."""
-        self._seen += 1
-        return self._seen - 1
+        seq = self._seen
+        self._seen = self._seen_cell[0] = seq + 1
+        return seq
 
     def drop(self) -> None:
         """Counts an exchange that will not be offered."""
-        self._refused += 1
+        self._tally.add(Count.REFUSED)
 
-    def offer(self, exchange: Exchange) -> bool:
-        """Queues an exchange, or counts it as sampled out or, without room or file, as dropped."""
-        if not self._chosen(exchange):
-            return False
-        if self._put(exchange, _exchange_bytes(exchange)):
+    def offer(self, row: tuple[Any, ...]) -> bool:
+        """Queues an exchange's row; without room, or when nothing writes any more, it counts as dropped."""
+        if not self._dead and self._put(self._pack(row), self._spare_bytes):
             return True
-        if self._full:
-            self._not_chosen += 1
-        else:
-            self._refused += 1
+        self.drop()
         return False
 
-    def offer_message(self, message: Message) -> bool:
-        """Queues a message of an exchange that was taken; an END always finds room."""
-        always = message.kind is MessageKind.END
-        if self._put(message, _ROW_BYTES + len(message.payload), always=always):
-            self._messages_put += 1
+    def offer_message(self, row: tuple[Any, ...], *, ends: bool = False) -> bool:
+        """Queues a message of an exchange that was taken; one that ``ends`` its stream finds room longer."""
+        spare_bytes = 0 if ends else self._spare_bytes
+        if not self._dead and self._put(self._pack(row), spare_bytes):
             return True
-        if not self._full:
-            self._messages_refused += 1
+        self._tally.add(Count.MESSAGES_REFUSED)
         return False
 
-    def _chosen(self, exchange: Exchange) -> bool:
-        try:
-            chosen = not self._full and (self._chooser is None or self._chooser.wants(exchange))
-        except Exception as error:  # noqa: BLE001 - the proxy must go on
-            self._refused += 1
-            if not self._choice_failed:
-                self._choice_failed = True
-                self._note(
-                    f"It could not be told whether to record an exchange ({type(error).__name__}); "
-                    "it is counted as dropped."
-                )
-            return False
-        self._not_chosen += not chosen
-        return chosen
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be written."""
+        return self._ring.queued_bytes
+
+    def account(self, *, connections: int, in_flight: int | None = None) -> Account:
+        """The account as it stands; without ``in_flight``, what has no outcome yet is that."""
+        tally = self._tally
+        counters = tally.counters(in_flight, cut=bool(self.cut_by))
+        if self._dead and in_flight is not None:
+            gone = counters.seen - counters.written - counters.sampled_out - in_flight
+            counters = replace(counters, dropped=gone)
+        return Account(
+            counters=counters,
+            connections=connections,
+            messages=tally[Count.MESSAGES],
+            messages_dropped=tally[Count.MESSAGES_REFUSED] + tally[Count.MESSAGES_LOST],
+            withheld_names=frozenset() if self._ending is None else self._ending.withheld_names,
+            withheld_uses=tally[Count.WITHHELD_USES],
+            parts=self._parts,
+            cut_by=self.cut_by,
+        )
 
     def close(self, *, in_flight: int, connections: int, facts: RecorderFacts | None = None) -> Account:
         """
-        Writes what is queued, ends the file and gives the account.
+        Has all that is queued written, the file ended, and gives the account.
 
         ``in_flight`` exchanges were seen and had no outcome when the recording ended.
         """
-        self._queue.put(None)
-        self._thread.join(CLOSE_TIMEOUT_S)
-        if self._thread.is_alive():
-            self._cut("The disk did not take the capture in time; use a faster one and record again.")
-            return self._account(self._counters(in_flight), connections)
-        counters = self._counters(in_flight)
+        self._order(Close(in_flight=in_flight, facts=facts))
+        if not self._drained.wait(CLOSE_TIMEOUT_S):
+            self._give_up()
+        self._ended.wait()  # making the capture from a spool may take its time
+        self._reap()
+        return self.account(connections=connections, in_flight=in_flight)
+
+    def discard(self) -> None:
+        """Ends a recording that did not begin; nothing of it stays."""
+        self._discarded = True
+        self._order(Discard())
+        self._ended.wait(CLOSE_TIMEOUT_S)
+        self._reap()
+
+    def _order(self, order: Close | Discard) -> None:
+        with suppress(OSError):  # the other side died, which the listener tells
+            self._line.send(order)
+
+    def _await_open(self) -> None:
         try:
-            self._writer.facts = facts
-            self._writer.close(counters)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the account is given
-            self._cut(_sentence(error))
-        if self._failed or self.cut_by:
-            counters = self._counters(in_flight)
-        return self._account(counters, connections)
+            kind, value = self._line.recv()
+        except (EOFError, OSError):
+            raise HookreelError(_DIED) from None
+        if kind == "refused":
+            self._reap()
+            raise value
+        self._parts = value
+        threading.Thread(target=self._listen, name="capture-writer-notes", daemon=True).start()
 
-    def _put(self, row: _Row, size_bytes: int, *, always: bool = False) -> bool:
-        if self._failed or self._full:
-            return False
-        if not always and self._put_bytes - self._taken_bytes + size_bytes > self._queue_bytes:
-            return False
-        self._put_bytes += size_bytes
-        self._queue.put(row)
-        return True
-
-    def _run(self) -> None:
-        while True:
-            try:
-                row = self._queue.get(timeout=FLUSH_PERIOD_S)
-            except queue.Empty:
-                self._flush()
-                continue
-            if row is None:
-                return
-            size_bytes = _exchange_bytes(row) if isinstance(row, Exchange) else _ROW_BYTES + len(row.payload)
-            self._taken_bytes += size_bytes
-            self._write(row)
-
-    def _write(self, row: _Row) -> None:
-        if self._failed:
-            self._lose(row)
-            return
-        if self._full:
-            self._leave_out(row)
-            return
+    def _listen(self) -> None:
         try:
-            # The account goes into the file with each block, so it is brought up to date first.
-            self._writer.count(self._counters(None))
-            if isinstance(row, Exchange):
-                self._writer.write(row if self._cleaner is None else self._cleaner.exchange(row))
-                self._written += 1
-                self._truncated += _is_truncated(row)
-            else:
-                self._writer.write_message(row if self._cleaner is None else self._cleaner.message(row))
-        except SizeReached:
-            self._leave_out(row)
-            self._fill()
-        except (WriteError, OSError) as error:
-            self._lose(row)
-            self._fail(error)
-        except Exception as error:  # noqa: BLE001 - one odd exchange must not end the recording
-            self._lose(row)
-            self._note(f"An exchange could not be written and is counted as dropped: {_sentence(error)}")
+            while True:
+                self._hear(*self._line.recv())
+        except (EOFError, OSError):
+            if self._ending is None and not self._discarded:
+                self._dead = True
+                self._cut(_DIED)
+                self._note(f"Recording stopped, traffic still passes: {_DIED}")
+        finally:
+            self._drained.set()
+            self._ended.set()
 
-    def _flush(self) -> None:
-        if self._failed:
-            return
-        try:
-            self._writer.count(self._counters(None))
-            self._writer.flush_if_due()
-        except Exception as error:  # noqa: BLE001 - the thread must live to count what it loses
-            self._fail(error)
-
-    def _lose(self, row: _Row) -> None:
-        if isinstance(row, Exchange):
-            self._lost += 1
+    def _hear(self, kind: str, value: Any) -> None:
+        if kind == "note":
+            self._note(value)
+        elif kind == "cut":
+            self._cut(value)
+        elif kind == "full":
+            self._full = True
+            if self._on_full is not None:
+                with suppress(Exception):  # whoever waited may have ended
+                    self._on_full()
+        elif kind == "drained":
+            self._drained.set()
         else:
-            self._messages_lost += 1
-
-    def _leave_out(self, row: _Row) -> None:
-        if isinstance(row, Exchange):
-            self._beyond += 1
-        else:
-            self._messages_beyond += 1
-
-    def _fill(self) -> None:
-        self._full = True
-        self._note("The capture has the size that --max-size allows; nothing more is recorded.")
-        if self._on_full is not None:
-            with suppress(Exception):  # whoever waited may have ended; what is queued is still counted
-                self._on_full()
-
-    def _fail(self, error: Exception) -> None:
-        self._failed = True
-        self._cut(_sentence(error))
-        self._note(f"Recording stopped, traffic still passes: {self.cut_by}")
+            self._ending = value
+            self._parts = value.parts
 
     def _cut(self, reason: str) -> None:
         self.cut_by = self.cut_by or reason
 
-    def _counters(self, in_flight: int | None) -> Counters:
-        # Once the file has failed, what the open block held is lost although it was taken.
-        cut = bool(self.cut_by)
-        written = min(self._written, self._writer.exchanges_flushed) if cut else self._written
-        dropped = self._refused + self._lost + (self._written - written)
-        sampled_out = self._not_chosen + self._beyond
-        if in_flight is None:
-            in_flight = self._seen - written - dropped - sampled_out
-        return Counters(
-            seen=self._seen,
-            written=written,
-            sampled_out=sampled_out,
-            truncated=min(self._truncated, written),
-            dropped=dropped,
-            in_flight=in_flight,
-        )
+    def _give_up(self) -> None:
+        self._cut(_SLOW)
+        self._dead = True
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process, signal.SIGKILL)
+        self._ended.set()
 
-    def _account(self, counters: Counters, connections: int) -> Account:
-        withheld, withheld_uses = (0, 0) if self._cleaner is None else self._cleaner.withheld
-        return Account(
-            counters=counters,
-            connections=connections,
-            messages=self._messages_put - self._messages_lost - self._messages_beyond,
-            messages_dropped=self._messages_refused + self._messages_lost,
-            withheld=withheld,
-            withheld_uses=withheld_uses,
-            parts=self._writer.parts,
-            cut_by=self.cut_by,
-        )
-
-
-def _exchange_bytes(exchange: Exchange) -> int:
-    outcome = exchange.outcome
-    body_bytes = len(outcome.body) if isinstance(outcome, Response) else 0
-    return _ROW_BYTES + len(exchange.request.body) + body_bytes
-
-
-def _is_truncated(exchange: Exchange) -> bool:
-    outcome = exchange.outcome
-    return exchange.request.truncated_bytes > 0 or (
-        isinstance(outcome, Response) and outcome.truncated_bytes > 0
-    )
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, HookreelError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"The capture cannot be written ({error.strerror}); free space or choose another place."
-    return f"The capture could not be packed ({type(error).__name__}); report this."
+    def _reap(self) -> None:
+        if self._process is None:
+            return
+        with suppress(ChildProcessError):  # who waits for any child may have been first
+            # One that a disk holds does not even end when it is killed.
+            os.waitpid(self._process, os.WNOHANG if self._dead else 0)
+        self._process = None

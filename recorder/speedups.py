@@ -88,8 +88,8 @@ def _key(name: str | bytes) -> bytes:
     return (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
 
 
-def _values(headers: Any, name: str | bytes) -> list[bytes]:
-    """The values by name; a request is asked for about thirty headers on its way."""
+def header_index(headers: Any) -> dict[bytes, list[bytes]]:
+    """The values by lower-case name; a request is asked for about thirty headers on its way."""
     fields = headers.fields
     known: tuple[object, dict[bytes, list[bytes]]] | None = headers.__dict__.get(_INDEX)
     if known is None or known[0] is not fields:  # a change of headers makes a new tuple
@@ -97,7 +97,11 @@ def _values(headers: Any, name: str | bytes) -> list[bytes]:
         for field, value in fields:
             index.setdefault(field.lower(), []).append(value)
         known = headers.__dict__[_INDEX] = (fields, index)
-    return known[1].get(_key(name), _NONE)
+    return known[1]
+
+
+def _values(headers: Any, name: str | bytes) -> list[bytes]:
+    return header_index(headers).get(_key(name), _NONE)
 
 
 def _get_all(headers: Any, name: str | bytes) -> list[str]:

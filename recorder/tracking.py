@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from mitmproxy import http
 
-from captures.model import Exchange, Failure, FailureReason, Message, MessageKind, Request, Response
+from captures.codec import message_row, outcome_row
+from captures.model import Failure, FailureReason, Message, MessageKind
 from captures.units import KIB
 from recorder import convert
 from recorder.sse import EventSplitter, SseEvent
@@ -18,7 +19,7 @@ STREAM_ABOVE_BYTES = 256 * KIB
 
 
 class ExchangeSink(Protocol):
-    """Where whole exchanges go; none of these calls waits or raises."""
+    """Where whole exchanges go; none of these calls waits, and what cannot be packed raises uncounted."""
 
     def saw(self) -> int:
         """Counts a request that was just seen; its seq."""
@@ -26,10 +27,10 @@ class ExchangeSink(Protocol):
     def drop(self) -> None:
         """Counts an exchange that will not be offered."""
 
-    def offer(self, exchange: Exchange) -> bool:
-        """Takes an exchange; False when it was dropped."""
+    def offer(self, row: tuple[Any, ...]) -> bool:
+        """Takes an exchange, as captures.codec has its row; False when it was dropped."""
 
-    def offer_message(self, message: Message) -> bool:
+    def offer_message(self, row: tuple[Any, ...], *, ends: bool) -> bool:
         """Takes a message of an exchange that was taken; False when it was dropped."""
 
 
@@ -37,9 +38,9 @@ class OpenExchange:
     """What is known so far of an exchange that has no outcome yet, or whose stream is open."""
 
     __slots__ = (
-        "client_id",
         "connection",
         "declared_bytes",
+        "flow",
         "head",
         "offset_ns",
         "request_end_ns",
@@ -52,19 +53,27 @@ class OpenExchange:
         "stream_taken",
     )
 
-    def __init__(self, *, seq: int, offset_ns: int, connection: int, client_id: str, head: Request) -> None:
+    def __init__(
+        self,
+        seq: int,
+        offset_ns: int,
+        connection: int,
+        flow: http.HTTPFlow,
+        head: convert.Head,
+        declared_bytes: int,
+    ) -> None:
         self.seq = seq
         self.offset_ns = offset_ns
         self.connection = connection
-        self.client_id = client_id
+        self.flow = flow
         self.head = head
-        self.declared_bytes = 0
+        self.declared_bytes = declared_bytes
         """What Content-Length says of the request's body, 0 without one."""
         self.request_end_ns: int | None = None
         self.request_tee: convert.BodyTee | None = None
         self.response_offset_ns: int | None = None
         self.response_tee: convert.BodyTee | None = None
-        self.response: Response | None = None
+        self.response: tuple[Any, ...] | None = None
         self.splitter: EventSplitter | None = None
         self.stream_taken: bool | None = None
         """None for an ordinary exchange; for a stream whether its row was taken."""
@@ -74,7 +83,7 @@ class Tracker:
     """
     The open exchanges of one proxy, by mitmproxy's flow id.
 
-    ``now_ns`` reads the capture's clock. Every exchange that begins ends once: offered to the
+    Offsets are ``clock_ns()`` minus ``started_ns``. Every exchange that begins ends once: offered to the
     sink, counted as dropped, or still open when the recording ends. ``broke`` is told of an
     error of ours in the middle of a body, which passes on all the same.
     """
@@ -83,12 +92,14 @@ class Tracker:
         self,
         sink: ExchangeSink,
         *,
-        now_ns: Callable[[], int],
+        clock_ns: Callable[[], int],
+        started_ns: int,
         max_body_bytes: int,
         broke: Callable[[Exception], None],
     ) -> None:
         self._sink = sink
-        self._now_ns = now_ns
+        self._clock_ns = clock_ns
+        self._started_ns = started_ns
         self._max_body_bytes = max_body_bytes
         self._stream_above_bytes = min(max_body_bytes, STREAM_ABOVE_BYTES)
         self._broke = broke
@@ -96,7 +107,16 @@ class Tracker:
         self._connection_of: dict[str, int] = {}
         self.connections = 0
         """Client connections that carried a request."""
-        self.ended = False
+        self._ended = False
+        self._in_flight = 0
+
+    def end(self) -> int:
+        """Ends the recording: nothing that happens later counts. How many exchanges are in flight."""
+        if not self._ended:
+            self._ended = True
+            self._in_flight = len(self.waiting())
+            self._open.clear()
+        return self._in_flight
 
     def waiting(self) -> list[OpenExchange]:
         """Exchanges that were seen and have no outcome; an open stream has one."""
@@ -108,28 +128,27 @@ class Tracker:
 
     def open_of(self, client_id: str) -> list[str]:
         """Flow ids of what is open on one client connection."""
-        return [flow_id for flow_id, item in self._open.items() if item.client_id == client_id]
+        return [flow_id for flow_id, item in self._open.items() if item.flow.client_conn.id == client_id]
 
     def begin(self, flow: http.HTTPFlow, *, reverse: bool) -> None:
         """A request's head was read."""
-        offset_ns = self._now_ns()
+        if self._ended:
+            return
+        offset_ns = self._clock_ns() - self._started_ns
         seq = self._sink.saw()
+        client_id = flow.client_conn.id
         try:
-            exchange = OpenExchange(
-                seq=seq,
-                offset_ns=offset_ns,
-                connection=self._connection_number(flow.client_conn.id),
-                client_id=flow.client_conn.id,
-                head=convert.request_head(flow, reverse=reverse),
-            )
+            head, length_bytes = convert.request_head(flow, reverse=reverse)
+            connection = self._connection_of.get(client_id)
+            if connection is None:
+                connection = self._connection_of[client_id] = self.connections
+                self.connections += 1
+            exchange = OpenExchange(seq, offset_ns, connection, flow, head, length_bytes or 0)
         except Exception:
             self._sink.drop()
             raise
         self._open[flow.id] = exchange
-        length_bytes = convert.declared_length(flow.request)
-        exchange.declared_bytes = length_bytes or 0
-        # A request without a length has no body, mostly.
-        if self._is_large(length_bytes) and (length_bytes is not None or convert.may_have_body(flow.request)):
+        if length_bytes is None or length_bytes > self._stream_above_bytes:
             exchange.request_tee = convert.BodyTee(self._max_body_bytes)
             flow.request.stream = self._tee(exchange.request_tee.feed)
 
@@ -138,23 +157,24 @@ class Tracker:
         exchange = self._open.get(flow.id)
         if exchange is None:
             return
-        exchange.request_end_ns = self._now_ns()
+        exchange.request_end_ns = self._clock_ns() - self._started_ns
         if exchange.response is not None:  # the response was whole before the request was
-            self._offer(flow.id, exchange, self._request_of(flow, exchange), exchange.response)
+            self._offer(flow, exchange, exchange.response)
 
     def response_begins(self, flow: http.HTTPFlow) -> None:
         """A response's head was read."""
         exchange = self._open.get(flow.id)
         if exchange is None or flow.response is None:
             return
-        exchange.response_offset_ns = offset_ns = self._now_ns()
+        exchange.response_offset_ns = offset_ns = self._clock_ns() - self._started_ns
+        length_bytes, has_events = convert.response_framing(flow.response, exchange.head[0])
         # Before the request is whole its row cannot be written, so its stream is an ordinary body.
-        request_done = exchange.request_end_ns is not None
-        if request_done and convert.is_event_stream(flow.response, exchange.head.method):
+        if has_events and exchange.request_end_ns is not None:
             exchange.splitter = EventSplitter(self._max_body_bytes)
             flow.response.stream = self._tee(lambda chunk: self._pass_events(exchange, chunk))
             self._offer_stream(flow, exchange, offset_ns)
-        elif self._is_large(convert.declared_length(flow.response)):
+        # A response of unknown length may go on until the connection ends.
+        elif length_bytes is None or length_bytes > self._stream_above_bytes:
             exchange.response_tee = convert.BodyTee(self._max_body_bytes)
             flow.response.stream = self._tee(exchange.response_tee.feed)
 
@@ -166,17 +186,17 @@ class Tracker:
         if exchange.stream_taken is not None:
             self.stream_done(flow.id)
             return
-        end_ns = self._now_ns()
+        end_ns = self._clock_ns() - self._started_ns
         offset_ns = end_ns if exchange.response_offset_ns is None else exchange.response_offset_ns
         if flow.websocket is not None:
             self._offer_stream(flow, exchange, offset_ns)
             return
-        body, truncated_bytes = self._stored(exchange.response_tee, flow.response)
-        exchange.response = convert.response_from(
-            flow, offset_ns=offset_ns, end_ns=end_ns, body=body, truncated_bytes=truncated_bytes
-        )
-        if exchange.request_end_ns is not None:
-            self._offer(flow.id, exchange, self._request_of(flow, exchange), exchange.response)
+        body, truncated_bytes = self._stored(exchange.response_tee, flow.response.data.content)
+        response = convert.response_row(flow, offset_ns, end_ns, body, truncated_bytes)
+        if exchange.request_end_ns is None:
+            exchange.response = response
+        else:
+            self._offer(flow, exchange, response)
 
     def failed(self, flow: http.HTTPFlow, *, connect_error: str | None) -> None:
         """No whole response will come; ``connect_error`` is why the upstream was not reached, if so."""
@@ -192,8 +212,7 @@ class Tracker:
             request_done=exchange.request_end_ns is not None,
             connect_error=connect_error,
         )
-        failure = Failure(reason=reason, offset_ns=self._now_ns(), detail=detail)
-        self._offer(flow.id, exchange, self._request_of(flow, exchange), failure)
+        self._offer(flow, exchange, self._failure(reason, detail))
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """One WebSocket message passes."""
@@ -234,21 +253,14 @@ class Tracker:
         if exchange.stream_taken is not None:
             self.stream_done(flow_id)
             return
-        tee = exchange.request_tee
-        body, truncated_bytes = (b"", 0) if tee is None else tee.stored()
-        request = convert.with_body(
-            exchange.head, body=body, truncated_bytes=_left_out(exchange, body, truncated_bytes)
-        )
-        outcome = exchange.response or Failure(
-            reason=FailureReason.PROTOCOL_ERROR if broken else FailureReason.CLIENT_DISCONNECTED,
-            offset_ns=self._now_ns(),
-            detail=(
-                "the proxy cannot pass such a message"
-                if broken
-                else "the connection ended without an outcome"
-            ),
-        )
-        self._offer(flow_id, exchange, request, outcome)
+        outcome = exchange.response
+        if outcome is None and broken:
+            outcome = self._failure(FailureReason.PROTOCOL_ERROR, "the proxy cannot pass such a message")
+        elif outcome is None:
+            outcome = self._failure(
+                FailureReason.CLIENT_DISCONNECTED, "the connection ended without an outcome"
+            )
+        self._offer(exchange.flow, exchange, outcome)
 
     def abandon(self, flow_id: str) -> None:
         """An error of ours: the exchange, if it is open, is counted as dropped."""
@@ -260,58 +272,50 @@ class Tracker:
         """A client connection is gone; its number is not used again."""
         self._connection_of.pop(client_id, None)
 
-    def _connection_number(self, client_id: str) -> int:
-        number = self._connection_of.get(client_id)
-        if number is None:
-            number = self._connection_of[client_id] = self.connections
-            self.connections += 1
-        return number
-
-    def _is_large(self, length_bytes: int | None) -> bool:
-        # A response of unknown length may go on until the connection ends.
-        return length_bytes is None or length_bytes > self._stream_above_bytes
-
-    def _request_of(self, flow: http.HTTPFlow, exchange: OpenExchange) -> Request:
-        body, truncated_bytes = self._stored(exchange.request_tee, flow.request)
-        return convert.with_body(
-            exchange.head,
-            body=body,
-            truncated_bytes=_left_out(exchange, body, truncated_bytes),
-            trailers=flow.request.trailers,
-        )
-
-    def _stored(self, tee: convert.BodyTee | None, message: http.Message) -> tuple[bytes, int]:
+    def _stored(self, tee: convert.BodyTee | None, content: bytes | None) -> tuple[bytes, int]:
         # A message marked for streaming that ends with its head is not streamed by mitmproxy.
         if tee is not None and tee.passed_bytes:
             return tee.stored()
-        return convert.cut(message.raw_content, self._max_body_bytes)
+        if content is not None and len(content) <= self._max_body_bytes:
+            return content, 0
+        return convert.cut(content, self._max_body_bytes)
 
-    def _offer(
-        self, flow_id: str, exchange: OpenExchange, request: Request, outcome: Response | Failure
-    ) -> bool:
+    def _offer(self, flow: http.HTTPFlow, exchange: OpenExchange, outcome: tuple[Any, ...]) -> bool:
+        data = flow.request.data
+        body, truncated_bytes = self._stored(exchange.request_tee, data.content)
         end_ns = exchange.request_end_ns
-        row = Exchange(
-            seq=exchange.seq,
-            offset_ns=exchange.offset_ns,
-            request_end_ns=outcome.offset_ns if end_ns is None else end_ns,
-            connection=exchange.connection,
-            request=request,
-            outcome=outcome,
+        if end_ns is None:
+            end_ns = self._clock_ns() - self._started_ns
+            truncated_bytes = _left_out(exchange, body, truncated_bytes)
+        trailers = () if data.trailers is None else data.trailers.fields
+        taken = self._sink.offer(
+            (
+                exchange.seq,
+                exchange.offset_ns,
+                end_ns,
+                exchange.connection,
+                (*exchange.head, body, trailers, truncated_bytes),
+                outcome,
+                None,
+            )
         )
-        # Nothing from here on raises, so an exchange that is no longer open has been counted.
-        del self._open[flow_id]
-        return self._sink.offer(row)
+        # Now it is counted; were it open still, it would be so a second time.
+        del self._open[flow.id]
+        return taken
 
     def _offer_stream(self, flow: http.HTTPFlow, exchange: OpenExchange, offset_ns: int) -> None:
-        response = convert.response_from(flow, offset_ns=offset_ns, end_ns=None, stream=True)
-        request = self._request_of(flow, exchange)
-        exchange.stream_taken = self._offer(flow.id, exchange, request, response)
+        response = convert.response_row(flow, offset_ns, None, stream=True)
+        exchange.stream_taken = self._offer(flow, exchange, response)
         self._open[flow.id] = exchange
+
+    def _failure(self, reason: FailureReason, detail: str) -> tuple[Any, ...]:
+        offset_ns = self._clock_ns() - self._started_ns
+        return outcome_row(Failure(reason=reason, offset_ns=offset_ns, detail=detail))
 
     def _tee(self, feed: Callable[[bytes], object]) -> Callable[[bytes], bytes]:
         def passed_on(chunk: bytes) -> bytes:
             try:
-                if chunk and not self.ended:
+                if chunk and not self._ended:
                     feed(chunk)
             except Exception as error:  # noqa: BLE001 - recording never breaks traffic
                 self._broke(error)
@@ -338,16 +342,15 @@ class Tracker:
     ) -> None:
         if not exchange.stream_taken:
             return
-        self._sink.offer_message(
-            Message(
-                exchange=exchange.seq,
-                offset_ns=self._now_ns(),
-                from_client=from_client,
-                kind=kind,
-                payload=payload,
-                truncated_bytes=truncated_bytes,
-            )
+        message = Message(
+            exchange=exchange.seq,
+            offset_ns=self._clock_ns() - self._started_ns,
+            from_client=from_client,
+            kind=kind,
+            payload=payload,
+            truncated_bytes=truncated_bytes,
         )
+        self._sink.offer_message(message_row(message), ends=kind is MessageKind.END)
 
 
 def _left_out(exchange: OpenExchange, body: bytes, truncated_bytes: int) -> int:
@@ -357,6 +360,4 @@ def _left_out(exchange: OpenExchange, body: bytes, truncated_bytes: int) -> int:
     A request that never became whole is marked as cut by what its Content-Length still promises,
     so that nobody takes the stored part for all of it.
     """
-    if exchange.request_end_ns is not None:
-        return truncated_bytes
     return max(truncated_bytes, exchange.declared_bytes - len(body))

@@ -80,7 +80,8 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     parent = Parent(control=control, reports=reports)
     note = parent.note
     sink = open_sink(job.choices, job.path, job.header, note=note)
-    sink.start()
+    # The other end of ``reports`` is at its end only when the part is, too.
+    sink.fork(release=control.close)
     addon = make_addon(job.settings, sink, started_ns=job.started_ns, note=note)
     added = LatencyHistogram()
     try:

@@ -25,6 +25,7 @@ from captures.merge import merge_captures, sum_counters
 from captures.model import CaptureHeader, Counters
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter
+from recorder.account import Account
 from recorder.embedding import Note
 from recorder.facts import TlsTally, facts_of
 from recorder.latency import LatencyHistogram
@@ -32,7 +33,6 @@ from recorder.listening import Listening
 from recorder.metrics import Snapshot
 from recorder.options import Choices
 from recorder.settings import RecorderSettings, Recording
-from recorder.sink import Account
 from recorder.stopping import Stopping
 from recorder.worker import DRAIN, Job, run_worker
 
@@ -259,7 +259,8 @@ def merge_parts(pool: WorkerPool, writer: CaptureWriter, identities: Identities)
         connections=sum(account.connections for account in accounts),
         messages=sum(account.messages for account in accounts),
         messages_dropped=sum(account.messages_dropped for account in accounts),
-        withheld=sum(account.withheld for account in accounts),
+        # The same credential has the same stand-in in every worker.
+        withheld_names=frozenset().union(*(account.withheld_names for account in accounts)),
         withheld_uses=sum(account.withheld_uses for account in accounts),
         parts=writer.parts,
         cut_by=cut_by,

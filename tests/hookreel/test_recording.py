@@ -15,6 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from captures.codec import exchange_row
 from captures.credentials import find_credentials
 from captures.errors import HookreelError, UsageError, WriteError
 from captures.keys import new_key, write_key_file
@@ -64,7 +65,7 @@ def record_two(output: Path, choices: Choices, context: click.Context) -> None:
     sink = open_sink(choices, output, HEADER, note=click.echo, open_part=open_part_of(context))
     sink.start()
     for _ in range(2):
-        sink.offer(exchange(sink.saw()))
+        sink.offer(exchange_row(exchange(sink.saw())))
     account = sink.close(in_flight=0, connections=1)
     assert account.cut_by == "", account.cut_by
     assert account.parts == (output,)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from captures.codec import exchange_row
 from captures.keys import new_key, write_key_file
 from captures.model import Headers
 from captures.reader import CaptureReader
@@ -35,7 +36,8 @@ def record(output: Path, key_file: Path) -> list[str]:
     sink.start()
     for _ in range(2):
         exchange = made_exchange(sink.saw(), headers=HEADERS)
-        sink.offer(replace(exchange, request=replace(exchange.request, body=b"", method=b"GET")))
+        bare = replace(exchange, request=replace(exchange.request, body=b"", method=b"GET"))
+        sink.offer(exchange_row(bare))
     assert sink.close(in_flight=0, connections=1).cut_by == ""
     with CaptureReader.open(output) as reader:
         return sorted(account_of(reader).credentials)

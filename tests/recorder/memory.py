@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from captures.codec import exchange_row
 from captures.model import Counters, Exchange, Failure, FailureReason, Message, MessageKind, Request
 from recorder.sink import Sink
 
@@ -42,7 +43,7 @@ class MemoryWriter:
         self.closed_with: Counters | None = None
         self.exchanges_flushed = 0
         self.parts = (Path("memory.reel"),)
-        self.discarded = False
+        self.discarded = self.abandoned = False
         self.before = before
 
     def write(self, exchange: Exchange) -> None:
@@ -63,15 +64,19 @@ class MemoryWriter:
         self.flush_if_due()
         self.closed_with = counters
 
+    def abandon(self) -> None:
+        self.flush_if_due()
+        self.abandoned = True
+
     def discard(self) -> None:
         self.discarded = True
 
 
 def start(writer: MemoryWriter, notes: list[str] | None = None, **options: object) -> Sink:
-    sink = Sink(writer, note=(notes if notes is not None else []).append, **options)
+    sink = Sink(lambda: writer, note=(notes if notes is not None else []).append, **options)
     sink.start()
     return sink
 
 
 def offer(sink: Sink, **parts: object) -> bool:
-    return sink.offer(exchange(sink.saw(), **parts))
+    return sink.offer(exchange_row(exchange(sink.saw(), **parts)))

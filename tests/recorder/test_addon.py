@@ -11,6 +11,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
+from captures.codec import build_exchange, build_message
 from captures.model import Exchange, Failure, FailureReason, Message, MessageKind, Response
 from recorder.addon import RecorderAddon
 
@@ -32,15 +33,16 @@ class MemorySink:
     def drop(self) -> None:
         self.dropped += 1
 
-    def offer(self, exchange: Exchange) -> bool:
+    def offer(self, row: tuple) -> bool:
         if self.full:
             self.dropped += 1
             return False
-        self.exchanges.append(exchange)
+        self.exchanges.append(build_exchange(row))
         return True
 
-    def offer_message(self, message: Message) -> bool:
-        self.messages.append(message)
+    def offer_message(self, row: tuple, *, ends: bool) -> bool:
+        self.messages.append(build_message(row))
+        assert ends is (self.messages[-1].kind is MessageKind.END)
         return True
 
 
@@ -143,6 +145,7 @@ def test_a_response_may_be_whole_before_its_request():
     for ending in ("request", "client_disconnected"):
         proxy = Proxy()
         flow = tflow.tflow(resp=True)
+        flow.request.data.content = None  # it has not passed yet
         proxy.addon.requestheaders(flow)
         proxy.addon.responseheaders(flow)
         proxy.addon.response(flow)
@@ -228,8 +231,8 @@ def test_an_error_of_ours_never_leaves_a_hook(hook: str, monkeypatch: pytest.Mon
     broken_part = {
         "requestheaders": "request_head",
         "request": "BodyTee",
-        "responseheaders": "declared_length",
-        "response": "response_from",
+        "responseheaders": "response_framing",
+        "response": "response_row",
     }[hook]
     if hook == "request":
         monkeypatch.setattr(proxy.addon._tracker, "request_done", broken)

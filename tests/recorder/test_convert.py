@@ -7,17 +7,15 @@ from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.test import tflow
 
-from captures.model import FailureReason
+from captures.codec import build_exchange
+from captures.model import FailureReason, Request, Response
 from recorder.convert import (
     BodyTee,
     cut,
-    declared_length,
     failure_reason,
-    is_event_stream,
-    may_have_body,
     request_head,
-    response_from,
-    with_body,
+    response_framing,
+    response_row,
 )
 
 
@@ -33,16 +31,32 @@ def make_flow(*, http2: bool = False, response_http2: bool = False) -> http.HTTP
     return flow
 
 
+def head_of(flow: http.HTTPFlow) -> Request:
+    """The head as a reader of the capture gets it."""
+    head, _ = request_head(flow, reverse=True)
+    exchange = build_exchange((0, 0, 0, 0, (*head, b"", (), 0), response_row(flow, 1, 2), None))
+    return exchange.request
+
+
+def response_of(flow: http.HTTPFlow) -> Response:
+    """The response as a reader of the capture gets it."""
+    head, _ = request_head(flow, reverse=True)
+    row = (0, 0, 0, 0, (*head, b"", (), 0), response_row(flow, 1, 2, b"body", 3), None)
+    outcome = build_exchange(row).outcome
+    assert isinstance(outcome, Response)
+    return outcome
+
+
 def test_a_head_is_kept_as_sent():
     """Header list, target and method are copied byte for byte; Host names the authority."""
-    head = request_head(make_flow(), reverse=True)
+    head = head_of(make_flow())
     assert head.headers == ((b"Host", b"a.example:81"), (b"x-A", b"\xe9"), (b"X-a", b"2"))
     assert (head.target, head.authority, head.scheme) == (b"/p?q=%2F", b"a.example:81", b"http")
 
 
 def test_the_authority_of_http2_is_its_pseudo_header():
     """In HTTP/2 :authority says whom the client asked for."""
-    assert request_head(make_flow(http2=True), reverse=True).authority == b"b.example"
+    assert head_of(make_flow(http2=True)).authority == b"b.example"
 
 
 def test_without_a_host_header_the_destination_is_the_authority():
@@ -51,14 +65,14 @@ def test_without_a_host_header_the_destination_is_the_authority():
     flow.request.data.headers = http.Headers()
     for host, port, expected in (("h", 80, b"h"), ("h", 81, b"h:81"), ("::1", 81, b"[::1]:81")):
         flow.request.data.host, flow.request.data.port = host, port
-        assert request_head(flow, reverse=True).authority == expected
+        assert head_of(flow).authority == expected
 
 
 def test_expect_100_is_left_out():
     """The proxy answers it and does not send it on, so the capture says what the server saw."""
     flow = make_flow()
     flow.request.data.headers = http.Headers([(b"Expect", b"100-Continue"), (b"X", b"1")])
-    assert request_head(flow, reverse=True).headers == ((b"X", b"1"),)
+    assert head_of(flow).headers == ((b"X", b"1"),)
 
 
 def test_an_upgrade_to_http2_is_left_out():
@@ -66,27 +80,28 @@ def test_an_upgrade_to_http2_is_left_out():
     flow = make_flow()
     offer = [(b"Connection", b"Upgrade, HTTP2-Settings"), (b"Upgrade", b"h2c"), (b"HTTP2-Settings", b"AA")]
     flow.request.data.headers = http.Headers([*offer, (b"X", b"1")])
-    assert request_head(flow, reverse=True).headers == ((b"X", b"1"),)
+    assert head_of(flow).headers == ((b"X", b"1"),)
     flow.request.data.headers = http.Headers([(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")])
-    assert len(request_head(flow, reverse=True).headers) == 2
+    assert len(head_of(flow).headers) == 2
 
 
-def test_a_body_and_trailers_come_with_the_head():
-    """A request without a body is its head; with one it has body, count and trailers."""
-    head = request_head(make_flow(), reverse=True)
-    assert with_body(head, body=b"", truncated_bytes=0) is head
-    whole = with_body(head, body=b"x", truncated_bytes=2, trailers=http.Headers([(b"T", b"1")]))
-    assert (whole.body, whole.truncated_bytes, whole.trailers) == (b"x", 2, ((b"T", b"1"),))
+def test_a_response_has_its_body_trailers_and_times():
+    """What is not in the response's head is handed over, and trailers are the flow's."""
+    flow = make_flow()
+    flow.response.trailers = http.Headers([(b"T", b"1")])
+    response = response_of(flow)
+    assert (response.body, response.truncated_bytes, response.trailers) == (b"body", 3, ((b"T", b"1"),))
+    assert (response.offset_ns, response.end_ns, response.stream) == (1, 2, False)
 
 
 def test_a_response_is_in_the_clients_protocol():
     """Between HTTP/1.1 and HTTP/2 the proxy translates, and the client's side of it is recorded."""
-    same = response_from(make_flow(), offset_ns=1, end_ns=2)
+    same = response_of(make_flow())
     assert (same.reason, same.headers) == (b"Sure", ((b"X-B", b"1"), (b"Connection", b"close")))
-    to_http2 = response_from(make_flow(http2=True), offset_ns=1, end_ns=2)
+    to_http2 = response_of(make_flow(http2=True))
     assert (to_http2.http_version, to_http2.reason) == (b"HTTP/2.0", b"")
     assert to_http2.headers == ((b"x-b", b"1"),)
-    to_http1 = response_from(make_flow(response_http2=True), offset_ns=1, end_ns=2)
+    to_http1 = response_of(make_flow(response_http2=True))
     assert (to_http1.http_version, to_http1.reason) == (b"HTTP/1.1", b"OK")
 
 
@@ -156,30 +171,37 @@ def test_why_an_upstream_was_not_reached_is_said(error: str, word: str):
 
 def test_event_streams_are_recognised():
     """By their media type, with parameters and any case; not when compressed or without a body."""
-    stream = http.Response.make(200, b"", {"Content-Type": "Text/Event-Stream; charset=utf-8"})
-    assert is_event_stream(stream, b"GET")
-    assert not is_event_stream(stream, b"HEAD")
-    assert not is_event_stream(http.Response.make(204, b"", {"Content-Type": "text/event-stream"}), b"GET")
+    stream = http.Response.make(200, b"", {"CONTENT-Type": "Text/Event-Stream; charset=utf-8"})
+    assert response_framing(stream, b"GET")[1]
+    assert not response_framing(stream, b"HEAD")[1]
+    empty = http.Response.make(204, b"", {"Content-Type": "text/event-stream"})
+    assert not response_framing(empty, b"GET")[1]
     stream.headers["Content-Encoding"] = "gzip"
-    assert not is_event_stream(stream, b"GET")
-    assert not is_event_stream(http.Response.make(200, b"", {"Content-Type": "text/plain"}), b"GET")
+    assert not response_framing(stream, b"GET")[1]
+    assert not response_framing(http.Response.make(200, b"", {"Content-Type": "text/plain"}), b"GET")[1]
 
 
 def test_lengths_that_are_not_numbers_are_unknown():
-    """Only plain digits without a transfer coding tell a body's length before it has passed."""
+    """Only plain digits, once and without a transfer coding, tell a length before the body has passed."""
     response = http.Response.make(200, b"")
     for value, expected in (("12", 12), ("-1", None), ("1e3", None), ("\u0661", None), ("", None)):
         response.headers["content-length"] = value
-        assert declared_length(response) == expected
+        assert response_framing(response, b"GET")[0] == expected
+    response.headers["content-length"] = "12"
+    response.headers.add("Content-LENGTH", "12")
+    assert response_framing(response, b"GET")[0] is None
     response.headers["content-length"] = "12"
     response.headers["transfer-encoding"] = "chunked"
-    assert declared_length(response) is None
+    assert response_framing(response, b"GET")[0] is None
 
 
 def test_which_requests_may_have_a_body_of_unknown_length():
-    """In HTTP/1.1 only with a transfer coding, in HTTP/2 always."""
+    """In HTTP/1.1 only with a transfer coding, in HTTP/2 always when no length is given."""
     flow = make_flow()
-    assert not may_have_body(flow.request)
+    assert request_head(flow, reverse=True)[1] == 0
     flow.request.headers["transfer-encoding"] = "chunked"
-    assert may_have_body(flow.request)
-    assert may_have_body(make_flow(http2=True).request)
+    assert request_head(flow, reverse=True)[1] is None
+    flow = make_flow(http2=True)
+    assert request_head(flow, reverse=True)[1] is None
+    flow.request.headers["Content-Length"] = "3"
+    assert request_head(flow, reverse=True)[1] == 3

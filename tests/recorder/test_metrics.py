@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from captures.codec import exchange_row
 from captures.errors import UsageError
 from captures.model import Counters
 from recorder import metrics
+from recorder.account import Account
 from recorder.latency import LatencyHistogram
 from recorder.metrics import (
     MetricsPage,
@@ -23,7 +25,7 @@ from recorder.metrics import (
     total,
 )
 from recorder.modes import ListenAddress
-from recorder.sink import Account, Sink
+from recorder.sink import Sink
 from tests.recorder.memory import MemoryWriter, exchange
 
 LOOPBACK = ListenAddress(host="127.0.0.1", port=0)
@@ -275,11 +277,11 @@ def test_resident_memory_follows_what_is_used() -> None:
 def test_a_running_sink_is_seen_as_it_stands() -> None:
     """What waits is in flight and in the queue; once it is written it is neither."""
     gate = threading.Event()
-    sink = Sink(MemoryWriter(lambda _row: gate.wait(10)), note=lambda _text: None)
+    sink = Sink(lambda: MemoryWriter(lambda _row: gate.wait(10)), note=lambda _text: None)
     sink.start()
     sink.saw()
     sink.saw()
-    sink.offer(exchange(0, body=b"x" * 1000))
+    sink.offer(exchange_row(exchange(0, body=b"x" * 1000)))
     before = snapshot_of(sink, connections=1, accepting=True)
     assert (before.account.counters.seen, before.account.counters.written) == (2, 0)
     assert before.account.counters.in_flight == 2

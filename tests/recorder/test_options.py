@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from captures.codec import exchange_row
 from captures.credentials import find_credentials
 from captures.encryption import ephemeral_identity
 from captures.errors import UsageError
@@ -15,6 +16,7 @@ from captures.keys import new_key, write_key_file
 from captures.model import CaptureHeader, Counters
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
+from recorder.account import Account
 from recorder.options import (
     Choices,
     build_choices,
@@ -25,7 +27,6 @@ from recorder.options import (
     withheld_line,
 )
 from recorder.rotation import Limits, part_path
-from recorder.sink import Account
 from tests.recorder.made import made_exchange
 
 TOKEN = b"a-token-that-must-not-be-written"
@@ -40,15 +41,14 @@ def record(choices: Choices, output: Path, *, exchanges: int = 10, **options: ob
     sink.start()
     for _ in range(exchanges):
         seq = sink.saw()
-        sink.offer(
-            made_exchange(
-                seq,
-                connection=seq,
-                target=b"/%d" % (seq % 2),
-                headers=((b"Authorization", b"Bearer " + TOKEN), (b"X-A", b"redact-me")),
-                body=bytes(30_000),
-            )
+        exchange = made_exchange(
+            seq,
+            connection=seq,
+            target=b"/%d" % (seq % 2),
+            headers=((b"Authorization", b"Bearer " + TOKEN), (b"X-A", b"redact-me")),
+            body=bytes(30_000),
         )
+        sink.offer(exchange_row(exchange))
     return sink.close(in_flight=0, connections=exchanges)
 
 

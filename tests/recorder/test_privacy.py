@@ -212,8 +212,10 @@ def test_the_account_counts_credentials_and_places():
     for seq in range(3):
         privacy.exchange(made_exchange(seq, headers=((b"Authorization", b"Bearer " + TOKEN),)))
     privacy.exchange(made_exchange(4, headers=((b"apikey", API_KEY),)))
-    assert privacy.withheld == (2, 4)
-    assert Privacy(redact=["X"]).withheld == (0, 0)
+    assert (len(privacy.withheld_names), privacy.withheld_uses) == (2, 4)
+    assert TOKEN not in b"".join(privacy.withheld_names)
+    nothing = Privacy(redact=["X"])
+    assert (nothing.withheld_names, nothing.withheld_uses) == (frozenset(), 0)
 
 
 def test_redacted_headers_lose_their_values_everywhere():

@@ -11,7 +11,7 @@ from captures.reader import CaptureReader
 from captures.units import KIB, MIB, NS_PER_S
 from captures.writer import CaptureWriter, new_header
 from recorder.rotation import Limits, PartedWriter, part_path, part_paths
-from recorder.sink import SizeReached
+from recorder.scribe import SizeReached
 from tests.recorder.made import made_exchange
 
 

@@ -6,7 +6,8 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from captures.model import Exchange, Failure, FailureReason, Message, Response
+from captures.codec import build_exchange, build_message
+from captures.model import Exchange, Failure, FailureReason, Message, MessageKind, Response
 from recorder.tracking import STREAM_ABOVE_BYTES, Tracker
 
 MAX_BODY_BYTES = 2 * STREAM_ABOVE_BYTES
@@ -28,12 +29,13 @@ class ListSink:
     def drop(self) -> None:
         self.dropped += 1
 
-    def offer(self, exchange: Exchange) -> bool:
-        self.exchanges.append(exchange)
+    def offer(self, row: tuple) -> bool:
+        self.exchanges.append(build_exchange(row))
         return True
 
-    def offer_message(self, message: Message) -> bool:
-        self.messages.append(message)
+    def offer_message(self, row: tuple, *, ends: bool) -> bool:
+        self.messages.append(build_message(row))
+        assert ends is (self.messages[-1].kind is MessageKind.END)
         return True
 
 
@@ -47,7 +49,8 @@ def tracker(sink: ListSink) -> Tracker:
     ticks = count()
     return Tracker(
         sink,
-        now_ns=lambda: next(ticks),
+        clock_ns=lambda: next(ticks),
+        started_ns=0,
         max_body_bytes=MAX_BODY_BYTES,
         broke=lambda error: pytest.fail(str(error)),
     )
