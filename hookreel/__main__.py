@@ -5,7 +5,7 @@ from hookreel.cli import cli
 
 def main() -> None:
     """Run the command line."""
-    cli()
+    cli(prog_name="hookreel")  # also when started as python -m hookreel
 
 
 if __name__ == "__main__":

@@ -38,8 +38,14 @@ _EXIT_INTERRUPTED = 130
     "--from", "start", metavar="DURATION", help="Leave out what came before this offset, like 1.5s."
 )
 @click.option("--to", "stop", metavar="DURATION", help="Leave out what came at this offset or later.")
-@click.option("--endpoint", "endpoints", multiple=True, help="Only this endpoint label; may be repeated.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many exchanges.")
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="LABEL",
+    help="Only this endpoint label; may be repeated.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many exchanges.")
 @click.option("--show-secrets", is_flag=True, help="Print credentials instead of hiding them.")
 @click.option(
     "--follow",
@@ -65,8 +71,9 @@ def cat(
     in which it was written, exchanges as they complete and messages one by one, within a second.
 
     \b
-    hookreel cat staging.reel --from 10s --to 12s --bodies
-    hookreel cat staging.reel --follow
+    Example:
+      hookreel cat staging.reel --from 10s --to 12s --bodies
+      hookreel cat staging.reel --follow
     """
     if raw and not bodies:
         raise UsageError("--raw says how --bodies shows them; give both.")
@@ -133,8 +140,9 @@ def verify(capture: Path, as_json: bool, salvage: Path | None) -> None:
     something is whole itself; what was missing there is said.
 
     \b
-    hookreel verify staging.reel
-    hookreel verify torn.reel --salvage whole.reel
+    Example:
+      hookreel verify staging.reel
+      hookreel verify torn.reel --salvage whole.reel
     """
     from hookreel.verification import verify_capture  # noqa: PLC0415  # keeps info and cat quick to start
 

@@ -27,6 +27,15 @@ from hookreel.show import hide_secrets
 FILE = click.Path(path_type=Path)
 FORMATS = ("har", "mitmproxy", "jsonl", "curl")  # recorder.exporters.output has them; it is loaded later
 
+_new_capture = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=FILE,
+    metavar="FILE",
+    help="The capture to write; it must not exist.",
+)
+
 
 def _window_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which exchanges."""
@@ -65,6 +74,7 @@ def _window_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "connections",
                 multiple=True,
                 type=click.IntRange(min=0),
+                metavar="N",
                 help="Only this client connection, by number; may be repeated.",
             ),
         )
@@ -101,7 +111,7 @@ def _window(
 
 @click.command("import")
 @click.argument("sources", nargs=-1, required=True, type=FILE, metavar="SRC...")
-@click.option("-o", "--output", required=True, type=FILE, help="The capture to write; it must not exist.")
+@_new_capture
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_(sources: tuple[Path, ...], output: Path, as_json: bool) -> None:
     """
@@ -111,8 +121,9 @@ def import_(sources: tuple[Path, ...], output: Path, as_json: bool) -> None:
     wall clock. What could not be taken, or had to be made up, is counted and said.
 
     \b
-    hookreel import browser.har -o browser.reel
-    hookreel import day1.gor.gz day2.gor.gz -o days.reel
+    Example:
+      hookreel import browser.har -o browser.reel
+      hookreel import day1.gor.gz day2.gor.gz -o days.reel
     """
     from recorder.importers.intake import import_files  # noqa: PLC0415  # scapy and mitmproxy are slow to load
 
@@ -140,7 +151,9 @@ def import_(sources: tuple[Path, ...], output: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("capture", type=FILE)
 @click.option("--format", "kind", required=True, type=click.Choice(FORMATS), help="What to write.")
-@click.option("-o", "--output", type=FILE, help="The file to write (default: standard output).")
+@click.option(
+    "-o", "--output", type=FILE, metavar="FILE", help="The file to write (default: standard output)."
+)
 @_window_options
 @click.option(
     "--show-secrets", is_flag=True, help="Put credentials into curl commands instead of hiding them."
@@ -159,8 +172,9 @@ def export(
     credentials are hidden; bodies are not.
 
     \b
-    hookreel export staging.reel --format har -o staging.har
-    hookreel export staging.reel --format curl --match 'status=5xx'
+    Example:
+      hookreel export staging.reel --format har -o staging.har
+      hookreel export staging.reel --format curl --match 'status=5xx'
     """
     from recorder.exporters.output import export_capture  # noqa: PLC0415  # mitmproxy is slow to load
 
@@ -190,7 +204,7 @@ def export(
 
 @click.command("slice")
 @click.argument("capture", type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, help="The capture to write; it must not exist.")
+@_new_capture
 @_window_options
 def slice_(capture: Path, output: Path, **chosen: Any) -> None:
     """
@@ -200,8 +214,9 @@ def slice_(capture: Path, output: Path, **chosen: Any) -> None:
     cut there. A part of an encrypted capture is encrypted to the same recipients.
 
     \b
-    hookreel slice staging.reel --from 10s --to 20s -o peak.reel
-    hookreel slice staging.reel --match 'path=/api/hooks/*' -o hooks.reel
+    Example:
+      hookreel slice staging.reel --from 10s --to 20s -o peak.reel
+      hookreel slice staging.reel --match 'path=/api/hooks/*' -o hooks.reel
     """
     with CaptureReader.open(capture) as reader:
         window = _window(reader, **chosen)
@@ -219,7 +234,7 @@ def slice_(capture: Path, output: Path, **chosen: Any) -> None:
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=FILE, metavar="CAPTURE...")
-@click.option("-o", "--output", required=True, type=FILE, help="The capture to write; it must not exist.")
+@_new_capture
 @click.option(
     "--mix",
     is_flag=True,
@@ -233,7 +248,8 @@ def merge(inputs: tuple[Path, ...], output: Path, mix: bool) -> None:
     to all their recipients.
 
     \b
-    hookreel merge worker-1.reel worker-2.reel -o both.reel
+    Example:
+      hookreel merge worker-1.reel worker-2.reel -o both.reel
     """
     with ExitStack() as stack:
         readers = [stack.enter_context(CaptureReader.open(path)) for path in inputs]

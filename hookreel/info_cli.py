@@ -36,8 +36,9 @@ def info(capture: Path, as_json: bool, page: Path | None) -> None:
     `hookreel replay` uses.
 
     \b
-    hookreel info staging.reel
-    hookreel info staging.reel --html staging.html
+    Example:
+      hookreel info staging.reel
+      hookreel info staging.reel --html staging.html
     """
     with CaptureReader.open(capture) as reader:
         account = account_of(reader)

@@ -53,12 +53,17 @@ _INVALID_RUN = 4
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
+    metavar="N",
     default=1,
     show_default=True,
     help="Send from so many processes, for loads that one core cannot make.",
 )
 @click.option(
-    "--timeout", default="30s", show_default=True, help="Give up waiting for a response after this."
+    "--timeout",
+    default="30s",
+    metavar="TIME",
+    show_default=True,
+    help="Give up waiting for a response after this.",
 )
 @click.option("--allow-host", multiple=True, metavar="HOST", help="Permit this target that is not private.")
 @click.option(

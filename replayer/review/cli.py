@@ -99,12 +99,14 @@ Examples:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Write the report to this new file; the verdict line still goes to standard output.",
 )
 @click.option(
     "--margin",
     default="5%",
     show_default=True,
+    metavar="SHARE",
     help="The smallest change of response times that matters (1 ms is always the least).",
 )
 @click.option(
