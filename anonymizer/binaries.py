@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import marks_a_person
@@ -11,12 +12,23 @@ from captures.bodies.msgpack import MsgpackError, MsgpackRole
 from captures.bodies.protobuf import ProtobufError, Wire
 
 Names = tuple[bytes, ...]
-Visit = Callable[[bytes, Context, Names], bytes]
-"""
-A value, what is known of it and the fields it is in, to what stands for it.
 
-A number comes and goes as its decimal digits. What is no text is to be told by the bytes.
-"""
+
+class Value(NamedTuple):
+    """
+    One value of a binary document: a text, a number as its decimal digits, or bytes that are neither.
+
+    ``names`` are those of the fields it is in; ``is_key`` says that it is a field's name itself.
+    """
+
+    data: bytes
+    context: Context
+    names: Names
+    is_key: bool = False
+
+
+Visit = Callable[[Value], bytes]
+"""A value to what stands for it."""
 
 Rebuild = Callable[[bytes, Visit], bytes]
 """A document with each value replaced by what ``Visit`` makes of it."""
@@ -40,7 +52,7 @@ def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
     for leaf in leaves:
         number = leaf.role is MsgpackRole.NUMBER
         context = Context(
-            key="" if leaf.role is MsgpackRole.KEY else normal_key(leaf.key),
+            key=normal_key(leaf.key),
             parent=normal_key(leaf.path[-1]) if leaf.path else "",
             person=leaf.holder in people,
             number=number,
@@ -48,11 +60,11 @@ def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
         names = tuple(filter(None, (*leaf.path, leaf.key)))
         if number:
             old = msgpack.number(data, leaf)
-            new = old if old < 0 else _number(visit(b"%d" % old, context, names), old)
+            new = old if old < 0 else _number(visit(Value(b"%d" % old, context, names)), old)
             written = msgpack.with_number(data, leaf, new) if new != old else b""
         else:
             content = data[leaf.start : leaf.stop]
-            made = visit(content, Context() if leaf.role is MsgpackRole.KEY else context, names)
+            made = visit(Value(content, context, names, leaf.role is MsgpackRole.KEY))
             written = msgpack.with_content(data, leaf, made) if made != content else b""
         if written:
             parts += [data[position : leaf.head], written]
@@ -75,14 +87,14 @@ def rebuilt_protobuf(data: bytes, visit: Visit, names: Names = ()) -> bytes:
         inside = (*names, b"f%d" % field.number)
         if field.wire is Wire.VARINT:
             old = protobuf.varint(content, 0)[0]
-            new = _number(visit(b"%d" % old, Context(number=True), inside), old)
+            new = _number(visit(Value(b"%d" % old, Context(number=True), inside)), old)
             written = protobuf.to_varint(new) if new != old else content
             head = data[field.tag : field.start]
         elif field.wire is Wire.BYTES and content:
             if len(inside) < _MAX_DEPTH and protobuf.looks_like_message(content):
                 written = rebuilt_protobuf(content, visit, inside)
             else:
-                written = visit(content, Context(), inside)
+                written = visit(Value(content, Context(), inside))
             tag = data[field.tag : protobuf.varint(data, field.tag)[1]]
             head = tag + protobuf.to_varint(len(written))
         else:

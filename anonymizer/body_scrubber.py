@@ -19,7 +19,7 @@ from anonymizer.policy import Policy, Undecodable
 from anonymizer.scrubber import Scrubber
 from captures.bodies import coding, form, graphql, json, lines, markup, multipart, percent, protobuf, sse
 from captures.bodies.edits import Edit, splice, without_overlaps
-from captures.bodies.json import JsonLeaf
+from captures.bodies.json import JsonLeaf, LeafRole
 from captures.bodies.sse import SseLine
 from captures.units import MIB
 
@@ -135,9 +135,13 @@ class BodyScrubber:
 
     def message(self, data: bytes, path: str) -> bytes:
         """``data`` of no stated type, as metadata of gRPC hold it: text or a message, else it is blanked."""
-        if charsets.of(data, b"") is None and protobuf.looks_like_message(data):
-            return self._containers.rebuilt(data, rebuilt_protobuf, path)
-        return self.content(data, b"", path)
+
+        def scrubbed() -> bytes:
+            if protobuf.looks_like_message(data):
+                return self._containers.rebuilt(data, rebuilt_protobuf, path)
+            return self.content(data, b"", path)
+
+        return self._once(data, (b"metadata", path.encode()), scrubbed)
 
     def _once(self, data: bytes, context: tuple[bytes, ...], scrubbed: Callable[[], bytes]) -> bytes:
         """``scrubbed()``, or its result from the time before: polls and retries repeat whole bodies."""
@@ -177,6 +181,12 @@ class BodyScrubber:
     def leaf(self, path: str, text: bytes, context: Context) -> list[Edit]:
         """The edits of one text in the field ``path``, counted."""
         return self._placed(path, text, self._scrubber.text(text, context), number=context.number)
+
+    def key(self, path: str, text: bytes) -> list[Edit]:
+        """The edits of the name of the field at ``path``, counted."""
+        edits = self._scrubber.leaf(LeafRole.KEY, text, b"", b"", person=False) if b"\\" not in text else []
+        self._told(path, edits)
+        return edits
 
     def keeps(self, path: str) -> bool:
         """Whether the field at ``path`` is left as it is."""

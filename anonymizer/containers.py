@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from anonymizer.binaries import BROKEN, Rebuild, rebuilt_msgpack, rebuilt_protobuf
+from anonymizer.binaries import BROKEN, Rebuild, Value, rebuilt_msgpack, rebuilt_protobuf
 from anonymizer.detectors.base import Context, normal_key
 from captures.bodies import coding, multipart
 from captures.bodies.edits import Edit, splice
@@ -45,6 +45,9 @@ class Inside(Protocol):
     def leaf(self, path: str, text: bytes, context: Context) -> list[Edit]:
         """The edits of one text at ``path``, counted."""
 
+    def key(self, path: str, text: bytes) -> list[Edit]:
+        """The edits of the name of the field at ``path``, counted."""
+
     def apply(self, data: bytes, edits: list[Edit]) -> bytes:
         """``data`` with ``edits`` made."""
 
@@ -79,13 +82,15 @@ class Containers:
     def rebuilt(self, data: bytes, rebuild: Rebuild, path: str) -> bytes:
         """A binary document with its texts anonymized and its unreadable values blanked."""
 
-        def visit(value: bytes, context: Context, names: tuple[bytes, ...]) -> bytes:
-            where = ".".join((path, *map(self._inside.path_name, names)))
+        def visit(value: Value) -> bytes:
+            where = ".".join((path, *map(self._inside.path_name, value.names)))
             if self._inside.keeps(where):
-                return value
-            if context.number or is_utf8(value):
-                return self._inside.apply(value, self._inside.leaf(where, value, context))
-            return self._inside.content(value, b"", where)
+                return value.data
+            if value.is_key:
+                return self._inside.apply(value.data, self._inside.key(where, value.data))
+            if value.context.number or is_utf8(value.data):
+                return self._inside.apply(value.data, self._inside.leaf(where, value.data, value.context))
+            return self._inside.content(value.data, b"", where)
 
         try:
             return rebuild(data, visit)
@@ -96,12 +101,7 @@ class Containers:
         self, data: bytes, protocol: bytes, subtype: bytes, message_coding: bytes, path: str
     ) -> bytes:
         if protocol == b"grpc-web-text":
-            try:
-                raw = b"".join(base64.b64decode(run) for run in _BASE64_RUN.findall(data))
-            except binascii.Error:
-                return self._inside.blank(data, path)
-            new = self._enveloped(raw, b"grpc-web", subtype, message_coding, path)
-            return data if new == raw else base64.b64encode(new)
+            return self._in_base64(data, subtype, message_coding, path)
         found = envelopes(data)
         if found is None:
             return self._inside.blank(data, path)
@@ -110,6 +110,21 @@ class Containers:
             message = data[one.start : one.stop]
             new = self._message(one, message, protocol, subtype, message_coding, path)
             parts.append(enveloped(one.flags, new))
+        return b"".join(parts)
+
+    def _in_base64(self, data: bytes, subtype: bytes, message_coding: bytes, path: str) -> bytes:
+        """Messages of gRPC-Web in base64, which a sender may have padded one by one."""
+        written = _BASE64_RUN.findall(data)
+        try:
+            raw = [base64.b64decode(run) for run in written]
+        except binascii.Error:
+            return self._inside.blank(data, path)
+        if not all(map(envelopes, raw)):
+            written, raw = [data], [b"".join(raw)]
+        parts = []
+        for text, old in zip(written, raw, strict=True):
+            new = self._enveloped(old, b"grpc-web", subtype, message_coding, path)
+            parts.append(text if new == old else base64.b64encode(new))
         return b"".join(parts)
 
     def _message(

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from anonymizer import charsets
-from anonymizer.binaries import BROKEN, Rebuild, rebuilt_protobuf, texts_in
-from anonymizer.detectors.base import Context
+from anonymizer.binaries import BROKEN, Rebuild, Value, rebuilt_protobuf, texts_in
 from captures.bodies import coding, protobuf
 
 Pack = Callable[[bytes], bytes]
@@ -22,7 +21,8 @@ _MIN_TEXT_BYTES = 4
 
 def unpack(data: bytes) -> tuple[bytes, Pack] | None:
     """The text that ``data`` holds and how to pack another one; None when there is none."""
-    if is_text(data):
+    is_message = len(data) >= 8 and protobuf.looks_like_message(data)
+    if is_text(data) and not is_message:
         return data, bytes
     name = coding.named_by_magic(data)
     if name:
@@ -31,7 +31,7 @@ def unpack(data: bytes) -> tuple[bytes, Pack] | None:
     if charset is not None and charset != "utf-8":
         return _in_charset(data, charset)
     rebuild = texts_in(data)
-    if rebuild is None and len(data) >= 8 and protobuf.looks_like_message(data):
+    if rebuild is None and is_message:
         rebuild = rebuilt_protobuf
     return None if rebuild is None else _joined(data, rebuild)
 
@@ -74,10 +74,10 @@ def _joined(data: bytes, rebuild: Rebuild) -> tuple[bytes, Pack] | None:
     """The texts of a binary document as one; those that are packed themselves stay as they are."""
     texts: list[bytes] = []
 
-    def collect(value: bytes, context: Context, _names: tuple[bytes, ...]) -> bytes:
-        if _is_leaf(value, context):
-            texts.append(value)
-        return value
+    def collect(value: Value) -> bytes:
+        if _is_leaf(value):
+            texts.append(value.data)
+        return value.data
 
     try:
         rebuild(data, collect)
@@ -89,13 +89,13 @@ def _joined(data: bytes, rebuild: Rebuild) -> tuple[bytes, Pack] | None:
     def pack(new: bytes) -> bytes:
         parts = iter(new.split(_BETWEEN))
 
-        def put(value: bytes, context: Context, _names: tuple[bytes, ...]) -> bytes:
-            return next(parts, b"") if _is_leaf(value, context) else value
+        def put(value: Value) -> bytes:
+            return next(parts, b"") if _is_leaf(value) else value.data
 
         return rebuild(data, put)
 
     return _BETWEEN.join(texts), pack
 
 
-def _is_leaf(value: bytes, context: Context) -> bool:
-    return not context.number and is_text(value)
+def _is_leaf(value: Value) -> bool:
+    return not value.context.number and is_text(value.data)

@@ -141,34 +141,39 @@ class _Scan:
         if group == "raw":
             rest_stop = match.start("inside")
         attributes: list[tuple[bytes, int, int]] = []
-        for attribute in _ATTRIBUTE.finditer(self._data, rest_start, rest_stop):
-            which = attribute.lastindex or 1
+        for found in _ATTRIBUTE.finditer(self._data, rest_start, rest_stop):
+            which = found.lastindex or 1
             if which > 1:
-                attributes.append((_local(attribute[1]), *attribute.span(which)))
-        stated = self._stated(attributes)
-        key = stated if stated and name.lower() in _NAMELESS else name
+                attributes.append((_local(found[1]), *found.span(which)))
+        names_it = self._naming(attributes)
+        stated = self._data[names_it[1] : names_it[2]] if names_it else b""
+        nameless = name.lower() in _NAMELESS
+        key = stated if stated and nameless else name
         self.markup.names[outer].add(key)
         self._stack.append(_Open(name, number, key))
         self._parents.append(outer)
-        for own, start, stop in attributes:
-            if stop > start:
-                named = stated if stated and own.lower() in _VALUES else own
-                self.markup.names[number].add(named)
-                says = named is stated
-                holder = outer if says else number
-                self._add(MarkupRole.ATTRIBUTE, start, stop, named, holder, of_element=says)
+        for attribute in attributes:
+            own, start, stop = attribute
+            if stop == start:
+                continue
+            says = stated != b"" and own.lower() in _VALUES
+            named = stated if says else own
+            if attribute == names_it and nameless:
+                named = b""  # the name of a field, and no value of one
+            self.markup.names[number].add(named)
+            self._add(MarkupRole.ATTRIBUTE, start, stop, named, outer if says else number, of_element=says)
         closed = self._data[rest_start:rest_stop].rstrip(b">").endswith(b"/")
         if closed or name.lower() in _VOID or len(self._stack) > _MAX_DEPTH:
             self._stack.pop()
             self._parents.pop()
 
-    def _stated(self, attributes: list[tuple[bytes, int, int]]) -> bytes:
-        """The name that an element states of its value in an attribute, or nothing."""
+    def _naming(self, attributes: list[tuple[bytes, int, int]]) -> tuple[bytes, int, int] | None:
+        """The attribute in which an element states the name of its value."""
         for wanted in _NAMES:
-            for name, start, stop in attributes:
-                if name.lower() == wanted and 0 < stop - start <= 64:
-                    return self._data[start:stop]
-        return b""
+            for attribute in attributes:
+                if attribute[0].lower() == wanted and 0 < attribute[2] - attribute[1] <= 64:
+                    return attribute
+        return None
 
     def _close(self, name: bytes) -> None:
         for at in range(len(self._stack) - 1, 0, -1):
