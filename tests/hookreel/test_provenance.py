@@ -75,3 +75,16 @@ def test_merge_says_it_and_refuses_to_mix(safe: Path, make: Callable[..., Path],
         assert (said or "") in mixed.stderr
         if said is None:
             assert "anonymized by" not in mixed.stderr
+
+
+def test_a_recording_has_no_strict_policy(tmp_path: Path) -> None:
+    """What could refuse a whole recording at its end is told before it begins."""
+    policy = tmp_path / "p.toml"
+    policy.write_text("[strict]\n")
+    told = run(
+        "record", "--mode", "reverse:http://127.0.0.1:9", "--listen", "127.0.0.1:0",
+        "-o", tmp_path / "a.reel", "--anonymize", "--policy", policy,
+    )  # fmt: skip
+    assert told.exit_code == 2
+    assert "[strict]" in told.stderr
+    assert list(tmp_path.iterdir()) == [policy]
