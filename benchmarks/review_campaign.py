@@ -133,6 +133,7 @@ def make_run(
         status=np.asarray(status, dtype=np.uint16),
         recorded_status=np.asarray(status, dtype=np.uint16),
         instance=zeros,
+        waited_ns=zeros.astype(np.int64),
         outcome=np.full(count, Outcome.COMPLETED, dtype=np.uint8) if outcome is None else outcome,
         response_bytes=zeros,
     )

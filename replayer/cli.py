@@ -20,7 +20,7 @@ from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_s
 from replayer.credentials import Keyring, build_keyring
 from replayer.engine import Progress
 from replayer.load_options import load_of, load_options
-from replayer.options import ReplayOptions
+from replayer.options import ReplayOptions, UseChains
 from replayer.replay import Rehearsal, rehearse
 from replayer.replay import replay as run_replay
 from replayer.results import Limits, write_run
@@ -49,6 +49,13 @@ _INVALID_RUN = 4
     multiple=True,
     metavar="SCHEME=VALUE",
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
+)
+@click.option(
+    "--chains",
+    type=click.Choice([use.value for use in UseChains]),
+    default=UseChains.AUTO.value,
+    show_default=True,
+    help="Carry on values that the target mints (see hookreel chains); auto: up to 200,000 exchanges.",
 )
 @click.option(
     "--workers",
@@ -157,6 +164,7 @@ def _options(
     lag_max: str | None,
     rate_error: str | None,
     workers: int,
+    chains: str,
     **load: Any,
 ) -> ReplayOptions:
     """What the command line asks for; every mistake in it is found here."""
@@ -176,6 +184,7 @@ def _options(
         recorded_host=host_header == "recorded",
         recorded_sni=sni == "recorded",
         workers=workers,
+        chains=UseChains(chains),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from time import monotonic_ns
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ _UNKNOWN: dict[str, tuple[type[np.generic], int]] = {
     "sent_ns": (np.int64, NEVER_NS),
     "first_byte_ns": (np.int64, NEVER_NS),
     "done_ns": (np.int64, NEVER_NS),
+    "waited_ns": (np.int64, 0),
     "response_bytes": (np.uint32, 0),
     "status": (np.uint16, 0),
     "outcome": (np.uint8, Outcome.INTERRUPTED),
@@ -53,11 +54,15 @@ def joined(schedule: Schedule, cells: Cells, chosen: int | NDArray[np.bool_]) ->
         seq=schedule.seq[part],
         endpoint=schedule.endpoint[part],
         connection=schedule.connection[part],
-        due_ns=schedule.due_ns[part],
+        due_ns=schedule.due_ns[part] + cells["waited_ns"][part],
         recorded_status=schedule.recorded_status[part],
         instance=schedule.instance[part],
         **{name: column[part] for name, column in cells.items()},
     )
+
+
+def _nobody(_row: int, _outcome: Outcome, _done_ns: int) -> None:
+    """Nobody asks."""
 
 
 class Columns:
@@ -66,12 +71,12 @@ class Columns:
 
     The memoryviews are written directly by the connections, as nothing is quicker; an outcome
     is set by ``finish`` alone. ``unfinished`` counts rows without outcome; ``on_finished`` is
-    called when it comes to 0.
+    called when it comes to 0, ``on_done`` for each row of ``watched``.
     """
 
     __slots__ = (
         "_arrays", "_done", "_on_finished", "_outcome", "_response_bytes", "_schedule", "_status",
-        "due_ns", "first_byte_ns", "sent_ns", "unfinished", "zero_ns",
+        "due_ns", "first_byte_ns", "on_done", "sent_ns", "unfinished", "waited_ns", "watched", "zero_ns",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +93,9 @@ class Columns:
         self._status = self._arrays["status"].data
         self._outcome = self._arrays["outcome"].data
         self._response_bytes = self._arrays["response_bytes"].data
+        self.waited_ns = self._arrays["waited_ns"].data
+        self.watched: Container[int] = ()
+        self.on_done: Callable[[int, Outcome, int], None] = _nobody
         self.unfinished = rows
         self.zero_ns = monotonic_ns()
 
@@ -104,6 +112,8 @@ class Columns:
         if outcome is Outcome.COMPLETED:
             self._status[row] = status
             self._response_bytes[row] = min(response_bytes, 0xFFFFFFFF)
+        if row in self.watched:
+            self.on_done(row, outcome, done_ns)
         self.unfinished -= 1
         if not self.unfinished:
             self._on_finished()

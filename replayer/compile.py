@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
@@ -21,6 +21,7 @@ from captures.http1 import Http1Error
 from captures.http1_render import render_request
 from captures.model import Exchange, Failure, Request, SigningRecipe
 from captures.signatures import is_timed, recognise, sign
+from replayer.chaining import Chaining
 from replayer.credentials import Keyring
 from replayer.rewrite import Deeds, Rewriter, Tally
 from replayer.schedule import Schedule
@@ -36,6 +37,8 @@ class Trait(IntFlag):
     STREAM = 2  # its response goes on until it is closed
     TIMED_SIGNATURE = 4  # signed for the moment of sending
     UNSENDABLE = 8  # no HTTP/1 request; it has no bytes
+    CHAINED = 16  # carries what an earlier response minted
+    PARENT = 32  # its response mints what a later request carries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +65,37 @@ class UnsignedRequest:
         return _render(replace(request, headers=headers))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainedRequest:
+    """A request that is finished once the responses it needs are there."""
+
+    request: Request = field(repr=False)  # as captured: that is where its spots are
+    rewriter: Rewriter = field(repr=False)
+    recipe: SigningRecipe | None
+    secret: bytes | None = field(repr=False)
+
+    def wire(self, now_s: int, finish: Callable[[Request], Request]) -> bytes:
+        """
+        The request's bytes with fresh values, signed for Unix time ``now_s``.
+
+        Raises:
+            Http1Error: a fresh value cannot be sent over HTTP/1.
+
+        """
+        request, _ = self.rewriter(finish(self.request))
+        if self.recipe is None or self.secret is None:
+            return _render(request)
+        url = self.rewriter.url(request)
+        return UnsignedRequest(request=request, url=url, recipe=self.recipe, secret=self.secret).wire(now_s)
+
+
 @dataclass(slots=True, kw_only=True)
 class Window:
     """
     The wire bytes of schedule rows ``first`` to ``first + len(traits)``.
 
-    Row ``first + i`` is ``buffer[bounds[i] : bounds[i + 1]]``; ``unsigned`` holds those that are
-    not in the buffer yet. ``stream_ns`` says how long a stream stays open after sending, None
+    Row ``first + i`` is ``buffer[bounds[i] : bounds[i + 1]]``; ``unsigned`` and ``chained`` hold those
+    that are not in the buffer yet. ``stream_ns`` says how long a stream stays open after sending, None
     until the end of the run. ``server_names`` (for SNI) is empty unless it was asked for.
     """
 
@@ -77,6 +104,7 @@ class Window:
     bounds: array[int] = field(repr=False)
     traits: bytes = field(repr=False)
     unsigned: dict[int, UnsignedRequest] = field(repr=False)
+    chained: dict[int, ChainedRequest] = field(repr=False)
     stream_ns: dict[int, int | None]
     server_names: tuple[str, ...]
 
@@ -97,6 +125,7 @@ class Compiler:
         rewriter: Rewriter,
         keyring: Keyring,
         server_names: bool = False,
+        chaining: Chaining | None = None,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._schedule = schedule
@@ -104,6 +133,7 @@ class Compiler:
         self.rewriter = rewriter
         self._keyring = keyring
         self._with_server_names = server_names
+        self._chaining = chaining
         self._window_bytes = window_bytes
         self._kinds: dict[Deeds, int] = {}  # numbered, as most requests have the same done to them
         self._kind_of_row = array("I")
@@ -187,6 +217,16 @@ class Compiler:
                 trait |= Trait.STREAM
                 deeds = replace(deeds, stream=True)
                 draft.stream_ns[row] = self._stream_ns(row, exchange)
+            if self._chaining is not None:
+                if self._chaining.is_parent(row):
+                    trait |= Trait.PARENT
+                if self._chaining.is_chained(row):
+                    trait, wire = (trait | Trait.CHAINED) & ~Trait.TIMED_SIGNATURE, b""
+                    draft.unsigned.pop(row, None)
+                    draft.chained[row] = ChainedRequest(
+                        request=exchange.request, rewriter=self.rewriter, recipe=recipe, secret=secret
+                    )
+                    draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
         draft.add(wire, trait)
         self._kind_of_row.append(self._kinds.setdefault(deeds, len(self._kinds)))
         if self._with_server_names:
@@ -217,6 +257,7 @@ class _Draft:
     wires: list[bytes] = field(default_factory=list, repr=False)
     traits: bytearray = field(default_factory=bytearray, repr=False)
     unsigned: dict[int, UnsignedRequest] = field(default_factory=dict, repr=False)
+    chained: dict[int, ChainedRequest] = field(default_factory=dict, repr=False)
     stream_ns: dict[int, int | None] = field(default_factory=dict)
     server_names: list[str] = field(default_factory=list)
     size_bytes: int = 0
@@ -238,6 +279,7 @@ class _Draft:
             bounds=bounds,
             traits=bytes(self.traits),
             unsigned=self.unsigned,
+            chained=self.chained,
             stream_ns=self.stream_ns,
             server_names=tuple(self.server_names),
         )

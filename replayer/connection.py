@@ -19,12 +19,14 @@ import httptools
 from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.compile import Trait
+from replayer.places import MAX_BODY_BYTES
 from replayer.results import NEVER_NS, Outcome
 
 IDLE = -1  # the row of a connection that waits for no response
 _MAX_HEAD_BYTES = 1024 * 1024
 _STREAM = int(Trait.STREAM)
 _HEAD = int(Trait.HEAD)
+_PARENT = int(Trait.PARENT)
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
 _FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
@@ -44,6 +46,9 @@ class Owner(Protocol):
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
 
+    def answered(self, row: int, head: bytes, body: bytes) -> None:
+        """The whole response to a parent of chained exchanges."""
+
     def pump(self) -> None:
         """Send everything that is due."""
 
@@ -58,9 +63,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body_bytes", "_buffered", "_columns", "_complete", "_extra", "_fd", "_head", "_head_done",
-        "_head_ns", "_interim", "_keep", "_loop", "_now_ns", "_owner", "_parser", "_pending", "_started",
-        "_status", "_stream_ns", "_trait", "_transport", "_until_close", "closed", "exchanges", "number",
-        "row", "server_name",
+        "_head_ns", "_interim", "_keep", "_kept", "_loop", "_now_ns", "_owner", "_parser", "_pending",
+        "_started", "_status", "_stream_ns", "_trait", "_transport", "_until_close", "closed", "exchanges",
+        "number", "row", "server_name",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._keep = True
         self._status = 0
         self._body_bytes = 0
+        self._kept: list[bytes] = []
         self._head_ns = NEVER_NS
 
     @property
@@ -244,6 +250,8 @@ class Connection(asyncio.Protocol):
         """Count body bytes, transfer coding removed."""
         if not self._complete:
             self._body_bytes += len(body)
+            if self._trait & _PARENT and self._body_bytes <= MAX_BODY_BYTES:
+                self._kept.append(body)
 
     def on_message_complete(self) -> None:
         """Note that the response is whole, unless it is an interim one."""
@@ -293,6 +301,8 @@ class Connection(asyncio.Protocol):
         if self._head_ns != NEVER_NS and outcome is Outcome.COMPLETED:
             done_ns = self._head_ns  # a stream's end says nothing about the target's speed
         status, body_bytes = self._status, self._body_bytes
+        if self._trait & _PARENT and outcome is Outcome.COMPLETED:
+            self._owner.answered(row, self._final_head(), b"".join(self._kept))
         self._clear()
         self._columns.finish(row, outcome, done_ns, status, body_bytes)
 

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import heapq
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic_ns
 from typing import Any
 
 from captures.errors import CaptureError, HookreelError
+from captures.http1 import Http1Error
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from replayer.chaining import Chaining
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Cells, Columns
-from replayer.compile import Trait, Window
+from replayer.compile import ChainedRequest, Trait, Window
 from replayer.feed import WindowFeed
 from replayer.generator import GeneratorFacts, GeneratorWatch
 from replayer.pool import Dial, Pool
@@ -42,6 +46,7 @@ _MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
 _NEVER_DUE_NS = 2**63 - 1
 _TIMED = int(Trait.TIMED_SIGNATURE)
 _UNSENDABLE = int(Trait.UNSENDABLE)
+_CHAINED = int(Trait.CHAINED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,16 @@ class Sent:
     generator: GeneratorFacts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A chained row that came up and was not sent yet."""
+
+    request: ChainedRequest
+    trait: int
+    stream_ns: int | None
+    server_name: str
+
+
 class Engine:
     """Sends one schedule once. Make it inside a running event loop."""
 
@@ -87,12 +102,25 @@ class Engine:
         server_names: bool = False,
         progress: Callable[[Progress], None] | None = None,
         start: Start | None = None,
+        chaining: Chaining | None = None,
         cells: Cells | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._columns = Columns(schedule, self._all_finished, cells)
-        self._pool = Pool(dial=dial, columns=self._columns, connection=schedule.connection, pump=self._pump)
+        self._pool = Pool(
+            dial=dial,
+            columns=self._columns,
+            connection=schedule.connection,
+            pump=self._pump,
+            answered=self._answered,
+        )
+        self._chaining = chaining
+        if chaining is not None:
+            self._columns.watched = chaining.parent_rows
+            self._columns.on_done = self._parent_done
+        self._held: dict[int, _Held] = {}  # chained rows that are due and wait
+        self._late: list[tuple[int, int]] = []  # (due, row) of held rows that know when, a heap
         self._feed = feed
         self._timeout_ns = dial.timeout_ns
         self._server_names = server_names
@@ -224,15 +252,22 @@ class Engine:
                 now_ns = monotonic_ns() - zero_ns
                 if due_ns[row] > now_ns:
                     break
+            if self._late and self._late[0][0] <= due_ns[row]:
+                self._send_late(due_ns[row])
             if not self._send(row):
                 return
             row += 1
             self._row = row
-        if row >= total:
-            self._pool.next_due_ns = _NEVER_DUE_NS
-            return
-        self._pool.next_due_ns = due_ns[row]
-        self._timer.arm(zero_ns + self._prepare(due_ns[row]))
+        if self._late:
+            self._send_late(now_ns)
+        next_ns = due_ns[row] if row < total else _NEVER_DUE_NS
+        if self._late:
+            next_ns = min(next_ns, self._late[0][0])
+        self._pool.next_due_ns = next_ns
+        if row < total:
+            self._timer.arm(zero_ns + self._prepare(next_ns))
+        elif self._late:
+            self._timer.arm(zero_ns + next_ns)
 
     def _send(self, row: int) -> bool:
         """Send a row; False when it has to wait for the responses at hand, or the run was stopped."""
@@ -255,6 +290,9 @@ class Engine:
             self._pool.skip(number)
             self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
             return True
+        if trait & _CHAINED:
+            self._hold(row, window, server_name)
+            return True
         if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name):
             # A new connection costs more than a look at what came in: perhaps a response that
             # frees one has only not been read yet. Without this a backlog would open
@@ -274,6 +312,56 @@ class Engine:
         connection = self._pool.take(number, server_name)
         connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
         return True
+
+    # -- chains ----------------------------------------------------------------------------
+
+    def _hold(self, row: int, window: Window, server_name: str) -> None:
+        """Send a chained row, or keep it until its parents are done and its think time is over."""
+        assert self._chaining is not None
+        self._held[row] = _Held(
+            request=window.chained.pop(row),
+            trait=window.traits[row - window.first],
+            stream_ns=window.stream_ns.get(row),
+            server_name=server_name,
+        )
+        due_ns = self._chaining.due_ns(row)
+        if due_ns is not None:
+            heapq.heappush(self._late, (due_ns, row))
+            self._send_late(self._columns.now_ns())
+
+    def _send_late(self, until_ns: int) -> None:
+        """Send the held rows that are due by ``until_ns``."""
+        assert self._chaining is not None
+        while self._late and self._late[0][0] <= until_ns:
+            due_ns, row = heapq.heappop(self._late)
+            held = self._held.pop(row)
+            self._columns.waited_ns[row] = self._chaining.waited(row, due_ns)
+            number = self._connection[row]
+            finish = partial(self._chaining.finish, row)
+            try:
+                wire = held.request.wire((self._started_wall_ns + due_ns) // NS_PER_S, finish)
+            except Http1Error:  # the target minted what cannot be sent
+                self._pool.skip(number)
+                self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
+                continue
+            connection = self._pool.take(number, held.server_name)
+            connection.send(row, wire, held.trait, held.stream_ns)
+
+    def _answered(self, row: int, head: bytes, body: bytes) -> None:
+        if self._chaining is not None:
+            self._chaining.answered(row, head, body)
+
+    def _parent_done(self, row: int, outcome: Outcome, done_ns: int) -> None:
+        """Let those go that waited for ``row`` alone; their connection may be the one it came on."""
+        assert self._chaining is not None
+        done_ns = self._columns.now_ns() if done_ns == NEVER_NS else done_ns
+        for child in self._chaining.done(row, outcome, done_ns):
+            due_ns = self._chaining.due_ns(child)
+            if child in self._held and due_ns is not None:
+                heapq.heappush(self._late, (due_ns, child))
+                if due_ns < self._pool.next_due_ns:
+                    self._pool.next_due_ns = due_ns
+                    self._timer.arm(self._columns.zero_ns + due_ns)
 
     def _prepare(self, next_due_ns: int) -> int:
         """Prepare rows until the next send is near; the run time at which to wake again."""

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from replayer.credentials import Keyring
 from replayer.load import Load
 from replayer.results import Limits
 from replayer.targets import Target
+
+CHAINS_AUTO_MAX = 200_000  # exchanges; a larger capture takes minutes to analyse
+
+
+class UseChains(StrEnum):
+    """Whether values that the target mints are looked for and followed."""
+
+    AUTO = "auto"  # in captures that are analysed in seconds
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +40,4 @@ class ReplayOptions:
     recorded_host: bool = False
     recorded_sni: bool = False
     workers: int = 1
+    chains: UseChains = UseChains.AUTO

@@ -25,6 +25,14 @@ _NEVER_DUE_NS = 2**63 - 1
 _OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 
+Answered = Callable[[int, bytes, bytes], None]
+"""Gets the row, head and body of a response that others depend on."""
+
+
+def _nobody(_row: int, _head: bytes, _body: bytes) -> None:
+    """Nobody depends on any."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
     """How the target is connected to; ``tls`` is None for plain connections."""
@@ -47,7 +55,13 @@ class Pool:
     """
 
     def __init__(
-        self, *, dial: Dial, columns: Columns, connection: UInt32s, pump: Callable[[], None]
+        self,
+        *,
+        dial: Dial,
+        columns: Columns,
+        connection: UInt32s,
+        pump: Callable[[], None],
+        answered: Answered = _nobody,
     ) -> None:
         numbers, counts = np.unique(connection, return_counts=True)
         self._remaining = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
@@ -65,6 +79,7 @@ class Pool:
         self._spares_made = 0
         self._opened: set[int] = set()
         self.pump = pump
+        self.answered = answered
         self.next_due_ns = _NEVER_DUE_NS
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0

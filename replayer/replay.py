@@ -16,18 +16,21 @@ from captures.conditions import any_holds
 from captures.errors import CaptureError
 from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
+from captures.units import format_duration
 from captures.writer import TOOL
+from replayer.chain import Chains, find_chains
+from replayer.chaining import Chaining, sessions
 from replayer.columns import Cells
 from replayer.credentials import Keyring
 from replayer.engine import Progress, Sent, Start
 from replayer.feed import telling
 from replayer.fidelity import invalid_reasons
-from replayer.options import ReplayOptions
-from replayer.results import Run, RunHeader
+from replayer.options import CHAINS_AUTO_MAX, ReplayOptions, UseChains
+from replayer.results import ChainCounts, Run, RunHeader
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule, build_schedule, schedule_hash
 from replayer.sending import LOOP_NOTE, Offered, make_compiler, scheduled_exchanges, send_schedule
-from replayer.workers import send_in_workers
+from replayer.workers import send_in_workers, shares_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +66,15 @@ def replay(
     """
     schedule = _schedule(reader, options)
     _raise_file_limit()
+    offered_hash = schedule_hash(schedule, reader.header)
+    chains = chains_of(reader, options.chains, schedule)
     if options.workers == 1:
-        offered = send_schedule(reader, options, schedule, progress=progress)
+        offered = send_schedule(reader, options, schedule, progress=progress, chains=chains)
     else:
-        offered = send_in_workers(schedule, options.workers, partial(_send_share, reader, options), progress)
+        chaining = None if chains is None else Chaining(schedule, chains)
+        shares = shares_of(sessions(schedule, chaining), options.workers)
+        send_share = partial(_send_share, reader, options, chains)
+        offered = send_in_workers(schedule, shares, send_share, progress)
     sent = offered.sent
     notes = (
         *_capture_notes(reader),
@@ -74,6 +82,7 @@ def replay(
         *_notes(schedule, offered.tally, options.keyring),
         *_unsendable_notes(offered.unsendable),
         *_sending_notes(sent),
+        *_chain_notes(chains, offered.chains),
         *((f"{options.workers} worker processes sent it.",) if options.workers > 1 else ()),
         *LOOP_NOTE,
     )
@@ -89,13 +98,14 @@ def replay(
         load=options.load.text,
         started_wall_ns=sent.started_wall_ns,
         tool=TOOL,
-        schedule_hash=schedule_hash(schedule, reader.header),
+        schedule_hash=offered_hash,
         endpoints=tuple(reader.endpoint_labels),
         limits=options.limits,
         invalid_reasons=reasons,
         notes=notes,
         interrupted=sent.stopped is not None,
         generator=sent.generator,
+        chains=offered.chains,
     )
     return Replayed(run=Run(header=header, rows=sent.rows), spare_connections=sent.spare_connections)
 
@@ -135,13 +145,16 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
 def _send_share(
     reader: CaptureReader,
     options: ReplayOptions,
+    chains: Chains | None,
     schedule: Schedule,
     progress: Callable[[Progress], None],
     start: Start,
     cells: Cells,
 ) -> Offered:
     """A worker's part; what it reads of the capture is its own."""
-    return send_schedule(reader, options, schedule, progress=progress, start=start, cells=cells)
+    return send_schedule(
+        reader, options, schedule, progress=progress, start=start, chains=chains, cells=cells
+    )
 
 
 def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
@@ -215,6 +228,38 @@ def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...
     if tally.unsigned:
         schemes = ", ".join(f"{scheme} x {count}" for scheme, count in sorted(tally.unsigned.items()))
         notes.append(f"Signed exchanges without a secret were sent with a stand-in signature: {schemes}.")
+    return tuple(notes)
+
+
+def chains_of(reader: CaptureReader, use: UseChains, schedule: Schedule) -> Chains | None:
+    """The chains of what is sent; None when they are not to be looked for, or are too many to."""
+    if use is UseChains.NEVER:
+        return None
+    if use is UseChains.AUTO and len(reader) > CHAINS_AUTO_MAX:
+        return None
+    load = schedule.load
+    labels, index = reader.endpoint_labels, reader.index
+    endpoint_of = dict(zip(index.seq.tolist(), index.endpoint.tolist(), strict=True))
+    window = reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns)
+    return find_chains(window, lambda exchange: labels[endpoint_of[exchange.seq]])
+
+
+def _chain_notes(chains: Chains | None, counts: ChainCounts) -> tuple[str, ...]:
+    if chains is None:
+        return ()
+    notes = []
+    if counts.chained:
+        notes.append(
+            f"{counts.substituted} of {counts.chained} chained exchanges carried what the target had minted "
+            f"before; {counts.waited} waited for it, {format_duration(counts.waited_ns)} in all."
+        )
+    if counts.broken:
+        notes.append(
+            f"{counts.broken} chained exchanges carried a recorded value, as no fresh one came; "
+            "see hookreel chains for where they come from."
+        )
+    if chains.full:
+        notes.append("The capture holds more values than chains are looked for in; later ones were not seen.")
     return tuple(notes)
 
 

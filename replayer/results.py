@@ -67,6 +67,28 @@ class Limits:
     rate_error: float = 0.05  # in any one second of the schedule
 
 
+@dataclass(slots=True, kw_only=True)
+class ChainCounts:
+    """
+    What became of the chained exchanges of a run.
+
+    ``substituted`` carried fresh values only; ``broken`` carried at least one recorded value,
+    since a parent failed, was not sent or did not say the value. ``waited`` were held back for
+    a parent, ``waited_ns`` in all.
+    """
+
+    chained: int = 0
+    substituted: int = 0
+    broken: int = 0
+    waited: int = 0
+    waited_ns: int = 0
+
+    def merge(self, other: ChainCounts) -> None:
+        """Count what another process did, too."""
+        for name in ChainCounts.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
     """
@@ -77,7 +99,7 @@ class RunHeader:
     offered the same exchanges at the same due times. ``invalid_reasons`` is empty when the run is
     valid; each is one sentence. ``notes`` are things a reader must know (HTTP/2 sent as HTTP/1.1,
     unsigned exchanges). ``generator`` is what
-    the run cost its own machine, None if that is not known.
+    the run cost its own machine, ``chains`` what became of chained exchanges; None if not known.
     """
 
     run_id: str
@@ -94,16 +116,18 @@ class RunHeader:
     notes: tuple[str, ...] = ()
     interrupted: bool = False
     generator: GeneratorFacts | None = None
+    chains: ChainCounts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunRows:
     """
-    A row per exchange in due order; every array has the same length.
+    A row per exchange in the schedule's order; every array has the same length.
 
     Times are int64 ns since the run's time 0 on one monotonic clock, NEVER_NS where the thing
     did not happen. ``endpoint`` counts into ``RunHeader.endpoints``. ``instance`` numbers the
-    passes through the capture: every copy and loop of it. ``status`` is 0 without a
+    passes through the capture: every copy and loop of it. ``due_ns`` of a chained exchange is
+    ``waited_ns`` after its place in the schedule. ``status`` is 0 without a
     response; ``recorded_status`` is 0 where the capture holds a failure. ``outcome`` holds
     ``Outcome`` values. ``response_bytes`` counts body bytes.
     """
@@ -118,6 +142,7 @@ class RunRows:
     status: UInt16s
     recorded_status: UInt16s
     instance: UInt32s
+    waited_ns: Int64s
     outcome: UInt8s
     response_bytes: UInt32s
 
@@ -149,6 +174,7 @@ _COLUMN_TYPES: dict[str, np.dtype[Any]] = {
     "status": np.dtype("<u2"),
     "recorded_status": np.dtype("<u2"),
     "instance": np.dtype("<u4"),
+    "waited_ns": np.dtype("<i8"),
     "outcome": np.dtype("u1"),
     "response_bytes": np.dtype("<u4"),
 }
@@ -269,6 +295,7 @@ def _build_header(values: dict[str, Any]) -> RunHeader:
                 **known,
                 "limits": _build_limits(known["limits"]),
                 "generator": _build_generator(known["generator"]),
+                "chains": _build_chains(known["chains"]),
             }
         )
     except (LookupError, TypeError, ValueError) as error:
@@ -281,6 +308,13 @@ def _build_generator(values: Any) -> GeneratorFacts | None:
     facts = GeneratorFacts(**values)
     check_ints(*(number for number in values.values() if number is not None))
     return facts
+
+
+def _build_chains(values: Any) -> ChainCounts | None:
+    if values is None:
+        return None
+    check_ints(*values.values())
+    return ChainCounts(**values)
 
 
 def _check_flag(value: object) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from captures.model import Exchange
 from captures.reader import CaptureReader
+from replayer.chain import Chains
+from replayer.chaining import Chaining
 from replayer.columns import Cells
 from replayer.compile import Compiler
 from replayer.engine import Engine, Progress, Sent, Start
@@ -16,7 +18,7 @@ from replayer.feed import WindowFeed
 from replayer.options import ReplayOptions
 from replayer.passes import exchanges_of
 from replayer.pool import Dial
-from replayer.results import Outcome
+from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import Schedule
 
@@ -38,6 +40,7 @@ class Offered:
     tally: Tally
     unsendable: Counter[str]
     hosts: frozenset[bytes]
+    chains: ChainCounts
 
 
 def send_schedule(
@@ -47,19 +50,22 @@ def send_schedule(
     *,
     progress: Callable[[Progress], None] | None = None,
     start: Start | None = None,
+    chains: Chains | None = None,
     cells: Cells | None = None,
 ) -> Offered:
     """
     Send every row of ``schedule`` from this process.
 
-    ``start`` says when run time 0 is (soon, by default), ``cells`` where the results are written.
+    ``start`` says when run time 0 is (soon, by default), ``chains`` what later requests take from
+    earlier responses, ``cells`` where the results are written.
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
         CaptureError: the capture is damaged.
 
     """
-    compiler = make_compiler(reader, options, schedule)
+    chaining = None if chains is None or not chains.links else Chaining(schedule, chains)
+    compiler = make_compiler(reader, options, schedule, chaining)
     feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule)))
     dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
 
@@ -71,6 +77,7 @@ def send_schedule(
             server_names=options.recorded_sni,
             progress=progress,
             start=start,
+            chaining=chaining,
             cells=cells,
         )
         return await engine.run()
@@ -86,10 +93,13 @@ def send_schedule(
         tally=compiler.tally(sent.rows.outcome != Outcome.DROPPED),
         unsendable=compiler.unsendable(len(sent.rows)),
         hosts=frozenset(compiler.rewriter.hosts),
+        chains=ChainCounts() if chaining is None else chaining.counts,
     )
 
 
-def make_compiler(reader: CaptureReader, options: ReplayOptions, schedule: Schedule) -> Compiler:
+def make_compiler(
+    reader: CaptureReader, options: ReplayOptions, schedule: Schedule, chaining: Chaining | None = None
+) -> Compiler:
     """What turns the capture's exchanges into what is sent."""
     rewriter = Rewriter(
         host=None if options.recorded_host else options.target.authority.encode(),
@@ -103,6 +113,7 @@ def make_compiler(reader: CaptureReader, options: ReplayOptions, schedule: Sched
         rewriter=rewriter,
         keyring=options.keyring,
         server_names=options.recorded_sni,
+        chaining=chaining,
     )
 
 

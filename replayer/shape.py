@@ -45,7 +45,8 @@ class Shape:
 
 def shape_of(rows: RunRows) -> Shape:
     """The shape of what ``rows`` say was sent."""
-    sent = rows.sent_ns != NEVER_NS
+    sent = np.flatnonzero(rows.sent_ns != NEVER_NS)
+    sent = sent[np.argsort(rows.due_ns[sent], kind="stable")]  # chained ones may be due later than they stand
     due_ns, sent_ns = rows.due_ns[sent], rows.sent_ns[sent]
     drift, low, high = _drift_ppm(due_ns, sent_ns)
     ordered_ns = np.sort(sent_ns)

@@ -118,6 +118,7 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
         "duration_ns": summary.duration_ns,
         "spare_connections": spare_connections,
         "fidelity": _fidelity(run, summary),
+        "chains": None if run.header.chains is None else asdict(run.header.chains),
         "notes": list(run.header.notes),
     }
 

@@ -1,7 +1,7 @@
 """
 A replay by several processes that share its schedule, its start and its results.
 
-A connection belongs to one worker, so no session is ever split. The workers connect first and
+A session belongs to one worker: a connection, with those that chains tie to it. The workers connect first and
 wait; then all get the same run time 0 on CLOCK_MONOTONIC, which is one clock for the machine.
 Results are written into memory that all share, so that what a worker that died had found out
 is not lost with it.
@@ -34,7 +34,7 @@ from replayer.columns import Cells, cells_bytes, joined, make_cells
 from replayer.engine import Progress, Sent
 from replayer.feed import telling
 from replayer.generator import GeneratorFacts, GeneratorWatch, together
-from replayer.results import NEVER_NS, Outcome
+from replayer.results import NEVER_NS, ChainCounts, Outcome
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule
 from replayer.sending import Offered
@@ -63,6 +63,7 @@ class _Account:
     tally: Tally
     unsendable: Counter[str]
     hosts: frozenset[bytes]
+    chains: ChainCounts
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -81,14 +82,14 @@ class _Worker:
         return self.pipe.closed
 
 
-def shares_of(schedule: Schedule, workers: int) -> list[NDArray[np.int64]]:
+def shares_of(session: NDArray[np.int64], workers: int) -> list[NDArray[np.int64]]:
     """
-    The row numbers of each worker, ascending; every connection's rows are in one share.
+    The row numbers of each worker, ascending; ``session`` numbers the session of each row.
 
-    Connections go to the worker with the fewest rows so far, the largest first; there are no
-    more shares than connections.
+    Every session is in one share. They go to the worker with the fewest rows so far, the largest
+    first; there are no more shares than sessions.
     """
-    _, owner, counts = np.unique(schedule.connection, return_inverse=True, return_counts=True)
+    _, owner, counts = np.unique(session, return_inverse=True, return_counts=True)
     loads = [0] * min(workers, len(counts))
     share_of = np.zeros(len(counts), np.int64)
     for number in np.argsort(-counts, kind="stable").tolist():
@@ -100,16 +101,19 @@ def shares_of(schedule: Schedule, workers: int) -> list[NDArray[np.int64]]:
 
 
 def send_in_workers(
-    schedule: Schedule, workers: int, send_share: SendShare, progress: Callable[[Progress], None] | None
+    schedule: Schedule,
+    shares: Sequence[NDArray[np.int64]],
+    send_share: SendShare,
+    progress: Callable[[Progress], None] | None,
 ) -> Offered:
     """
-    Send ``schedule`` from several processes; what they found out comes back as of one.
+    Send ``schedule`` from a process for each of ``shares``; what they found out comes back as of one.
 
     Raises:
         HookreelError: a worker could not begin, so nothing was sent.
 
     """
-    crew = _Crew(schedule, workers, send_share)
+    crew = _Crew(schedule, shares, send_share)
     with _forwarding(crew.interrupt):
         try:
             crew.start()
@@ -125,9 +129,10 @@ def send_in_workers(
 class _Crew:
     """The workers of one replay."""
 
-    def __init__(self, schedule: Schedule, workers: int, send_share: SendShare) -> None:
+    def __init__(
+        self, schedule: Schedule, shares: Sequence[NDArray[np.int64]], send_share: SendShare
+    ) -> None:
         self._schedule = schedule
-        shares = shares_of(schedule, workers)
         sizes = [cells_bytes(len(rows)) for rows in shares]
         self._memory = mmap.mmap(-1, max(1, sum(sizes)))
         self._died_ns: int | None = None
@@ -240,9 +245,10 @@ class _Crew:
         died = _DIED if self._died_ns is not None else None
         errors = [str(worker.error).rstrip(".") for worker in self._workers if worker.error is not None]
         stopped = next((text for text in (died, *errors, *(one.stopped for one in accounts)) if text), None)
-        tally = Tally()
+        tally, chains = Tally(), ChainCounts()
         for account in accounts:
             tally.merge(account.tally)
+            chains.merge(account.chains)
         sent = Sent(
             rows=joined(self._schedule, whole, offered),
             started_wall_ns=min(
@@ -262,6 +268,7 @@ class _Crew:
             tally=tally,
             unsendable=sum((one.unsendable for one in accounts), Counter[str]()),
             hosts=frozenset().union(*(one.hosts for one in accounts)),
+            chains=chains,
         )
 
     def _settled(self, worker: _Worker) -> int:
@@ -322,6 +329,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             tally=offered.tally,
             unsendable=offered.unsendable,
             hosts=offered.hosts,
+            chains=offered.chains,
         )
     )
 

@@ -58,6 +58,7 @@ def window(first: int, rows: int) -> Window:
         bounds=array("Q", range(0, len(REQUEST) * (rows + 1), len(REQUEST))),
         traits=bytes(rows),
         unsigned={},
+        chained={},
         stream_ns={},
         server_names=(),
     )

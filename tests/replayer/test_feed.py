@@ -21,6 +21,7 @@ def window(first: int) -> Window:
         bounds=array("Q", [0, 0]),
         traits=b"\0",
         unsigned={},
+        chained={},
         stream_ns={},
         server_names=(),
     )

@@ -33,6 +33,7 @@ def make_rows(due_ns: Any, lag: Any = 10_000, service: Any = MS, outcome: Any = 
         status=zeros.astype(np.uint16),
         recorded_status=zeros.astype(np.uint16),
         instance=zeros,
+        waited_ns=zeros.astype(np.int64),
         outcome=outcomes,
         response_bytes=zeros,
     )

@@ -200,7 +200,7 @@ def test_a_machine_without_descriptors_drops_exchanges(
 ) -> None:
     """They say nothing about the target: dropped, so the run is invalid, and a note says why."""
     if loop == "asyncio":
-        monkeypatch.setattr("replayer.replay._new_loop", asyncio.new_event_loop)
+        monkeypatch.setattr("replayer.sending._new_loop", asyncio.new_event_loop)
     connect = Pool._connect
 
     async def connect_without_descriptors(pool: Pool, connection: Connection) -> None:

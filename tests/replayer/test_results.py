@@ -39,6 +39,7 @@ def make_run(rows: int = 5) -> Run:
             due_ns=times, sent_ns=times + 7, first_byte_ns=times + 8, done_ns=np.full(rows, -1),
             status=np.full(rows, 202, np.uint16), recorded_status=np.zeros(rows, np.uint16),
             instance=np.arange(rows, dtype=np.uint32),
+            waited_ns=np.zeros(rows, np.int64),
             outcome=np.full(rows, Outcome.TIMEOUT, np.uint8), response_bytes=np.full(rows, 9, np.uint32),
         ),
     )  # fmt: skip

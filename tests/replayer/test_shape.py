@@ -26,6 +26,7 @@ def make_rows(due_ns: np.ndarray, sent_ns: np.ndarray, connection: np.ndarray | 
         status=zeros.astype(np.uint16),
         recorded_status=zeros.astype(np.uint16),
         instance=zeros,
+        waited_ns=zeros.astype(np.int64),
         outcome=np.full(rows, Outcome.COMPLETED, np.uint8),
         response_bytes=zeros,
     )

@@ -45,6 +45,7 @@ def make_run(outcomes: list[Outcome], statuses: list[int], **header: Any) -> Run
             status=np.array(statuses, np.uint16),
             recorded_status=np.full(rows, 200, np.uint16),
             instance=np.zeros(rows, np.uint32),
+            waited_ns=np.zeros(rows, np.int64),
             outcome=outcome,
             response_bytes=np.zeros(rows, np.uint32),
         ),

@@ -19,9 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.model import Exchange
-from replayer.load import Load
 from replayer.results import NEVER_NS, Outcome, read_run
-from replayer.schedule import Schedule
 from replayer.workers import shares_of
 
 Make = Callable[..., Exchange]
@@ -31,39 +29,23 @@ ROOT = Path(__file__).parents[2]
 MS = 1_000_000
 
 
-def make_schedule(connections: list[int]) -> Schedule:
-    rows = len(connections)
-    zeros = np.zeros(rows, np.uint32)
-    return Schedule(
-        seq=np.arange(rows, dtype=np.int64),
-        due_ns=np.arange(rows, dtype=np.int64),
-        endpoint=zeros,
-        connection=np.array(connections, np.uint32),
-        recorded_status=zeros.astype(np.uint16),
-        instance=zeros,
-        load=Load(),
-        pace=Load().multiplier,
-        upgrades=0,
-    )
-
-
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=200), st.integers(1, 6))
-def test_shares_keep_connections_whole(connections: list[int], workers: int) -> None:
-    """Every row is in one share, in order, with all others of its connection; no share is empty."""
-    shares = shares_of(make_schedule(connections), workers)
-    assert sorted(row for share in shares for row in share.tolist()) == list(range(len(connections)))
-    assert len(shares) == min(workers, len(set(connections)))
+def test_shares_keep_sessions_whole(session: list[int], workers: int) -> None:
+    """Every row is in one share, in order, with all others of its session; no share is empty."""
+    shares = shares_of(np.array(session), workers)
+    assert sorted(row for share in shares for row in share.tolist()) == list(range(len(session)))
+    assert len(shares) == min(workers, len(set(session)))
     owners: dict[int, int] = {}
     for number, share in enumerate(shares):
         assert len(share)
         assert bool((np.diff(share) > 0).all())
         for row in share.tolist():
-            assert owners.setdefault(connections[row], number) == number
+            assert owners.setdefault(session[row], number) == number
 
 
 def test_shares_are_even() -> None:
-    """Large connections are dealt out first, so shares differ by little."""
-    shares = shares_of(make_schedule([0] * 50 + [1] * 30 + [2] * 30 + [3] * 10), 2)
+    """Large sessions are dealt out first, so shares differ by little."""
+    shares = shares_of(np.array([0] * 50 + [1] * 30 + [2] * 30 + [3] * 10), 2)
     assert [len(share) for share in shares] == [60, 60]
 
 

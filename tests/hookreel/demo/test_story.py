@@ -52,6 +52,7 @@ def write_answers(path: Path, statuses: list[int]) -> None:
         status=np.array(statuses, np.uint16),
         recorded_status=np.full(count, 200, np.uint16),
         instance=np.zeros(count, np.uint32),
+        waited_ns=np.zeros(count, np.int64),
         outcome=np.zeros(count, np.uint8),
         response_bytes=np.zeros(count, np.uint32),
     )

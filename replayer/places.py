@@ -1,0 +1,242 @@
+"""
+The values of requests and responses by the place they stand at.
+
+A place names a value in a way that is the same in every answer of its kind: ``body.run.id``,
+``cookie.session``, ``header.etag``, ``path``. Chains are found by it (the same value at a place
+of a response and at a place of a later request) and followed by it (what stands at that place of
+the fresh response goes to that span of the request).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from captures.bodies import coding, form, json, percent, url
+from captures.bodies.edits import Edit, splice
+from captures.bodies.json import LeafRole
+from captures.credentials import CredentialKind, find_credentials
+from captures.model import Headers, Request
+from captures.units import MIB
+
+MAX_BODY_BYTES = 4 * MIB  # a larger body is data, not the answer that names a new thing
+MAX_VALUE_BYTES = 4096
+MIN_VALUE_BYTES = 1
+_BODY = -1
+_TARGET = -2
+_SET_COOKIE = re.compile(rb"\s*([^=;\s]+)\s*=\s*\"?([^;\"]*)")
+_FIELD = re.compile(
+    rb"<(?:input|meta)\b[^>]{0,500}?\bname\s*=\s*[\"']([^\"'<>]{1,100})[\"'][^>]{0,500}?"
+    rb"\b(?:value|content)\s*=\s*[\"']([^\"'<>]{1,4096})[\"']",
+    re.IGNORECASE,
+)
+# What these say is of the message or the client, never minted by a target for one client.
+_PLAIN_HEADERS = frozenset(
+    {
+        b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"date",
+        b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"server", b"vary",
+        b"cache-control", b"expires", b"last-modified", b"if-modified-since", b"keep-alive", b"age", b"via",
+        b"origin", b"referer", b"cookie", b"authorization", b"set-cookie", b"location", b"te", b"pragma",
+    }
+)  # fmt: skip
+
+
+class Spelling(StrEnum):
+    """How a value is written where it stands."""
+
+    PLAIN = "plain"
+    PERCENT = "percent"
+    FORM = "form"
+    JSON = "json"
+
+
+class Spot(NamedTuple):
+    """
+    A value in a request: bytes ``start:stop`` of a header (by index), the body or the target.
+
+    ``value`` is unescaped.
+    """
+
+    place: str
+    value: bytes
+    part: int
+    start: int
+    stop: int
+    spelling: Spelling
+
+
+class Minted(NamedTuple):
+    """A value in a response; ``ordinal`` tells equal places of one response apart."""
+
+    place: str
+    ordinal: int
+    value: bytes
+
+
+def spots(request: Request) -> Iterator[Spot]:
+    """Every value of ``request`` that may have come from an earlier response."""
+    yield from _target_spots(request.target)
+    yield from _header_spots(request.headers)
+    body = request.body
+    if not body or len(body) > MAX_BODY_BYTES or _coded(request.headers):
+        return
+    media_type = _media_type(request.headers)
+    if b"json" in media_type or json.looks_like_json(body):
+        yield from _json_spots(body)
+    elif media_type == b"application/x-www-form-urlencoded":
+        yield from _pair_spots(body, 0, len(body), "body", _BODY, Spelling.FORM)
+
+
+def minted(headers: Headers, body: bytes) -> Iterator[Minted]:
+    """Every value of a response (body with its content coding) that a client may send back."""
+    seen: dict[str, int] = {}
+    for place, value in _response_values(headers, body):
+        if MIN_VALUE_BYTES <= len(value) <= MAX_VALUE_BYTES:
+            ordinal = seen[place] = seen.get(place, -1) + 1
+            yield Minted(place, ordinal, value)
+
+
+def substituted(request: Request, changes: list[tuple[Spot, bytes]]) -> Request:
+    """``request`` with fresh values at these spots, which do not overlap; framing is left to the sender."""
+    edits: dict[int, list[Edit]] = {}
+    for spot, fresh in changes:
+        edits.setdefault(spot.part, []).append(Edit(spot.start, spot.stop, _spelled(fresh, spot.spelling)))
+    for found in edits.values():
+        found.sort()
+    headers = tuple(
+        (name, splice(value, edits[index]) if index in edits else value)
+        for index, (name, value) in enumerate(request.headers)
+    )
+    return replace(
+        request,
+        target=splice(request.target, edits[_TARGET]) if _TARGET in edits else request.target,
+        headers=headers,
+        body=splice(request.body, edits[_BODY]) if _BODY in edits else request.body,
+    )
+
+
+def _spelled(value: bytes, spelling: Spelling) -> bytes:
+    match spelling:
+        case Spelling.PERCENT:
+            return percent.escape(value)
+        case Spelling.FORM:
+            return percent.escape(value, form=True)
+        case Spelling.JSON:
+            return json.escape(value)
+        case _:
+            return value
+
+
+def _target_spots(target: bytes) -> Iterator[Spot]:
+    parts = url.split_target(target)
+    start = 0
+    for number, segment in enumerate(target[: parts.path_stop].split(b"/")):
+        if segment:
+            value = percent.unescape(segment).text if b"%" in segment else segment
+            yield Spot(f"path.{number}", value, _TARGET, start, start + len(segment), Spelling.PERCENT)
+        start += len(segment) + 1
+    yield from _pair_spots(target, parts.query_start, parts.query_stop, "query", _TARGET, Spelling.FORM)
+
+
+def _pair_spots(
+    data: bytes, start: int, stop: int, where: str, part: int, spelling: Spelling
+) -> Iterator[Spot]:
+    for pair in form.pairs(data, start, stop):
+        if pair.value_stop > pair.value_start:
+            name = percent.unescape(data[pair.name_start : pair.name_stop], form=True).text
+            value = percent.unescape(data[pair.value_start : pair.value_stop], form=True).text
+            place = f"{where}.{name.decode('utf-8', 'replace')}"
+            yield Spot(place, value, part, pair.value_start, pair.value_stop, spelling)
+
+
+def _header_spots(headers: Headers) -> Iterator[Spot]:
+    for credential in find_credentials(headers):
+        if credential.kind is CredentialKind.BASIC:
+            continue  # a user's own password
+        cookie = credential.kind is CredentialKind.COOKIE
+        place = f"cookie.{credential.name}" if cookie else "header.authorization"
+        value = headers[credential.header][1][credential.start : credential.stop]
+        yield Spot(place, value, credential.header, credential.start, credential.stop, Spelling.PLAIN)
+    for index, (name, value) in enumerate(headers):
+        lower_name = name.lower()
+        if lower_name not in _PLAIN_HEADERS and value:
+            place = f"header.{_answered_by(lower_name).decode('latin-1')}"
+            yield Spot(place, value, index, 0, len(value), Spelling.PLAIN)
+
+
+def _answered_by(name: bytes) -> bytes:
+    """The response header whose value a request header repeats."""
+    return b"etag" if name in {b"if-none-match", b"if-match", b"if-range"} else name
+
+
+def _json_spots(body: bytes) -> Iterator[Spot]:
+    for leaf in json.scan(body):
+        if leaf.role in {LeafRole.STRING, LeafRole.NUMBER} and leaf.stop > leaf.start:
+            raw = body[leaf.start : leaf.stop]
+            value = json.unescape(raw).text if b"\\" in raw else raw
+            spelling = Spelling.JSON if leaf.role is LeafRole.STRING else Spelling.PLAIN
+            yield Spot(_json_place(leaf.path, leaf.key), value, _BODY, leaf.start, leaf.stop, spelling)
+
+
+def _json_place(path: tuple[bytes, ...], key: bytes) -> str:
+    return ".".join(("body", *(name.decode("utf-8", "replace") for name in (*path, key) if name)))
+
+
+def _response_values(headers: Headers, body: bytes) -> Iterator[tuple[str, bytes]]:
+    encoding = media_type = b""
+    for name, value in headers:
+        lower_name = name.lower()
+        if lower_name == b"set-cookie":
+            match = _SET_COOKIE.match(value)
+            if match is not None:
+                yield f"cookie.{match[1].decode('latin-1')}", match[2].strip()
+        elif lower_name == b"location":
+            yield from _location_values(value)
+        elif lower_name == b"content-encoding":
+            encoding = value
+        elif lower_name == b"content-type":
+            media_type = value.partition(b";")[0].strip().lower()
+        elif lower_name not in _PLAIN_HEADERS and value:
+            yield f"header.{lower_name.decode('latin-1')}", value
+    yield from _body_values(body, encoding, media_type)
+
+
+def _body_values(body: bytes, encoding: bytes, media_type: bytes) -> Iterator[tuple[str, bytes]]:
+    if not body or len(body) > MAX_BODY_BYTES:
+        return
+    try:
+        plain = coding.decode(body, encoding)
+    except coding.CodingError:
+        return
+    if len(plain) > MAX_BODY_BYTES:
+        return
+    if b"json" in media_type or json.looks_like_json(plain):
+        for spot in _json_spots(plain):
+            yield spot.place, spot.value
+    elif b"html" in media_type:
+        for match in _FIELD.finditer(plain):
+            yield f"field.{match[1].decode('utf-8', 'replace')}", match[2]
+
+
+def _location_values(location: bytes) -> Iterator[tuple[str, bytes]]:
+    """Path segments counted from the end, as the host before them may differ; and the query's values."""
+    path_at = location.find(b"/", location.find(b"://") + 3) if b"://" in location else 0
+    target = location[path_at:] if path_at >= 0 else b""
+    parts = url.split_target(target)
+    for number, segment in enumerate(reversed(target[: parts.path_stop].split(b"/"))):
+        if segment:
+            yield f"location.-{number + 1}", percent.unescape(segment).text
+    for spot in _pair_spots(target, parts.query_start, parts.query_stop, "location", _TARGET, Spelling.FORM):
+        yield spot.place, spot.value
+
+
+def _coded(headers: Headers) -> bool:
+    return any(name.lower() == b"content-encoding" and coding.codings(value) for name, value in headers)
+
+
+def _media_type(headers: Headers) -> bytes:
+    value = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+    return value.partition(b";")[0].strip().lower()
