@@ -14,7 +14,7 @@ from anonymizer.detectors import credentials
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.credentials import SecretSpan
 from anonymizer.fields import Fields
-from anonymizer.policy import GenericSignature, Policy
+from anonymizer.policy import Policy
 from anonymizer.report import Report
 from anonymizer.scrubber import Scrubber
 from anonymizer.shared_counts import SharedCounts
@@ -27,12 +27,10 @@ from captures.model import (
     Exchange,
     Failure,
     Headers,
-    HmacTemplate,
     Message,
     MessageKind,
     Request,
     Response,
-    SignatureScheme,
     SigningRecipe,
 )
 from captures.signatures import SIGNATURE_HEADERS, blank_signature, is_signature, recognise
@@ -80,7 +78,6 @@ class ExchangeScrubber:
         self._report = report
         self._bodies = BodyScrubber(scrubber, policy, self, fields)
         self._fields = fields
-        self._recipes = tuple(map(_recipe, policy.signatures))
         self._endpoint = ""
         self._streams: dict[int, str] = {}
         self._shared = SharedCounts()
@@ -120,7 +117,7 @@ class ExchangeScrubber:
             if self._fields is not None:
                 self._fields.show()
             self._target(request.target, count=True)
-        signing = exchange.signing or recognise(request.headers, self._recipes)
+        signing = exchange.signing or recognise(request.headers, self._policy.signatures)
         new_request = self._request(request, target, signing)
         if not self._scrubber.collecting:
             self._report.exchanges += 1
@@ -307,17 +304,6 @@ class ExchangeScrubber:
             for part, context in ((user, Context(key="username")), (password, Context(credential=True)))
         )
         return [Edit(0, len(encoded), base64.b64encode(new), "credential")]
-
-
-def _recipe(signature: GenericSignature) -> SigningRecipe:
-    template = HmacTemplate(
-        algorithm=signature.algorithm,
-        encoding=signature.encoding,
-        prefix=signature.prefix.encode(),
-        signed=signature.signed.encode(),
-        timestamp_header=signature.timestamp_header.encode(),
-    )
-    return SigningRecipe(scheme=SignatureScheme.HMAC, header=signature.header.encode(), template=template)
 
 
 def _body_facts(headers: Headers) -> _BodyFacts:

@@ -14,11 +14,9 @@ from typing import Any
 
 from anonymizer.detectors.base import KEPT_BY_DEFAULT, Kind, normal_key
 from captures.errors import UsageError
+from captures.model import HmacTemplate, SignatureScheme, SigningRecipe
 
-_ALGORITHMS = ("sha1", "sha256", "sha512")
-_ENCODINGS = ("hex", "base64")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Action(StrEnum):
@@ -58,23 +56,6 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenericSignature:
-    """
-    A webhook signature that is no published scheme's: an HMAC in a header.
-
-    ``signed`` is what is signed, with ``{body}`` and ``{timestamp}`` in it; ``timestamp_header``
-    names the header that carries the latter, in Unix seconds.
-    """
-
-    header: str
-    algorithm: str = "sha256"
-    encoding: str = "hex"
-    prefix: str = ""
-    signed: str = "{body}"
-    timestamp_header: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """
     What is done with each kind of value. The default pseudonymises all but identifiers and times.
@@ -93,7 +74,7 @@ class Policy:
     keep_paths: tuple[str, ...] = ()
     undecodable: Undecodable = Undecodable.BLANK
     rules: tuple[Rule, ...] = ()
-    signatures: tuple[GenericSignature, ...] = ()
+    signatures: tuple[SigningRecipe, ...] = ()
     strict_fields: tuple[str, ...] | None = None
 
     def action(self, kind: Kind) -> Action:
@@ -232,31 +213,26 @@ def _pattern(table: Mapping[str, Any], prefix: str, key: str) -> str:
     return _text(table, prefix, key, "*").replace("{key}", "*").replace("[", "[[]")
 
 
-def _signature(number: int, table: Mapping[str, Any]) -> GenericSignature:
+def _signature(number: int, table: Mapping[str, Any]) -> SigningRecipe:
     prefix = f"signatures[{number}]."
     _only(table, prefix, ("header", "algorithm", "encoding", "prefix", "signed", "timestamp_header"))
-    made = GenericSignature(
-        header=_text(table, prefix, "header", ""),
-        algorithm=_choice(table, prefix, "algorithm", _ALGORITHMS, "sha256"),
-        encoding=_choice(table, prefix, "encoding", _ENCODINGS, "hex"),
-        prefix=_text(table, prefix, "prefix", ""),
-        signed=_text(table, prefix, "signed", "{body}"),
-        timestamp_header=_text(table, prefix, "timestamp_header", ""),
-    )
-    if not _HEADER_NAME.fullmatch(made.header):
+    header = _text(table, prefix, "header", "")
+    stamped = _text(table, prefix, "timestamp_header", "")
+    if not _HEADER_NAME.fullmatch(header):
         raise UsageError(f"The policy key {prefix}header must be a header's name, like X-Acme-Signature.")
-    if made.timestamp_header and not _HEADER_NAME.fullmatch(made.timestamp_header):
+    if stamped and not _HEADER_NAME.fullmatch(stamped):
         raise UsageError(f"The policy key {prefix}timestamp_header must be a header's name.")
-    held = _PLACEHOLDER.findall(made.signed)
-    if "body" not in held or not set(held) <= {"body", "timestamp"} or len(set(held)) < len(held):
-        raise UsageError(
-            f"The policy key {prefix}signed must hold {{body}} once, and {{timestamp}} at most once."
+    try:
+        template = HmacTemplate(
+            algorithm=_text(table, prefix, "algorithm", "sha256"),
+            encoding=_text(table, prefix, "encoding", "hex"),
+            prefix=_text(table, prefix, "prefix", "").encode(),
+            signed=_text(table, prefix, "signed", "{body}").encode(),
+            timestamp_header=stamped.encode(),
         )
-    if ("timestamp" in held) != bool(made.timestamp_header):
-        raise UsageError(
-            f"The policy key {prefix}timestamp_header and {{timestamp}} in signed need one another."
-        )
-    return made
+    except ValueError as error:
+        raise UsageError(f"The policy key {prefix}{error}.") from None
+    return SigningRecipe(scheme=SignatureScheme.HMAC, header=header.encode(), template=template)
 
 
 def _choice(table: Mapping[str, Any], prefix: str, key: str, known: tuple[str, ...], usual: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from anonymizer.detectors.base import Kind
 from anonymizer.policy import Action, Policy, Undecodable, parse_policy, read_policy
 from captures.errors import UsageError
+from captures.model import HmacTemplate, SignatureScheme, SigningRecipe
 
 
 def test_a_whole_policy(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_own_domains() -> None:
         ({"signatures": [{"header": "X", "algorithm": "crc"}]}, r"signatures\[1\]\.algorithm"),
         ({"signatures": [{"header": "X", "encoding": "raw"}]}, r"signatures\[1\]\.encoding"),
         ({"signatures": [{"header": "X", "signed": "x"}]}, r"signatures\[1\]\.signed"),
-        ({"signatures": [{"header": "X", "signed": "{url}{body}"}]}, r"signatures\[1\]\.signed"),
+        ({"signatures": [{"header": "X", "signed": "{secret}{body}"}]}, r"signatures\[1\]\.signed"),
         (
             {"signatures": [{"header": "X", "signed": "{timestamp}.{body}"}]},
             r"signatures\[1\]\.timestamp_header",
@@ -139,7 +140,21 @@ def test_names_strictness_and_signatures() -> None:
     assert policy.name == "team sha256:00"
     assert policy.strict_fields == ()
     assert Policy().strict_fields is None
-    acme, other = policy.signatures
-    assert (acme.algorithm, acme.encoding, acme.prefix) == ("sha512", "base64", "v1=")
-    assert (acme.signed, acme.timestamp_header) == ("{timestamp}.{body}", "X-Acme-Time")
-    assert (other.algorithm, other.encoding, other.signed) == ("sha256", "hex", "{body}")
+    assert policy.signatures == (
+        SigningRecipe(
+            scheme=SignatureScheme.HMAC,
+            header=b"X-Acme-Signature",
+            template=HmacTemplate(
+                algorithm="sha512",
+                encoding="base64",
+                prefix=b"v1=",
+                signed=b"{timestamp}.{body}",
+                timestamp_header=b"X-Acme-Time",
+            ),
+        ),
+        SigningRecipe(
+            scheme=SignatureScheme.HMAC,
+            header=b"X-Other",
+            template=HmacTemplate(algorithm="sha256", encoding="hex", prefix=b"", signed=b"{body}"),
+        ),
+    )
