@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from anonymizer.detectors.base import Context, Finding, Kind
 
+HINT = re.compile(rb"\d(?:[ -]?\d){12}")
+"""Found in every text that holds a card number."""
+
 _CANDIDATE = re.compile(rb"(?<![\w.+-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
 _ISSUER = re.compile(
     rb"4\d{12}(?:\d{3}){0,2}"  # Visa: 13, 16, 19

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from anonymizer.detectors.base import Context, Finding, Kind
 from anonymizer.reserved import is_robot_address
 
+HINT = re.compile(rb"@")
+"""Found in every text that holds an address."""
+
 # 41898282+github-actions[bot]@users.noreply.github.com is a real author address, so [bot] may stand in it.
 _EMAIL = re.compile(
     rb"(?:\"(?:[^\"\\\r\n]|\\.){1,64}\"|(?:[A-Za-z0-9!#$%*+^_~\x80-\xff'-]|\[bot\]|\.(?=[^.@]))++)"

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from anonymizer.detectors.base import Context, Finding, Kind
 
+HINT = re.compile(rb"e[wy][A-Za-z0-9_-]{8}")
+"""Found in every text that holds a token."""
+
 # base64url of a JSON object's start is eyJ for {" and ewo or eyA where white space follows the brace
 JWT = re.compile(
     rb"(?<![\w-])(e[wy][A-Za-z0-9_-]{8,})\.((?:e[wy])[A-Za-z0-9_-]{2,})\.([A-Za-z0-9_-]*)(?![\w-]|\.[A-Za-z0-9_-])"

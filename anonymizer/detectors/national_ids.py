@@ -146,8 +146,15 @@ _WORD_TOLD = re.compile(
     + "|".join(f"({family.words})".replace("_?", "_").replace("_", "[ _-]?") for family in FAMILIES)
     + r")(?![A-Za-z])"
 )
+_DIGITS = re.compile(rb"\d{3}|\d\d[-. ]\d\d[-. ]\d\d")
 _SURE = tuple(family for family in FAMILIES if family.sure)
-HINT = re.compile(rb"\d{3}|\d\d[-. ]\d\d[-. ]\d\d")
+_SURE_HINT = b"|".join(
+    re.sub(rb"\((?!\?)", b"(?:", family.sure).replace(rb"\1", b"[-. :]?") for family in _SURE
+)
+_WORD_HINT = f"(?i:{_WORD_TOLD.pattern.removeprefix('(?i)')}|{_PAPERS}|{_SHORT_PAPERS})".replace(
+    "_?", "[ _'-]?"
+)
+HINT = re.compile(_SURE_HINT + b"|" + _WORD_HINT.encode())
 """Found in every text that holds such a number without a telling key."""
 
 
@@ -191,7 +198,7 @@ def compact(value: bytes) -> bytes:
 
 def _in_prose(text: bytes, key: str) -> Iterator[Finding]:
     spans = {match.span(1) for match in _PAPER_TOLD.finditer(text)}
-    if HINT.search(text):
+    if _DIGITS.search(text):
         spans |= {
             match.span()
             for family, pattern in zip(_SURE, _sure_shapes(), strict=True)

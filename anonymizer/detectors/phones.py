@@ -9,6 +9,9 @@ import phonenumbers
 
 from anonymizer.detectors.base import Context, Finding, Kind
 
+HINT = re.compile(rb"\+[1-9]|00[1-9]|\d\d[-.]\d{4}")
+"""Found in every text that holds a number without a telling key."""
+
 _KEY = re.compile(
     r"(?:^|_)(?:phone|phone_?number|telephone|tel|mobile|mobile_?number|cell|fax|msisdn|sms|whatsapp|"
     r"contact_number|caller|called|wa_id)(?:_\d)?$|^(?:from|to|caller_id|called_id)$"

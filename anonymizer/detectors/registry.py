@@ -1,9 +1,18 @@
-"""All detectors of text, in the order in which they win where two find the same bytes."""
+"""
+All detectors of text, in the order in which they win where two find the same bytes.
+
+Each is looked into only where its hint stands in the text or the text's key tells it something.
+One automaton looks for all hints at once.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+import hyperscan
 
 from anonymizer.detectors import (
     birth_dates,
@@ -26,20 +35,47 @@ from anonymizer.detectors import (
 from anonymizer.detectors.base import KEPT_BY_DEFAULT, Context, Finding, Kind
 from anonymizer.detectors.names import NameDetector
 
-# What no detector finds anything without, unless a key says what the text is.
-_ANYTHING = re.compile(rb"[0-9@=]|\.e[wy]|earer|PRIVATE KEY|hooks|" + tokens.HINT.pattern)
+_Find = Callable[[bytes, Context], Iterator[Finding]]
+_Tells = Callable[[str, str, bool], bool]
 
 
-_BY_KEY = (birth_dates, cards, geo, ips, macs, national_ids, phones, street_addresses, tokens)
+class _Detector(NamedTuple):
+    """``hint`` is in whatever ``find`` finds without a telling key; None where only keys tell."""
+
+    find: _Find
+    hint: re.Pattern[bytes] | None
+    tells: _Tells | None
+    kinds: frozenset[Kind] = frozenset()  # stated where all of them may be kept
 
 
-@lru_cache(maxsize=16_384)
-def _key_tells(key: str, parent: str, person: bool) -> bool:
-    return (
-        any(detector.key_tells(key) for detector in _BY_KEY)
-        or secrets.key_tells(key, parent)
-        or names.key_tells(key, parent, person)
-    )
+def _by_key(tells: Callable[[str], bool]) -> _Tells:
+    return lambda key, _parent, _person: tells(key)
+
+
+def _tokens_tell(key: str, parent: str, _person: bool) -> bool:
+    return tokens.key_tells(key) or secrets.key_tells(key, parent)
+
+
+_NAMES = NameDetector()
+_ALL = (
+    _Detector(ibans.find, ibans.HINT, None),
+    _Detector(jwts.find, jwts.HINT, None),
+    _Detector(tokens.find, tokens.HINT, _tokens_tell),
+    _Detector(emails.find, emails.HINT, None),
+    _Detector(cards.find, cards.HINT, _by_key(cards.key_tells)),
+    _Detector(phones.find, phones.HINT, _by_key(phones.key_tells)),
+    _Detector(ips.find, ips.HINT, _by_key(ips.key_tells)),
+    _Detector(macs.find, macs.HINT, _by_key(macs.key_tells)),
+    _Detector(birth_dates.find, birth_dates.HINT, _by_key(birth_dates.key_tells)),
+    _Detector(national_ids.find, national_ids.HINT, _by_key(national_ids.key_tells)),
+    _Detector(geo.find, geo.HINT, _by_key(geo.key_tells)),
+    _Detector(_NAMES.find, None, names.key_tells),
+    _Detector(street_addresses.find, None, _by_key(street_addresses.key_tells)),
+    _Detector(dates.find, dates.HINT, _by_key(dates.key_tells), frozenset({Kind.DATE})),
+    _Detector(ids.find, ids.HINT, _by_key(ids.key_tells), frozenset({Kind.UUID, Kind.ID})),
+)
+_TOKENS = next(at for at, detector in enumerate(_ALL) if detector.find is tokens.find)
+_NAMED = next(at for at, detector in enumerate(_ALL) if detector.tells is names.key_tells)
 
 
 class Detectors:
@@ -49,48 +85,65 @@ class Detectors:
     Identifiers and times are so frequent that those among ``kept`` kinds are not looked for.
     """
 
-    __slots__ = ("_extra_keys", "_find", "_times_and_ids")
+    __slots__ = ("_extra_keys", "_find", "_left_out")
 
     def __init__(
         self, extra_name_keys: frozenset[str] = frozenset(), kept: frozenset[Kind] = KEPT_BY_DEFAULT
     ) -> None:
         self._extra_keys = extra_name_keys
-        frequent = ((dates, {Kind.DATE}), (ids, {Kind.UUID, Kind.ID}))
-        self._times_and_ids = tuple(detector for detector, kinds in frequent if not kinds <= kept)
-        self._find = (
-            ibans.find,
-            jwts.find,
-            tokens.find,
-            emails.find,
-            cards.find,
-            phones.find,
-            ips.find,
-            macs.find,
-            birth_dates.find,
-            national_ids.find,
-            geo.find,
-            NameDetector(extra_name_keys).find,
-            street_addresses.find,
-            *(detector.find for detector in self._times_and_ids),
+        self._left_out = frozenset(
+            at for at, detector in enumerate(_ALL) if detector.kinds and detector.kinds <= kept
         )
+        self._find = [detector.find for detector in _ALL]
+        self._find[_NAMED] = NameDetector(extra_name_keys).find
 
     def tells(self, context: Context) -> bool:
         """Whether something may be found for its place alone, whatever the text is."""
-        key, parent = context.key, context.parent
-        return (
-            context.credential
-            or _key_tells(key, parent, context.person)
-            or any(detector.key_tells(key) for detector in self._times_and_ids)
-            or bool(self._extra_keys and not self._extra_keys.isdisjoint((key, parent)))
-        )
+        return not self._told(context) <= self._left_out
 
     def find(self, text: bytes, context: Context) -> list[Finding]:
         """The findings in ``text`` that do not overlap, by their start."""
-        if not (_ANYTHING.search(text) or secrets.suspects(text) or self.tells(context)):
+        here = _hinted(text) | self._told(context)
+        if not here:
             return []
         found: list[Finding] = []
-        for find in self._find:
-            for finding in find(text, context):
+        for at in sorted(here - self._left_out):
+            for finding in self._find[at](text, context):
                 if all(finding.stop <= other.start or finding.start >= other.stop for other in found):
                     found.append(finding)
         return sorted(found, key=lambda finding: finding.start)
+
+    def _told(self, context: Context) -> frozenset[int]:
+        key, parent = context.key, context.parent
+        told = _told_by_key(key, parent, context.person)
+        if context.credential:
+            told |= {_TOKENS}
+        if self._extra_keys and not self._extra_keys.isdisjoint((key, parent)):
+            told |= {_NAMED}
+        return told
+
+
+@lru_cache(maxsize=16_384)
+def _told_by_key(key: str, parent: str, person: bool) -> frozenset[int]:
+    return frozenset(
+        at for at, detector in enumerate(_ALL) if detector.tells and detector.tells(key, parent, person)
+    )
+
+
+def _hinted(text: bytes) -> set[int]:
+    hinted: set[int] = set()
+    _automaton().scan(text, match_event_handler=lambda at, *_: hinted.add(at))
+    if _TOKENS not in hinted and secrets.suspects(text):
+        hinted.add(_TOKENS)
+    return hinted
+
+
+@cache
+def _automaton() -> hyperscan.Database:
+    hints = [(at, detector.hint.pattern) for at, detector in enumerate(_ALL) if detector.hint]
+    flags = hyperscan.HS_FLAG_PREFILTER | hyperscan.HS_FLAG_SINGLEMATCH
+    database = hyperscan.Database()
+    database.compile(
+        expressions=[pattern for _, pattern in hints], ids=[at for at, _ in hints], flags=[flags] * len(hints)
+    )
+    return database

@@ -37,11 +37,12 @@ _KNOWN = re.compile(
     rb"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|ntn_[A-Za-z0-9]{40,}|figd_[A-Za-z0-9_-]{40,}|r8_[A-Za-z0-9]{37}"
     rb")(?![A-Za-z0-9_])"
 )
-HINT = re.compile(
+_PREFIX_HINT = re.compile(
     rb"gh[pousr]_|github_pat_|glpat-|_live_|_test_|whsec_|xox|xapp-|AKIA|ASIA|ABIA|ACCA|AIza|ya29|npm_|pypi-|SG\.|"
     rb"_v1_|shp|sbp_|sk-|sq0|hf_|key-|SK|hvs\.|lin_api_|:AA|ATATT3|_pat_|rubygems_|gsk_|glsa_|ntn_|figd_|r8_"
 )
-"""Found in every text that holds a known token."""
+HINT = re.compile(rb"=|earer|PRIVATE KEY|hook|" + _PREFIX_HINT.pattern)
+"""Found in every text that holds a token without a telling key, save for those that ``secrets`` finds."""
 
 _PRIVATE_KEY = re.compile(
     rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY(?: BLOCK)?-----([A-Za-z0-9+/=\s\\:,.-]+?)(?=-----END )", re.DOTALL
@@ -123,7 +124,7 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
 
 def _others(text: bytes) -> Iterator[Finding]:
     """What the published families lack or state more narrowly."""
-    if HINT.search(text):
+    if _PREFIX_HINT.search(text):
         for match in _KNOWN.finditer(text):
             yield Finding(Kind.TOKEN, *match.span())
     if b"earer" in text:
