@@ -18,6 +18,8 @@ from captures.units import KIB, MIB
 DECODED_MAX_BYTES = 256 * MIB
 """More than this is not decoded: a few bytes of a coding can stand for gigabytes."""
 
+_NAME = b"content-encoding"
+_NAME_BYTES = len(_NAME)
 _BROTLI_STEP_BYTES = 512  # its decoder has no output limit, so it is fed little at a time
 _BROTLI: Any = importlib.import_module("brotli")  # comes with mitmproxy and has no types
 _ZSTD_WINDOW_MAX_BYTES = 128 * MIB
@@ -29,7 +31,9 @@ class _UndecodableError(Exception):
 
 def content_codings(headers: Headers) -> tuple[str, ...]:
     """The codings in the order they were applied (RFC 9110, section 8.4); identity is left out."""
-    values = [value for name, value in headers if name.lower() == b"content-encoding"]
+    values = [value for name, value in headers if len(name) == _NAME_BYTES and name.lower() == _NAME]
+    if not values:
+        return ()
     words = re.split(r"[,\s]+", b",".join(values).decode("latin-1").lower())
     return tuple(word for word in words if word and word != "identity")
 

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import binascii
-import html
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from urllib.parse import unquote_to_bytes
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, filterfalse
+from typing import NamedTuple
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from anonymizer.audit_decode import inflate_base64
-from anonymizer.audit_spans import decode_base64_text
-from anonymizer.encodings import Encoding, escape_name, needs_boundary
+from anonymizer.audit_pieces import SEPARATORS, separator_of
+from anonymizer.audit_undo import layers
+from anonymizer.encodings import MIXED_CASE, Encoding, needs_boundary, spelling_name, undone_name
 
 PREFIX_BYTES = 12
 """So much of a pattern is in the automaton, at 20 to 30 bytes of memory for each; the rest is compared."""
 
 _COMPACT_ABOVE = 5_000
-_LAYERS_MAX = 3
 _SURE_BASE64_BYTES = 12  # 72 bits; a shorter core turns up by chance in a large capture
+_SURE_ANY_CASE_BYTES = 8
 _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | frozenset(
     range(0x80, 0x100)
 )
-_BACKSLASHED = re.compile(rb"((?:\\u[0-9a-fA-F]{4})+)|\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
-_PERCENT = re.compile(rb"%[0-9a-fA-F]{2}")
-_ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_BASE64_PACKED = re.compile(rb"(?<![A-Za-z0-9+/_-])(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
-_BASE64_TEXT = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}(?![A-Za-z0-9+/_=-])")
 _BASE64_SPAN = re.compile(rb"[A-Za-z0-9+/_-]*")
-_NO_TEXT: set[bytes] = set()  # runs known not to be base64 text: paths and ids come again in every exchange
-_NO_TEXT_MAX = 100_000
-_NO_TEXT_MAX_BYTES = 128
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_CLEAN_MAX = 200_000
+_CLEAN_MAX_BYTES = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class Hit(NamedTuple):
     """
     Original number ``original`` was found in some encoding at byte ``start``.
 
@@ -50,41 +43,87 @@ class Hit:
     start: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    text: bytes = field(repr=False)
+class _Match(NamedTuple):
+    start: int
+    stop: int
     original: int
-    encoding: Encoding
-    needs_boundary: bool
+    encoding: str
+
+
+@dataclass(slots=True)
+class Patterns:
+    """What is searched at once: text to (number of the original, encoding), by how it is searched."""
+
+    plain: dict[bytes, tuple[int, Encoding]] = field(default_factory=dict, repr=False)
+    exact: dict[bytes, tuple[int, Encoding]] = field(default_factory=dict, repr=False)
+    alike: dict[bytes, list[int]] = field(default_factory=dict, repr=False)
+    size_bytes: int = 0
+
+    def add(self, original: int, patterns: Iterable[tuple[bytes, Encoding]]) -> None:
+        """Take the ``patterns`` of an original; of equal ones the first counts, ``alike`` has the others."""
+        for text, encoding in patterns:
+            table = self.plain if encoding.plain else self.exact
+            if text not in table:
+                table[text] = original, encoding
+                self.size_bytes += min(len(text), PREFIX_BYTES)
+            elif encoding.plain and len(text) < _SURE_ANY_CASE_BYTES:  # for these the letter case decides
+                self.alike.setdefault(text, []).append(original)
+
+    def __len__(self) -> int:
+        return len(self.plain) + len(self.exact)
+
+    def across(self, separator: bytes) -> Patterns:
+        """Those that hold ``separator``."""
+        return Patterns(
+            {text: owner for text, owner in self.plain.items() if separator in text},
+            {text: owner for text, owner in self.exact.items() if separator in text},
+            self.alike,
+        )
+
+
+class _Automaton:
+    def __init__(self, table: dict[bytes, tuple[int, Encoding]]) -> None:
+        self._table = table
+        by_prefix: dict[bytes, list[bytes]] = {}
+        for text in table:
+            by_prefix.setdefault(text[:PREFIX_BYTES], []).append(text)
+        self._texts = list(by_prefix.values())
+        # Measured on 524,290 prefixes: half the memory and twice the speed of the default.
+        kind = Implementation.ContiguousNFA if len(by_prefix) > _COMPACT_ABOVE else None
+        self._engine = BytesAhoCorasick(list(by_prefix), implementation=kind) if by_prefix else None
+
+    def matches(self, data: bytes) -> Iterator[tuple[int, int, int, Encoding]]:
+        """Start, stop, number of the original and encoding of every pattern in ``data``."""
+        if self._engine is None:
+            return
+        for number, start, _ in self._engine.find_matches_as_indexes(data, overlapping=True):
+            for text in self._texts[number]:
+                if data.startswith(text, start):
+                    yield start, start + len(text), *self._table[text]
 
 
 class Searcher:
     """
-    All ``patterns`` at once: bytes to (number of the original, encoding).
+    All ``patterns`` at once.
 
-    ``values`` are the originals by their number; base64 hits are checked against them.
+    ``values`` are the originals by their number; hits are checked against them.
     """
 
-    def __init__(self, patterns: Mapping[bytes, tuple[int, Encoding]], values: list[bytes]) -> None:
+    def __init__(self, patterns: Patterns, values: list[bytes]) -> None:
         self._values = values
-        self._by_prefix: dict[bytes, list[_Pattern]] = {}
-        for text, (original, encoding) in patterns.items():
-            pattern = _Pattern(text, original, encoding, encoding.plain and needs_boundary(text))
-            self._by_prefix.setdefault(text[:PREFIX_BYTES], []).append(pattern)
-        self._prefixes = list(self._by_prefix)
-        # Measured on 524,290 prefixes: half the memory and twice the speed of the default.
-        kind = Implementation.ContiguousNFA if len(self._prefixes) > _COMPACT_ABOVE else None
-        automaton = BytesAhoCorasick(self._prefixes, implementation=kind) if self._prefixes else None
-        self._automaton = automaton
+        self._plain = _Automaton(patterns.plain)
+        self._exact = _Automaton(patterns.exact)
+        self._alike = patterns.alike
+        self._empty = not patterns
 
     def find(self, data: bytes) -> list[Hit]:
         """
         What survives in ``data``: one hit for each original and encoding, the longest of nested ones.
 
-        Backslash, percent and HTML escapes and base64 are undone and searched too, up to three
-        of them inside one another, so that partly escaped text hides nothing.
+        Backslash, percent and HTML escapes, hex, UTF-16 and base64 are undone and searched too,
+        up to three of them inside one another, so that partly escaped text hides nothing.
         """
-        if self._automaton is None or not data:
+        if self._empty or not data:
             return []
         found: dict[int, Hit] = {}
         for layer, text in (("", data), *layers(data)):
@@ -100,38 +139,109 @@ class Searcher:
 
     def _inside(self, hit: Hit, layer: str, data: bytes) -> Hit:
         """``hit``, which was found in what ``layer`` of ``data`` stands for."""
-        escape = escape_name(self._values[hit.original], data)
-        return replace(hit, encoding=escape or f"{hit.encoding} inside {layer}", start=None)
+        undone = undone_name(self._values[hit.original], data)
+        return hit._replace(encoding=undone or f"{hit.encoding} inside {layer}", start=None)
 
     def found_in(self, data: bytes) -> bool:
         """Whether anything survives in ``data``."""
         return bool(self.find(data))
 
+    def matches(self, data: bytes) -> bool:
+        """Whether anything survives in ``data`` as it is spelled there."""
+        hits = chain(self._plain_matches(data), self._exact_matches(data))
+        return next(hits, None) is not None
+
     def _direct(self, data: bytes) -> list[Hit]:
-        assert self._automaton is not None
-        accepted: list[tuple[int, int, _Pattern]] = []
-        for number, start, _ in self._automaton.find_matches_as_indexes(data, overlapping=True):
-            for pattern in self._by_prefix[self._prefixes[number]]:
-                stop = start + len(pattern.text)
-                if data.startswith(pattern.text, start) and self._counts(data, pattern, start, stop):
-                    accepted.append((start, -stop, pattern))
-        accepted.sort(key=lambda match: match[:2])
+        accepted = [*self._plain_matches(data), *self._exact_matches(data)]
+        accepted.sort(key=lambda match: (match.start, -match.stop))
         hits: list[Hit] = []
         reach = -1
-        for start, negative_stop, pattern in accepted:
-            if -negative_stop > reach:  # else it is part of a longer original that survived here
-                reach = -negative_stop
-                hits.append(Hit(original=pattern.original, encoding=pattern.encoding.name, start=start))
+        for match in accepted:
+            if match.stop > reach:  # else it is part of a longer original that survived here
+                reach = match.stop
+                hits.append(Hit(original=match.original, encoding=match.encoding, start=match.start))
         return hits
 
-    def _counts(self, data: bytes, pattern: _Pattern, start: int, stop: int) -> bool:
-        if pattern.needs_boundary:
-            before = start > 0 and data[start - 1] in _WORD_BYTES
-            after = stop < len(data) and data[stop] in _WORD_BYTES
-            return not before and not after
-        if not pattern.encoding.base64 or stop - start >= _SURE_BASE64_BYTES:
+    def _plain_matches(self, data: bytes) -> Iterator[_Match]:
+        for start, stop, first, _ in self._plain.matches(data.lower()):
+            text = data[start:stop]
+            originals = (first, *self._alike.get(text.lower(), ()))
+            names = ((number, spelling_name(self._values[number], text)) for number in originals)
+            original, name = next((pair for pair in names if pair[1] is not None), (first, None))
+            sure = name is not None or stop - start >= _SURE_ANY_CASE_BYTES
+            if (sure and not needs_boundary(text)) or _stands_alone(data, start, stop):
+                yield _Match(start, stop, original, name or MIXED_CASE)
+
+    def _exact_matches(self, data: bytes) -> Iterator[_Match]:
+        for start, stop, original, encoding in self._exact.matches(data):
+            short = encoding.base64 and stop - start < _SURE_BASE64_BYTES
+            if not short or _decodes_to(data, start, stop, self._values[original]):
+                yield _Match(start, stop, original, encoding.name)
+
+
+class New(NamedTuple):
+    """New pieces of some bytes and what to search for them; ``whole`` is set when they were cut."""
+
+    text: bytes
+    pieces: list[bytes]
+    whole: bytes = b""
+    separator: bytes = b""
+
+
+def new_texts(news: list[New]) -> list[bytes]:
+    """All that is new as one text, and what stands under its escapes and codings."""
+    text = b"\n".join([new.text for new in news if new.text])
+    return [text, *(undone for _, undone in layers(text))]
+
+
+class Sieve:
+    """
+    Tells what need not be searched, since it was searched before and nothing was in it.
+
+    Captures repeat themselves: of the fields of a webhook most stood in an earlier one. A body
+    is cut where JSON is usually cut, and only pieces never seen are searched; patterns that
+    could lie across a cut are searched in the whole.
+    """
+
+    def __init__(self, patterns: Patterns, values: list[bytes]) -> None:
+        self.searcher = Searcher(patterns, values)
+        self._across = {cut: Searcher(patterns.across(cut), values) for cut in SEPARATORS}
+        self._clean: set[bytes] = set()
+
+    def new(self, texts: list[bytes]) -> list[New]:
+        """What of ``texts`` was never seen; from now on it counts as clean, until it is forgotten."""
+        return [self._new(text) for text in texts if len(text) > _CLEAN_MAX_BYTES or text not in self._clean]
+
+    def _new(self, data: bytes) -> New:
+        if len(data) <= _CLEAN_MAX_BYTES:
+            self._clean.add(data)
+            return New(data, [data])
+        separator = separator_of(data)
+        pieces = list(filterfalse(self._clean.__contains__, data.split(separator)))
+        if not pieces:
+            return New(b"", pieces, data, separator)
+        self._clean.update([piece for piece in pieces if len(piece) <= _CLEAN_MAX_BYTES])
+        # with a separator around each: a pattern may hold a part of one
+        return New(separator.join((b"", *pieces, b"")), pieces, data, separator)
+
+    def suspicious(self, news: list[New], texts: list[bytes]) -> bool:
+        """Whether anything may survive in ``texts`` (see `new_texts`), or across the cuts of bodies."""
+        if len(self._clean) > _CLEAN_MAX:
+            self._clean = set()
+        if any(self.searcher.matches(text) for text in texts):
             return True
-        return _decodes_to(data, start, stop, self._values[pattern.original])
+        return any(self._across[new.separator].found_in(new.whole) for new in news if new.separator)
+
+    def forget(self, news: list[New]) -> None:
+        """Search ``news`` again when they come again."""
+        for new in news:
+            self._clean.difference_update(new.pieces)
+
+
+def _stands_alone(data: bytes, start: int, stop: int) -> bool:
+    before = start > 0 and data[start - 1] in _WORD_BYTES
+    after = stop < len(data) and data[stop] in _WORD_BYTES
+    return not before and not after
 
 
 def _decodes_to(data: bytes, start: int, stop: int, value: bytes) -> bool:
@@ -151,66 +261,3 @@ def _decodes_to(data: bytes, start: int, stop: int, value: bytes) -> bool:
         if value in content or value.lower() in content:
             return True
     return False
-
-
-def layers(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """What the escapes in ``data`` stand for: the name of each layer, outermost last, and its text."""
-    queue = [("", data)]
-    known = {data}
-    for _ in range(_LAYERS_MAX):
-        inner: list[tuple[str, bytes]] = []
-        for outer, text in queue:
-            for name, undone in _undo(text):
-                if undone not in known:
-                    known.add(undone)
-                    inner.append((f"{name} inside {outer}" if outer else name, undone))
-        yield from inner
-        queue = inner
-
-
-def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
-    if b"\\" in data:
-        yield "JSON escapes", _BACKSLASHED.sub(_unescaped, data)
-    if b"%" in data and _PERCENT.search(data):
-        yield "percent escapes", unquote_to_bytes(data)
-        if b"+" in data:
-            yield "form escapes", unquote_to_bytes(data.replace(b"+", b" "))
-    if b"&" in data and _ENTITY.search(data):
-        yield "HTML entities", _ENTITY.sub(_entity, data)
-    for match in _BASE64_PACKED.finditer(data):
-        content = inflate_base64(match[0])
-        if content is not None:
-            yield "base64 of compressed text", content
-    texts = []
-    for run in set(_BASE64_TEXT.findall(data)) - _NO_TEXT:
-        content = _base64_text(run)
-        if content is not None:
-            texts.append(content)
-        elif len(run) <= _NO_TEXT_MAX_BYTES and len(_NO_TEXT) < _NO_TEXT_MAX:
-            _NO_TEXT.add(run)
-    if texts:
-        yield "base64", b"\n".join(sorted(texts))
-
-
-def _base64_text(text: bytes) -> bytes | None:
-    """Decode ``text`` if its first bytes are printable: most runs of that alphabet are paths and ids."""
-    head = b64decode(text[:12].translate(_BACK_TO_BASE64))
-    if any(byte < 32 and byte not in b"\t\r\n" for byte in head):
-        return None
-    return decode_base64_text(text)
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    if match[1]:
-        units = bytes.fromhex(match[1].replace(b"\\u", b"").decode())
-        return units.decode("utf-16-be", "replace").encode()
-    if match[2]:
-        return bytes.fromhex(match[2].decode())
-    return _SHORT_ESCAPES.get(match[3], match[3])
-
-
-_SHORT_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
-
-
-def _entity(match: re.Match[bytes]) -> bytes:
-    return html.unescape(match[0].decode()).encode("utf-8", "replace")

@@ -19,11 +19,13 @@ from difflib import SequenceMatcher
 from enum import Enum
 from functools import lru_cache
 from itertools import zip_longest
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from anonymizer.audit_decode import inflate_base64
+from anonymizer.audit_pieces import Seen, changed_strings
 from anonymizer.audit_places import Place
+from anonymizer.audit_words import COMMON_WORDS
 
 MIN_BYTES = 6
 """A shorter original would turn up by chance; it is counted and not searched (see `worth_searching`)."""
@@ -43,6 +45,7 @@ _WORD = re.compile(
 _PIECE = re.compile(rb"[^\s/?#&=;,@:]+")
 _RUN = re.compile(rb"[^\n\r\t;&<>\"{}|]+")
 _ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")
+_NO_PLAIN_URL = re.compile(rb"[\s?#%@]")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _PACKED = re.compile(rb"(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
@@ -52,39 +55,6 @@ _SALIENT = re.compile(
     rb"|(?<![\w-])(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[\w-]{12,}"  # a token
 )
 _LETTERS = re.compile(rb"[A-Za-z]+")
-
-COMMON_WORDS = frozenset(
-    b"access account action active address amazonaws another application assets attachment author avatar "
-    b"avatars backend before branch browser bucket button calendar change channel channels checks client "
-    b"comment comments commit commits company config connect contact content contents context council "
-    b"create created custom customer customers dashboard database default delete deploy deployment "
-    b"description detail details development device direct domain donotreply download edited engine "
-    b"english enterprise environment errors events example external failed fastmail feature filter "
-    b"follow follower followers following footer format function gateway github githubusercontent gitlab "
-    b"global gmail google googlemail gravatar groups handler header health history hotmail icloud images "
-    b"import integration internal invoice issues latest library license limited linear live localdomain "
-    b"localhost location logout machine manage manager master member members message messages method "
-    b"metrics mobile module monitor network nobody noreply notice notification notifications number "
-    b"object office option options orders organization organizations outlook output package packages "
-    b"parent password payload payment payments people person personal photos picture please policy "
-    b"preview primary private process product production products profile profiles project projects "
-    b"protected proton protonmail provider public publish random readme received record release releases "
-    b"remote report reports repository request requests resource response result results review reviews "
-    b"router sandbox schedule script search secret secrets secure security server service services "
-    b"session sessions setting settings shared signature simple single source staging standard starred "
-    b"static status storage stream string stripe subject submit subscription subscriptions success "
-    b"support system target template terminal testing ticket tickets tokens tracker trigger unknown "
-    b"update updated upload upstream username users version webhook webhooks website widget window "
-    b"worker workflow workflows workspace yahoo yandex".split()
-)
-"""
-Words of the trade. An original that is one of them is counted and not searched: a user called
-`github` was replaced, and that `api.github.com` is still there says nothing of that user.
-"""
-
-
-Seen: TypeAlias = set[tuple[str, str]]
-"""Pairs of JSON leaves, before and after, whose spans have been given."""
 
 
 class Part(Enum):
@@ -138,7 +108,16 @@ def place_spans(original: Place, anonymized: Place | None, seen: Seen | None = N
     elif original.content_type.startswith(b"application/x-www-form-urlencoded"):
         yield from _pairs(before, after, b"&", 0)
     else:
+        yield from _body(before, after, set() if seen is None else seen)
+
+
+def _body(before: bytes, after: bytes, seen: Seen) -> Iterator[Span]:
+    changed = changed_strings(before, after, seen) if before[:1] in {b"{", b"["} else None
+    if changed is None:
         yield from _value(before, after, 0, seen)
+        return
+    for left, right in changed:
+        yield from _value(left, right, 1)
 
 
 def _segments(before: bytes, after: bytes) -> Iterator[Span]:
@@ -181,10 +160,26 @@ def _value(before: bytes, after: bytes, depth: int, seen: Seen | None = None) ->
         for left_line, right_line in zip(before.split(b"\n"), after.split(b"\n"), strict=True):
             yield from _line(left_line, right_line, depth)
         return
+    segments = _url_segments(before, after)
+    if segments is not None:
+        for left, right in segments:
+            yield from _cached_words(left, right, depth)
+        return
     if len(before) + len(after) <= _CACHED_MAX_BYTES:
         yield from _cached_words(before, after, depth)
     else:
         yield from _words(before, after, depth)
+
+
+def _url_segments(before: bytes, after: bytes) -> list[tuple[bytes, bytes]] | None:
+    """The segments that differ of a URL without a query; None where they must not be seen one by one."""
+    if not before.startswith((b"https://", b"http://")) or _NO_PLAIN_URL.search(before):
+        return None
+    lefts, rights = before.split(b"/"), after.split(b"/")
+    if len(lefts) != len(rights):
+        return None
+    changed = [(left, right) for left, right in zip(lefts, rights, strict=True) if left != right]
+    return changed if all(len(left) >= MIN_BYTES for left, _ in changed) else None
 
 
 @lru_cache(maxsize=1 << 14)

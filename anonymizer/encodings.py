@@ -1,10 +1,12 @@
 """
 The spellings under which a value may survive: one table, each entry from a value to byte patterns.
 
-The audit looks for every pattern of every replaced original. Two families of patterns exist.
-*Plain* ones spell the value in letters and digits, so they can turn up by chance inside longer
-words and come with a boundary rule (`needs_boundary`). The others (hex, base64, escapes, hashes) are
-long enough, or are checked after the hit, so that chance plays no part.
+The audit looks for every replaced original in every encoding of the table. *Plain* ones spell
+the value in letters and digits: they are searched in any letter case and can turn up by chance
+inside longer words, so they come with a boundary rule (`needs_boundary`). What can be *undone*
+without knowing the value (escapes, hex) is not searched by patterns: the audit undoes it in what
+it searches. The rest (base64, hashes) is searched as spelled; it is long enough, or checked after
+the hit, so that chance plays no part.
 """
 
 from __future__ import annotations
@@ -24,11 +26,28 @@ LONG_BYTES = 256
 HASH_BYTES = 16
 """So many leading characters of a hash are searched (64 bits in hex), which also finds cut hashes."""
 
+_TOKEN_TURNS = 8
+_TOKEN = re.compile(rb"[0-9A-Za-z+/=_.~-]{20,}")
+_TURN = re.compile(rb"(?<=[0-9])[A-Za-z]|(?<=[a-z])[0-9A-Z]|(?<=[A-Z])[0-9]")
+
 _SEPARATORS = (b"", b" ", b"-", b".", b"_")
 _WORDS = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _SPACED_DIGITS = re.compile(rb"\+?[(]?\d[\d() ./-]{5,22}\d")
 _DIGIT_GROUPS = {9: (3, 2, 4), 10: (3, 3, 4), 11: (1, 3, 3, 4), 15: (4, 6, 5), 16: (4, 4, 4, 4)}
 _MIXED = re.compile(rb"(?![a-z]+$|[A-Z]+$|[A-Z][a-z]+$)[0-9A-Za-z]+")
+
+
+def _never(_value: bytes) -> bool:
+    return False
+
+
+def _always(_value: bytes) -> bool:
+    return True
+
+
+def _printable(value: bytes) -> bool:
+    text = _text(value)
+    return text is not None and len(text) >= MIN_PATTERN_BYTES and text.isprintable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +56,12 @@ class Encoding:
     One way to spell a value.
 
     ``patterns`` gives the byte strings that betray the value, possibly none and possibly the
-    value itself. ``plain`` says that they are subject to `needs_boundary`; ``base64`` that a hit
-    counts only when the text around it decodes to the value; ``long`` that the encoding is
-    also used for values above ``LONG_BYTES``. An ``escape`` is not searched by its patterns,
-    which would be many and long: the audit undoes escapes in what it searches, so that partly
-    escaped text is found too, and the patterns then tell what the escape is called.
+    value itself. ``plain`` says that they are searched in any letter case and subject to
+    `needs_boundary`; ``base64`` that a hit counts only when the text around it decodes to the
+    value; ``long`` that the encoding is also used for values above ``LONG_BYTES``, ``token``
+    that it is for random tokens too, whose hash for instance tells nothing. ``undone`` says for
+    which values the audit undoes the encoding in what it searches, so that text that is partly
+    so encoded is found too; the patterns then tell only what the encoding is called.
     """
 
     name: str
@@ -49,7 +69,8 @@ class Encoding:
     plain: bool = False
     base64: bool = False
     long: bool = False
-    escape: bool = False
+    token: bool = False
+    undone: Callable[[bytes], bool] = _never
 
 
 _DOTTED_NUMBERS = re.compile(rb"\d+(?:\.\d+)+")
@@ -291,30 +312,30 @@ def _utf16(value: bytes) -> Iterator[bytes]:
 
 
 ENCODINGS: tuple[Encoding, ...] = (
-    Encoding(name="as is", patterns=_as_is, plain=True, long=True),
+    Encoding(name="as is", patterns=_as_is, plain=True, long=True, token=True),
     Encoding(name="lower case", patterns=_cased(str.lower), plain=True),
     Encoding(name="upper case", patterns=_cased(str.upper), plain=True),
     Encoding(name="title case", patterns=_cased(str.title), plain=True),
     Encoding(name="swapped case", patterns=_cased(str.swapcase), plain=True),
-    Encoding(name="percent escapes", patterns=_percent_upper, escape=True),
-    Encoding(name="percent escapes, lower-case digits", patterns=_percent_lower, escape=True),
-    Encoding(name="percent escapes of every byte", patterns=_percent_all, escape=True),
-    Encoding(name="percent escapes, twice", patterns=_percent_double, escape=True),
+    Encoding(name="percent escapes", patterns=_percent_upper, undone=_always),
+    Encoding(name="percent escapes, lower-case digits", patterns=_percent_lower, undone=_always),
+    Encoding(name="percent escapes of every byte", patterns=_percent_all, undone=_always),
+    Encoding(name="percent escapes, twice", patterns=_percent_double, undone=_always),
     Encoding(name="form escapes", patterns=_form, plain=True, long=True),
-    Encoding(name="JSON escapes", patterns=_json_escapes, escape=True),
-    Encoding(name="unicode escapes of every character", patterns=_unicode_escapes, escape=True),
-    Encoding(name="hex escapes of every byte", patterns=_hex_escapes, escape=True),
-    Encoding(name="HTML entities, named", patterns=_html_named, escape=True),
-    Encoding(name="HTML entities, decimal", patterns=_html_decimal, escape=True),
-    Encoding(name="HTML entities, hex", patterns=_html_hex, escape=True),
-    Encoding(name="base64", patterns=_base64, base64=True, long=True),
-    Encoding(name="base64url", patterns=_base64_url, base64=True, long=True),
-    Encoding(name="hex", patterns=_hex_lower),
-    Encoding(name="hex, upper case", patterns=_hex_upper),
-    Encoding(name="reversed", patterns=_reversed, plain=True),
+    Encoding(name="JSON escapes", patterns=_json_escapes, undone=_always),
+    Encoding(name="unicode escapes of every character", patterns=_unicode_escapes, undone=_always),
+    Encoding(name="hex escapes of every byte", patterns=_hex_escapes, undone=_always),
+    Encoding(name="HTML entities, named", patterns=_html_named, undone=_always),
+    Encoding(name="HTML entities, decimal", patterns=_html_decimal, undone=_always),
+    Encoding(name="HTML entities, hex", patterns=_html_hex, undone=_always),
+    Encoding(name="base64", patterns=_base64, base64=True, long=True, token=True),
+    Encoding(name="base64url", patterns=_base64_url, base64=True, long=True, token=True),
+    Encoding(name="hex", patterns=_hex_lower, undone=_printable),
+    Encoding(name="hex, upper case", patterns=_hex_upper, undone=_printable),
+    Encoding(name="reversed", patterns=_reversed, plain=True, token=True),
     Encoding(name="other separators", patterns=_separators, plain=True),
     Encoding(name="other accents", patterns=_accents, plain=True),
-    Encoding(name="UTF-16", patterns=_utf16),
+    Encoding(name="UTF-16", patterns=_utf16, undone=bytes.isascii),
     Encoding(name="UTF-16 in base64", patterns=_utf16_base64),
     Encoding(name="base32", patterns=_base32),
     Encoding(name="MD5", patterns=_hashed("md5")),
@@ -324,29 +345,55 @@ ENCODINGS: tuple[Encoding, ...] = (
 )
 """Searched in this order: where two encodings spell a value alike, the first one names the leak."""
 
-ESCAPES: tuple[Encoding, ...] = tuple(encoding for encoding in ENCODINGS if encoding.escape)
+MIXED_CASE = "mixed case"
+"""What a plain spelling is called whose letter case is none of the table's."""
 
 HASHES: tuple[Encoding, ...] = ENCODINGS[-4:]
 """The encodings under which a whole field is searched as well as the part of it that changed."""
 
 MIN_PATTERN_BYTES = 5
 
+_FOR_TOKENS = tuple(encoding for encoding in ENCODINGS if encoding.token)
+_FOR_LONG = tuple(encoding for encoding in ENCODINGS if encoding.long)
+
+
+def is_token(value: bytes) -> bool:
+    """
+    Whether ``value`` is a long random token, which nobody can guess from its hash.
+
+    20 characters without spaces in which letters, capitals and digits alternate 8 times.
+    """
+    return _TOKEN.fullmatch(value) is not None and len(_TURN.findall(value)) >= _TOKEN_TURNS
+
 
 def patterns_of(value: bytes) -> Iterator[tuple[bytes, Encoding]]:
-    """Every distinct pattern of ``value`` to search for, with the first encoding that spells it so."""
-    seen: set[bytes] = set()
-    for encoding in ENCODINGS:
-        if encoding.escape or (len(value) > LONG_BYTES and not encoding.long):
+    """
+    Every distinct pattern of ``value`` to search for, with the first encoding that spells it so.
+
+    Patterns of a plain encoding are in lower case (of ASCII), as what they are searched in.
+    """
+    encodings = _FOR_LONG if len(value) > LONG_BYTES else _FOR_TOKENS if is_token(value) else ENCODINGS
+    seen: set[tuple[bool, bytes]] = set()
+    for encoding in encodings:
+        if encoding.undone(value):
             continue
-        for pattern in encoding.patterns(value):
-            if len(pattern) >= MIN_PATTERN_BYTES and pattern not in seen:
-                seen.add(pattern)
+        for spelled in encoding.patterns(value):
+            pattern = spelled.lower() if encoding.plain else spelled
+            key = encoding.plain, pattern
+            if len(pattern) >= MIN_PATTERN_BYTES and key not in seen:
+                seen.add(key)
                 yield pattern, encoding
 
 
-def escape_name(value: bytes, data: bytes) -> str | None:
-    """What the escape is called under which ``value`` stands in ``data``; None when it is a mixed one."""
-    for encoding in ESCAPES:
-        if any(pattern in data for pattern in encoding.patterns(value)):
+def spelling_name(value: bytes, text: bytes) -> str | None:
+    """What the plain encoding is called that spells ``value`` exactly as ``text``, None if there is none."""
+    plain = (encoding for encoding in ENCODINGS if encoding.plain)
+    return next((encoding.name for encoding in plain if text in encoding.patterns(value)), None)
+
+
+def undone_name(value: bytes, data: bytes) -> str | None:
+    """What the undone encoding of ``value`` in ``data`` is called; None when it is a mixed one."""
+    for encoding in ENCODINGS:
+        if encoding.undone(value) and any(pattern in data for pattern in encoding.patterns(value)):
             return encoding.name
     return None
