@@ -9,27 +9,23 @@ response. What can be done ahead (connections, signatures over the time) is done
 from __future__ import annotations
 
 import asyncio
-import gc
-import heapq
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic_ns
 from typing import Any
 
 from captures.errors import CaptureError, HookreelError
-from captures.http1 import Http1Error
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
 from replayer.chaining import Chaining
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Cells, Columns
-from replayer.compile import ChainedRequest, Trait, Window
+from replayer.compile import Trait, Window
 from replayer.feed import WindowFeed
 from replayer.generator import GeneratorFacts, GeneratorWatch
+from replayer.guard import ended_by_signals, no_collector
+from replayer.holding import NEVER_DUE_NS, Holding
 from replayer.pool import Dial, Pool
 from replayer.results import NEVER_NS, Outcome, RunRows
 from replayer.schedule import Schedule
@@ -43,7 +39,6 @@ _QUIET_NS = 150 * NS_PER_US  # preparing stops when a send is nearer than this
 _SLICE = 32  # rows prepared before responses get their turn
 _PROGRESS_QUIET_NS = 2 * NS_PER_MS
 _MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
-_NEVER_DUE_NS = 2**63 - 1
 _TIMED = int(Trait.TIMED_SIGNATURE)
 _UNSENDABLE = int(Trait.UNSENDABLE)
 _CHAINED = int(Trait.CHAINED)
@@ -80,16 +75,6 @@ class Sent:
     generator: GeneratorFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """A chained row that came up and was not sent yet."""
-
-    request: ChainedRequest
-    trait: int
-    stream_ns: int | None
-    server_name: str
-
-
 class Engine:
     """Sends one schedule once. Make it inside a running event loop."""
 
@@ -113,14 +98,16 @@ class Engine:
             columns=self._columns,
             connection=schedule.connection,
             pump=self._pump,
-            answered=self._answered,
         )
-        self._chaining = chaining
+        self._holding: Holding | None = None
         if chaining is not None:
-            self._columns.watched = chaining.parent_rows
-            self._columns.on_done = self._parent_done
-        self._held: dict[int, _Held] = {}  # chained rows that are due and wait
-        self._late: list[tuple[int, int]] = []  # (due, row) of held rows that know when, a heap
+            self._holding = Holding(
+                schedule=schedule,
+                chaining=chaining,
+                columns=self._columns,
+                pool=self._pool,
+                wake=self._wake_by,
+            )
         self._feed = feed
         self._timeout_ns = dial.timeout_ns
         self._server_names = server_names
@@ -155,7 +142,7 @@ class Engine:
         try:
             await self._pool.probe()
             await self._warm_up()
-            with self._signals(), _no_collector():
+            with ended_by_signals(self._loop, self.stop), no_collector():
                 self._start()
                 await self._finished
                 facts = self._watch.facts()
@@ -185,7 +172,7 @@ class Engine:
         while self._row < self._total and self._due_ns[self._row] <= now_ns:
             self._columns.finish(self._row, Outcome.DROPPED, NEVER_NS)
             self._row += 1
-        self._pool.next_due_ns = _NEVER_DUE_NS
+        self._pool.next_due_ns = NEVER_DUE_NS
         self._all_finished()
 
     def _stop_with(self, error: HookreelError) -> None:
@@ -220,6 +207,8 @@ class Engine:
         zero_ns = monotonic_ns() + _START_DELAY_NS if self._start_time is None else self._start_time()
         self._columns.zero_ns = zero_ns
         self._started_wall_ns = time.time_ns() + zero_ns - monotonic_ns()
+        if self._holding is not None:
+            self._holding.started_wall_ns = self._started_wall_ns
         for row in range(self._ahead):  # their connections stand; the time to sign for is known only now
             window = self._window_of(row, wait=False)
             if window is not None:
@@ -244,7 +233,7 @@ class Engine:
     def _send_due(self) -> None:
         if self._finished.done():
             return
-        due_ns, total, zero_ns = self._due_ns, self._total, self._columns.zero_ns
+        due_ns, total, zero_ns, holding = self._due_ns, self._total, self._columns.zero_ns, self._holding
         row = self._row
         now_ns = monotonic_ns() - zero_ns
         while row < total:
@@ -252,22 +241,27 @@ class Engine:
                 now_ns = monotonic_ns() - zero_ns
                 if due_ns[row] > now_ns:
                     break
-            if self._late and self._late[0][0] <= due_ns[row]:
-                self._send_late(due_ns[row])
+            if holding is not None and holding.next_due_ns <= due_ns[row]:
+                holding.send(due_ns[row])
             if not self._send(row):
                 return
             row += 1
             self._row = row
-        if self._late:
-            self._send_late(now_ns)
-        next_ns = due_ns[row] if row < total else _NEVER_DUE_NS
-        if self._late:
-            next_ns = min(next_ns, self._late[0][0])
+        next_ns = due_ns[row] if row < total else NEVER_DUE_NS
+        if holding is not None:
+            holding.send(now_ns)
+            next_ns = min(next_ns, holding.next_due_ns)
         self._pool.next_due_ns = next_ns
         if row < total:
             self._timer.arm(zero_ns + self._prepare(next_ns))
-        elif self._late:
+        elif next_ns != NEVER_DUE_NS:
             self._timer.arm(zero_ns + next_ns)
+
+    def _wake_by(self, due_ns: int) -> None:
+        """Send what is due at ``due_ns`` then, unless something is due before."""
+        if due_ns < self._pool.next_due_ns:
+            self._pool.next_due_ns = due_ns
+            self._timer.arm(self._columns.zero_ns + due_ns)
 
     def _send(self, row: int) -> bool:
         """Send a row; False when it has to wait for the responses at hand, or the run was stopped."""
@@ -290,15 +284,15 @@ class Engine:
             self._pool.skip(number)
             self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
             return True
-        if trait & _CHAINED:
-            self._hold(row, window, server_name)
+        if trait & _CHAINED and self._holding is not None:
+            self._holding.hold(row, window, server_name)
             return True
         if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name):
             # A new connection costs more than a look at what came in: perhaps a response that
             # frees one has only not been read yet. Without this a backlog would open
             # connections faster than it sends, and grow.
             self._yields += 1
-            self._pool.next_due_ns = _NEVER_DUE_NS
+            self._pool.next_due_ns = NEVER_DUE_NS
             self._loop.call_soon(self._pump)
             return False
         self._yields = 0
@@ -312,56 +306,6 @@ class Engine:
         connection = self._pool.take(number, server_name)
         connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
         return True
-
-    # -- chains ----------------------------------------------------------------------------
-
-    def _hold(self, row: int, window: Window, server_name: str) -> None:
-        """Send a chained row, or keep it until its parents are done and its think time is over."""
-        assert self._chaining is not None
-        self._held[row] = _Held(
-            request=window.chained.pop(row),
-            trait=window.traits[row - window.first],
-            stream_ns=window.stream_ns.get(row),
-            server_name=server_name,
-        )
-        due_ns = self._chaining.due_ns(row)
-        if due_ns is not None:
-            heapq.heappush(self._late, (due_ns, row))
-            self._send_late(self._columns.now_ns())
-
-    def _send_late(self, until_ns: int) -> None:
-        """Send the held rows that are due by ``until_ns``."""
-        assert self._chaining is not None
-        while self._late and self._late[0][0] <= until_ns:
-            due_ns, row = heapq.heappop(self._late)
-            held = self._held.pop(row)
-            self._columns.waited_ns[row] = self._chaining.waited(row, due_ns)
-            number = self._connection[row]
-            finish = partial(self._chaining.finish, row)
-            try:
-                wire = held.request.wire((self._started_wall_ns + due_ns) // NS_PER_S, finish)
-            except Http1Error:  # the target minted what cannot be sent
-                self._pool.skip(number)
-                self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
-                continue
-            connection = self._pool.take(number, held.server_name)
-            connection.send(row, wire, held.trait, held.stream_ns)
-
-    def _answered(self, row: int, head: bytes, body: bytes) -> None:
-        if self._chaining is not None:
-            self._chaining.answered(row, head, body)
-
-    def _parent_done(self, row: int, outcome: Outcome, done_ns: int) -> None:
-        """Let those go that waited for ``row`` alone; their connection may be the one it came on."""
-        assert self._chaining is not None
-        done_ns = self._columns.now_ns() if done_ns == NEVER_NS else done_ns
-        for child in self._chaining.done(row, outcome, done_ns):
-            due_ns = self._chaining.due_ns(child)
-            if child in self._held and due_ns is not None:
-                heapq.heappush(self._late, (due_ns, child))
-                if due_ns < self._pool.next_due_ns:
-                    self._pool.next_due_ns = due_ns
-                    self._timer.arm(self._columns.zero_ns + due_ns)
 
     def _prepare(self, next_due_ns: int) -> int:
         """Prepare rows until the next send is near; the run time at which to wake again."""
@@ -440,39 +384,3 @@ class Engine:
         of_transport = bool(context.get("transport") or context.get("protocol"))
         if not (isinstance(error, OSError) and of_transport):
             self._end_with(error)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run in good order while this is open."""
-        before: dict[signal.Signals, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            try:
-                self._loop.add_signal_handler(number, self.stop, "interrupted")
-                before[number] = handler
-            except (ValueError, RuntimeError, NotImplementedError):
-                continue  # not in the main thread: whoever runs us there handles signals
-        try:
-            yield
-        finally:
-            # The loop puts the default back, which would end a process that has yet to tell its results.
-            signal.pthread_sigmask(signal.SIG_BLOCK, before)
-            for number, handler in before.items():
-                self._loop.remove_signal_handler(number)
-                signal.signal(number, handler)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """No garbage collection while sending: a pass over the heap would stall sends by milliseconds."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_enabled:
-            gc.enable()
