@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,18 @@ from captures.reader import CaptureReader
 from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_share
 from replayer.credentials import Keyring, build_keyring
-from replayer.engine import Progress
 from replayer.load_options import load_of, load_options
+from replayer.manners_options import manners_of, manners_options
 from replayer.options import ReplayOptions, UseChains
 from replayer.replay import Rehearsal, rehearse
 from replayer.replay import replay as run_replay
 from replayer.results import Limits, write_run
+from replayer.sent import Progress
 from replayer.summary import as_json, as_text, summarise
 from replayer.targets import Target, parse_target
 from replayer.tls import client_context
 
+_NO = 3
 _INVALID_RUN = 4
 
 
@@ -50,6 +53,7 @@ _INVALID_RUN = 4
     metavar="SCHEME=VALUE",
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
 )
+@manners_options
 @click.option(
     "--chains",
     type=click.Choice([use.value for use in UseChains]),
@@ -103,6 +107,7 @@ def replay(
     output: Path | None,
     json_wanted: bool,
     dry_run: bool,
+    expect: str | None,
     **asked: Any,
 ) -> None:
     """
@@ -144,6 +149,8 @@ def replay(
         write_run(output, run)
     if not run.valid:
         raise click.exceptions.Exit(_INVALID_RUN)
+    if expect is not None and summary.status_mismatches:
+        raise click.exceptions.Exit(_NO)
 
 
 def _options(
@@ -165,6 +172,10 @@ def _options(
     rate_error: str | None,
     workers: int,
     chains: str,
+    connections: str,
+    max_in_flight: int | None,
+    abort_on: tuple[str, ...],
+    mark: bool,
     **load: Any,
 ) -> ReplayOptions:
     """What the command line asks for; every mistake in it is found here."""
@@ -185,6 +196,8 @@ def _options(
         recorded_sni=sni == "recorded",
         workers=workers,
         chains=UseChains(chains),
+        manners=manners_of(connections=connections, max_in_flight=max_in_flight, abort_on=abort_on),
+        mark=secrets.token_hex(16).encode() if mark else b"",
     )
 
 

@@ -25,6 +25,7 @@ _UNKNOWN: dict[str, tuple[type[np.generic], int]] = {
     "outcome": (np.uint8, Outcome.INTERRUPTED),
 }  # the widest first, so that each column lies on a boundary of its own width
 _ALIGNED_BYTES = 8
+_ERROR_STATUS = 500
 
 
 def cells_bytes(rows: int) -> int:
@@ -70,13 +71,15 @@ class Columns:
     Results by schedule row. Times are ns since ``zero_ns``, run time 0 on CLOCK_MONOTONIC.
 
     The memoryviews are written directly by the connections, as nothing is quicker; an outcome
-    is set by ``finish`` alone. ``unfinished`` counts rows without outcome; ``on_finished`` is
+    is set by ``finish`` alone. ``unfinished`` counts rows without outcome, ``errors`` those that did
+    not complete or were answered with 500 or above; ``on_finished`` is
     called when it comes to 0, ``on_done`` for each row of ``watched``.
     """
 
     __slots__ = (
         "_arrays", "_done", "_on_finished", "_outcome", "_response_bytes", "_schedule", "_status",
-        "due_ns", "first_byte_ns", "on_done", "sent_ns", "unfinished", "waited_ns", "watched", "zero_ns",
+        "due_ns", "errors", "first_byte_ns", "on_done", "sent_ns", "unfinished", "waited_ns",
+        "watched", "zero_ns",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +99,7 @@ class Columns:
         self.waited_ns = self._arrays["waited_ns"].data
         self.watched: Container[int] = ()
         self.on_done: Callable[[int, Outcome, int], None] = _nobody
+        self.errors = 0
         self.unfinished = rows
         self.zero_ns = monotonic_ns()
 
@@ -112,6 +116,10 @@ class Columns:
         if outcome is Outcome.COMPLETED:
             self._status[row] = status
             self._response_bytes[row] = min(response_bytes, 0xFFFFFFFF)
+            if status >= _ERROR_STATUS:
+                self.errors += 1
+        else:
+            self.errors += 1
         if row in self.watched:
             self.on_done(row, outcome, done_ns)
         self.unfinished -= 1

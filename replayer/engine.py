@@ -12,9 +12,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
+
+import numpy as np
 
 from captures.errors import CaptureError, HookreelError
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
@@ -23,15 +24,14 @@ from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Cells, Columns
 from replayer.compile import Trait, Window
 from replayer.feed import WindowFeed
-from replayer.generator import GeneratorFacts, GeneratorWatch
+from replayer.generator import GeneratorWatch
 from replayer.guard import ended_by_signals, no_collector
 from replayer.holding import NEVER_DUE_NS, Holding
+from replayer.manners import Connections, Manners
 from replayer.pool import Dial, Pool
-from replayer.results import NEVER_NS, Outcome, RunRows
+from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
-
-Start = Callable[[], int]
-"""Gives run time 0 on CLOCK_MONOTONIC once everything is prepared; it may wait."""
+from replayer.sent import Progress, Sent, Start
 
 LOOK_AHEAD_NS = 250 * NS_PER_MS
 _START_DELAY_NS = 50 * NS_PER_MS
@@ -39,40 +39,10 @@ _QUIET_NS = 150 * NS_PER_US  # preparing stops when a send is nearer than this
 _SLICE = 32  # rows prepared before responses get their turn
 _PROGRESS_QUIET_NS = 2 * NS_PER_MS
 _MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
+_USUAL_MANNERS = Manners()
 _TIMED = int(Trait.TIMED_SIGNATURE)
 _UNSENDABLE = int(Trait.UNSENDABLE)
 _CHAINED = int(Trait.CHAINED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is; times are run time."""
-
-    now_ns: int
-    sent: int
-    total: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sent:
-    """
-    What a run of the engine gave.
-
-    ``rows`` holds all rows that came due; fewer than the schedule's when the run was stopped,
-    for the reason in ``stopped`` (None when it was not). ``shortages`` counts the exchanges that
-    were dropped because this machine could open no connection, by reason.
-    """
-
-    rows: RunRows
-    started_wall_ns: int
-    stopped: str | None
-    spare_connections: int
-    spare_exchanges: int
-    reconnections: int
-    shortages: dict[str, int]
-    exact_timer: bool
-    generator: GeneratorFacts
 
 
 class Engine:
@@ -89,20 +59,28 @@ class Engine:
         start: Start | None = None,
         chaining: Chaining | None = None,
         cells: Cells | None = None,
+        manners: Manners = _USUAL_MANNERS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._finished: asyncio.Future[None] = self._loop.create_future()
         self._columns = Columns(schedule, self._all_finished, cells)
+        connection = schedule.connection
+        if manners.connections is Connections.NEW:
+            connection = np.arange(len(schedule), dtype=np.uint32)
         self._pool = Pool(
             dial=dial,
             columns=self._columns,
-            connection=schedule.connection,
+            connection=connection,
             pump=self._pump,
+            pooled=manners.connections is Connections.POOL,
         )
+        self._manners = manners
+        self._max_in_flight = manners.max_in_flight or len(schedule)
+        self.crowded_out = 0
         self._holding: Holding | None = None
         if chaining is not None:
             self._holding = Holding(
-                schedule=schedule,
+                connection=connection,
                 chaining=chaining,
                 columns=self._columns,
                 pool=self._pool,
@@ -116,7 +94,7 @@ class Engine:
         self._progress_due_ns = NS_PER_S
         self._total = len(schedule)
         self._due_ns = schedule.due_ns.data
-        self._connection = schedule.connection.data
+        self._connection = connection.data
         self._row = 0  # the next to send
         self._ahead = 0  # the next to prepare
         self._yields = 0  # how often the next row has waited for responses at hand
@@ -159,6 +137,7 @@ class Engine:
             spare_exchanges=self._pool.spare_exchanges,
             reconnections=self._pool.reconnections,
             shortages=dict(self._pool.shortages),
+            crowded_out=self.crowded_out,
             exact_timer=self._timer.exact,
             generator=facts,
         )
@@ -280,7 +259,9 @@ class Engine:
         place = row - window.first
         trait = window.traits[place]
         number, server_name = self._connection[row], self._server_name(window, row)
-        if trait & _UNSENDABLE:
+        crowded = self._columns.unfinished - (self._total - row) >= self._max_in_flight
+        if trait & _UNSENDABLE or crowded:
+            self.crowded_out += crowded
             self._pool.skip(number)
             self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
             return True
@@ -358,6 +339,7 @@ class Engine:
         now_ns = self._columns.now_ns()
         self._watch.looked(now_ns - self._sweep_due_ns)
         self._pool.sweep(now_ns, self._timeout_ns)
+        self._abort_if_asked(now_ns)
         if self._row >= self._total:
             self._pool.end_endless_streams(self._columns.unfinished)
         if (
@@ -371,6 +353,15 @@ class Engine:
         interval_s = min(0.25, max(0.01, self._timeout_ns / NS_PER_S / 20))
         self._sweep_due_ns = self._columns.now_ns() + int(interval_s * NS_PER_S)
         self._sweep_handle = self._loop.call_later(interval_s, self._sweep)
+
+    def _abort_if_asked(self, now_ns: int) -> None:
+        columns, row = self._columns, self._row
+        lag_ns = now_ns - self._due_ns[row] if row < self._total else 0
+        reason = self._manners.abort_on.reason(
+            errors=columns.errors, finished=self._total - columns.unfinished, lag_ns=lag_ns
+        )
+        if reason is not None:
+            self.stop(reason)
 
     def _all_finished(self) -> None:
         if not self._finished.done():

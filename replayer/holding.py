@@ -13,8 +13,7 @@ from replayer.chaining import Chaining
 from replayer.columns import Columns
 from replayer.compile import ChainedRequest, Window
 from replayer.pool import Pool
-from replayer.results import NEVER_NS, Outcome
-from replayer.schedule import Schedule
+from replayer.results import NEVER_NS, Outcome, UInt32s
 
 NEVER_DUE_NS = 2**63 - 1
 
@@ -37,14 +36,14 @@ class Holding:
     def __init__(
         self,
         *,
-        schedule: Schedule,
+        connection: UInt32s,
         chaining: Chaining,
         columns: Columns,
         pool: Pool,
         wake: Callable[[int], None],
     ) -> None:
         self.started_wall_ns = 0
-        self._connection = schedule.connection.data
+        self._connection = connection.data
         self._chaining = chaining
         self._columns = columns
         self._pool = pool

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from replayer.credentials import Keyring
 from replayer.load import Load
+from replayer.manners import Manners
 from replayer.results import Limits
 from replayer.targets import Target
 
@@ -28,7 +29,8 @@ class ReplayOptions:
     What a replay is asked for.
 
     ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
-    name; otherwise the target's are used. ``tls`` is None for a plain target. ``workers`` processes send.
+    name; otherwise the target's are used. ``tls`` is None for a plain target. ``workers`` processes
+    send. ``mark`` is the value of a header that tells replayed requests apart, empty for none.
     """
 
     target: Target
@@ -41,3 +43,5 @@ class ReplayOptions:
     recorded_sni: bool = False
     workers: int = 1
     chains: UseChains = UseChains.AUTO
+    manners: Manners = field(default_factory=Manners)
+    mark: bytes = b""

@@ -51,7 +51,7 @@ class Pool:
     few of these are kept open ahead of need. Connections that the target closed are opened
     anew while more exchanges are announced for them. An exchange whose connection this machine
     could not open, for want of descriptors, ports or memory, is dropped; ``shortages`` counts
-    these by reason.
+    these by reason. When it is ``pooled`` every exchange goes on any connection that is free.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Pool:
         connection: UInt32s,
         pump: Callable[[], None],
         answered: Answered = _nobody,
+        pooled: bool = False,
     ) -> None:
         numbers, counts = np.unique(connection, return_counts=True)
         self._remaining = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
@@ -79,6 +80,7 @@ class Pool:
         self._spares_made = 0
         self._opened: set[int] = set()
         self.pump = pump
+        self._pooled = pooled
         self.answered = answered
         self.next_due_ns = _NEVER_DUE_NS
         self.spares_used: set[int] = set()
@@ -126,6 +128,8 @@ class Pool:
 
     def prepare(self, number: int, server_name: str) -> None:
         """Say that an exchange of the recorded connection ``number`` comes soon."""
+        if self._pooled:
+            return
         self._announced[number] = self._announced.get(number, 0) + 1
         known = self._recorded.get(number)
         if known is None or known.closed:
@@ -133,6 +137,8 @@ class Pool:
 
     def take(self, number: int, server_name: str) -> Connection:
         """A connection for an exchange of ``number`` that is due now: its own, or a spare one."""
+        if self._pooled:
+            return self._take_spare(server_name)
         self._remaining[number] -= 1
         announced = self._announced.get(number, 0)
         if announced > 1:
@@ -159,7 +165,7 @@ class Pool:
     def must_open(self, number: int, server_name: str) -> bool:
         """Whether ``take`` would have to open a spare connection, as all that stand are busy."""
         own = self._recorded.get(number)
-        if own is None or own.closed or own.row == IDLE:
+        if not self._pooled and (own is None or own.closed or own.row == IDLE):
             return False
         return not any(spare.connected for spare in self._spares.get(server_name, ()))
 

@@ -22,7 +22,6 @@ from replayer.chain import Chains, find_chains
 from replayer.chaining import Chaining, sessions
 from replayer.columns import Cells
 from replayer.credentials import Keyring
-from replayer.engine import Progress, Sent, Start
 from replayer.feed import telling
 from replayer.fidelity import invalid_reasons
 from replayer.options import CHAINS_AUTO_MAX, ReplayOptions, UseChains
@@ -30,6 +29,7 @@ from replayer.results import ChainCounts, Run, RunHeader
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule, build_schedule, schedule_hash
 from replayer.sending import LOOP_NOTE, Offered, make_compiler, scheduled_exchanges, send_schedule
+from replayer.sent import Progress, Sent, Start
 from replayer.workers import send_in_workers, shares_of
 
 
@@ -91,7 +91,7 @@ def replay(
         unsent = f"it offered {len(sent.rows)} of {len(schedule)} exchanges"
         reasons = (f"The run was stopped early ({sent.stopped}): {unsent}.", *reasons)
     header = RunHeader(
-        run_id=secrets.token_hex(16),
+        run_id=options.mark.decode() or secrets.token_hex(16),
         capture_id=reader.header.capture_id,
         target=options.target.url,
         speed=options.load.speed,
@@ -287,6 +287,10 @@ def _sending_notes(sent: Sent) -> tuple[str, ...]:
         for why, count in sorted(sent.shortages.items())
         if count
     ]
+    if sent.crowded_out:
+        notes.append(
+            f"{sent.crowded_out} exchanges were dropped as --max-in-flight exchanges waited for a response."
+        )
     if not sent.exact_timer:
         notes.append("This system has no timerfd; sends were timed by the event loop, with lower fidelity.")
     return tuple(notes)

@@ -22,6 +22,9 @@ _HOP_BY_HOP = frozenset(
         b"te", b"upgrade", b"http2-settings", b"expect",
     }
 )  # fmt: skip
+MARK_HEADER = b"X-Hookreel-Run"
+"""Tells replayed requests apart where that is asked for; its value is the run's id."""
+
 _NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"close"})
 _HOSTS_MAX = 1000  # what comes later would only make a large number larger
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -88,8 +91,11 @@ class Rewriter:
     target's URL. ``salt`` is the capture's ``fingerprint_salt``.
     """
 
-    def __init__(self, *, host: bytes | None, keyring: Keyring, salt: bytes, scheme: bytes) -> None:
+    def __init__(
+        self, *, host: bytes | None, keyring: Keyring, salt: bytes, scheme: bytes, mark: bytes = b""
+    ) -> None:
         self._host = host
+        self._mark = ((MARK_HEADER, mark),) if mark else ()
         self._scheme = scheme
         self._keyring = keyring
         self._salt = salt
@@ -105,7 +111,7 @@ class Rewriter:
         headers = _without_hop(headers)
         headers, mapped, unmapped = self._with_credentials(headers)
         headers = _with_framing(headers, request)
-        headers = self._with_host(headers, request)
+        headers = (*self._with_host(headers, request), *self._mark)
         rewritten = replace(
             request,
             target=request.target or b"/",

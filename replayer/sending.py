@@ -13,7 +13,7 @@ from replayer.chain import Chains
 from replayer.chaining import Chaining
 from replayer.columns import Cells
 from replayer.compile import Compiler
-from replayer.engine import Engine, Progress, Sent, Start
+from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.options import ReplayOptions
 from replayer.passes import exchanges_of
@@ -21,6 +21,7 @@ from replayer.pool import Dial
 from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import Schedule
+from replayer.sent import Progress, Sent, Start
 
 try:
     import uvloop
@@ -79,6 +80,7 @@ def send_schedule(
             start=start,
             chaining=chaining,
             cells=cells,
+            manners=options.manners,
         )
         return await engine.run()
 
@@ -106,6 +108,7 @@ def make_compiler(
         keyring=options.keyring,
         salt=reader.header.fingerprint_salt,
         scheme=options.target.scheme.encode(),
+        mark=options.mark,
     )
     return Compiler(
         schedule=schedule,

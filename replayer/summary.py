@@ -38,7 +38,8 @@ class Summary:
     Totals of a run; quantiles are in ns.
 
     ``sent`` counts what was not dropped: ``completed + failed``, a failure to connect included.
-    ``duration_ns`` is first due to last completion, 0 without one; ``offered_rps`` and
+    ``status_mismatches`` counts what was answered otherwise than recorded, or not at all where an
+    answer is recorded. ``duration_ns`` is first due to last completion, 0 without one; ``offered_rps`` and
     ``achieved_rps`` count between the first and the last due or sent exchange, 0 when that is
     no time. ``endpoints`` holds the busiest of the ``endpoint_count``.
     """
@@ -50,6 +51,7 @@ class Summary:
     outcomes: dict[str, int]
     statuses: dict[str, int]
     status_matches: int
+    status_mismatches: int
     send_lag: Quantiles
     service: Quantiles
     response: Quantiles
@@ -80,6 +82,7 @@ def summarise(run: Run) -> Summary:
         },
         statuses=_statuses(rows, completed),
         status_matches=int((completed & (rows.status == rows.recorded_status)).sum()),
+        status_mismatches=int(((rows.recorded_status != 0) & (rows.status != rows.recorded_status)).sum()),
         send_lag=quantiles(lag_ns(rows)),
         service=quantiles(service_ns(rows)),
         response=quantiles(response_ns(rows)),
@@ -107,6 +110,7 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
         "outcomes": summary.outcomes,
         "statuses": summary.statuses,
         "status_matches": summary.status_matches,
+        "status_mismatches": summary.status_mismatches,
         "valid": run.valid,
         "invalid_reasons": list(run.header.invalid_reasons),
         "interrupted": run.header.interrupted,

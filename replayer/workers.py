@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 from captures.errors import HookreelError
 from captures.units import NS_PER_MS
 from replayer.columns import Cells, cells_bytes, joined, make_cells
-from replayer.engine import Progress, Sent
 from replayer.feed import telling
 from replayer.generator import GeneratorFacts, GeneratorWatch, together
 from replayer.results import NEVER_NS, ChainCounts, Outcome
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule
 from replayer.sending import Offered
+from replayer.sent import Progress, Sent
 
 _START_DELAY_NS = 100 * NS_PER_MS  # for the word to reach every worker
 _PR_SET_PDEATHSIG = 1
@@ -58,6 +58,7 @@ class _Account:
     spare_exchanges: int
     reconnections: int
     shortages: dict[str, int]
+    crowded_out: int
     exact_timer: bool
     generator: GeneratorFacts
     tally: Tally
@@ -260,6 +261,7 @@ class _Crew:
             spare_exchanges=sum(one.spare_exchanges for one in accounts),
             reconnections=sum(one.reconnections for one in accounts),
             shortages=dict(sum((Counter(one.shortages) for one in accounts), Counter[str]())),
+            crowded_out=sum(one.crowded_out for one in accounts),
             exact_timer=all(one.exact_timer for one in accounts),
             generator=together([one.generator for one in accounts] or [GeneratorWatch().facts()]),
         )
@@ -324,6 +326,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             spare_exchanges=sent.spare_exchanges,
             reconnections=sent.reconnections,
             shortages=sent.shortages,
+            crowded_out=sent.crowded_out,
             exact_timer=sent.exact_timer,
             generator=sent.generator,
             tally=offered.tally,

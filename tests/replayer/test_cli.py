@@ -19,8 +19,8 @@ from rich.console import Console
 from captures.credentials import find_credentials
 from captures.model import Exchange, SignatureScheme, SigningRecipe
 from replayer.cli import _ProgressLine
-from replayer.engine import Progress
 from replayer.results import read_run
+from replayer.sent import Progress
 
 Make = Callable[..., Exchange]
 Write = Callable[..., Path]

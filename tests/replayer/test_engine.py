@@ -20,13 +20,14 @@ from captures.errors import CaptureError, HookreelError
 from captures.model import Exchange
 from captures.reader import CaptureReader
 from replayer.compile import Window
-from replayer.engine import Engine, Progress, Sent
+from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.load import Load
 from replayer.pool import Dial
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule, build_schedule
+from replayer.sent import Progress, Sent
 from replayer.targets import parse_target
 
 Make = Callable[..., Exchange]

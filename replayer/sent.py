@@ -1,0 +1,45 @@
+"""What a sender tells: how far it is, and at the end what it sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replayer.generator import GeneratorFacts
+from replayer.results import RunRows
+
+Start = Callable[[], int]
+"""Gives run time 0 on CLOCK_MONOTONIC once everything is prepared; it may wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is; times are run time."""
+
+    now_ns: int
+    sent: int
+    total: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sent:
+    """
+    What a run of the engine gave.
+
+    ``rows`` holds all rows that came due; fewer than the schedule's when the run was stopped,
+    for the reason in ``stopped`` (None when it was not). ``shortages`` counts the exchanges that
+    were dropped because this machine could open no connection, by reason; ``crowded_out`` those
+    that were dropped because as many waited as may.
+    """
+
+    rows: RunRows
+    started_wall_ns: int
+    stopped: str | None
+    spare_connections: int
+    spare_exchanges: int
+    reconnections: int
+    shortages: dict[str, int]
+    crowded_out: int
+    exact_timer: bool
+    generator: GeneratorFacts

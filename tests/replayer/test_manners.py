@@ -1,0 +1,127 @@
+"""Manners: connections, crowding, early ends, expectations and the mark, as the target sees them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captures.errors import UsageError
+from captures.model import Exchange
+from replayer.manners import AbortOn, Connections, Manners, parse_abort_on
+from replayer.results import Outcome
+
+Make = Callable[..., Exchange]
+Serve = Callable[..., Any]
+Send = Callable[..., Any]
+MS = 1_000_000
+
+
+def traffic(exchange: Make, count: int, connections: int = 1) -> list[Exchange]:
+    return [
+        exchange(n, offset_ns=n * 10 * MS, connection=n % connections, target=b"/%d" % n)
+        for n in range(count)
+    ]
+
+
+def test_each_exchange_may_have_a_connection_of_its_own(serve: Serve, exchange: Make, send: Send) -> None:
+    """NEW never sends two requests on one connection, and the run keeps the recorded numbers."""
+    server = serve()
+    replayed = send(traffic(exchange, 12, 2), server.url, manners=Manners(connections=Connections.NEW))
+    assert [len(seen) for seen in server.by_connection().values()] == [1] * 12
+    assert replayed.run.rows.connection.tolist() == [0, 1] * 6
+
+
+def test_a_pool_shares_what_is_free(serve: Serve, exchange: Make, send: Send) -> None:
+    """Twelve recorded connections that are never busy at once need a single one."""
+    server = serve()
+    replayed = send(traffic(exchange, 12, 12), server.url, manners=Manners(connections=Connections.POOL))
+    assert len(server.by_connection()) <= 2
+    assert bool((replayed.run.rows.outcome == Outcome.COMPLETED).all())
+    assert not any("spare" in note for note in replayed.run.header.notes)
+
+
+def test_what_is_due_while_too_many_wait_is_dropped(
+    serve: Serve, answer: Any, exchange: Make, send: Send
+) -> None:
+    """Two may wait: the others are counted as dropped, so the run is invalid and says why."""
+    hold = threading.Event()
+    server = serve(lambda seen: answer(hold=hold if seen.request.target in {b"/0", b"/1"} else None))
+    threading.Timer(0.4, hold.set).start()
+    replayed = send(traffic(exchange, 8, 8), server.url, manners=Manners(max_in_flight=2))
+    outcomes = replayed.run.rows.outcome.tolist()
+    assert outcomes == [Outcome.COMPLETED] * 2 + [Outcome.DROPPED] * 6
+    assert any("6 exchanges were dropped as --max-in-flight" in note for note in replayed.run.header.notes)
+    assert not replayed.run.valid
+
+
+def test_a_run_ends_itself_when_the_target_fails(
+    serve: Serve, answer: Any, exchange: Make, send: Send
+) -> None:
+    """Above the share of errors nothing more is sent; the partial run says how many there were."""
+    server = serve(lambda _: answer(parts=[b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"]))
+    manners = Manners(abort_on=AbortOn(errors=0.05))
+    replayed = send(traffic(exchange, 500, 4), server.url, manners=manners)
+    assert len(replayed.run.rows) < 500
+    assert replayed.run.header.interrupted
+    assert "failed or were answered with an error" in replayed.run.header.invalid_reasons[0]
+
+
+def test_what_is_asked_of_a_run(
+    command: Any, serve: Serve, answer: Any, exchange: Make, capture: Any
+) -> None:
+    """--expect recorded-status exits with 3 for another status; --mark names the run in each request."""
+    statuses = iter([b"200 OK", b"404 Gone"])
+    server = serve(lambda _: answer(parts=[b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % next(statuses)]))
+    limits = ("--lag-p99", "1s", "--lag-max", "5s", "--rate-error", "100%")
+    told = command(
+        capture(traffic(exchange, 2)),
+        "--target",
+        server.url,
+        "--json",
+        "--expect",
+        "recorded-status",
+        "--mark",
+        *limits,
+    )
+    found = json.loads(told.stdout)
+    assert (told.exit_code, found["status_mismatches"]) == (3, 1)
+    marks = [
+        value for seen in server.seen for name, value in seen.request.headers if name == b"X-Hookreel-Run"
+    ]
+    assert marks == [found["run_id"].encode()] * 2
+
+
+def test_a_run_as_expected_exits_with_0(command: Any, serve: Serve, exchange: Make, capture: Any) -> None:
+    """Without --mark no header is added."""
+    server = serve()
+    limits = ("--lag-p99", "1s", "--lag-max", "5s", "--rate-error", "100%")
+    path: Path = capture(traffic(exchange, 2))
+    told = command(path, "--target", server.url, "--expect", "recorded-status", *limits)
+    assert told.exit_code == 0
+    assert b"x-hookreel" not in b"".join(seen.raw.lower() for seen in server.seen)
+
+
+def test_conditions_to_abort_on() -> None:
+    """Shares and times are read; a share counts from 20 finished exchanges on."""
+    parsed = parse_abort_on(("errors>5%", "lag > 100ms"))
+    assert parsed == AbortOn(errors=0.05, lag_ns=100 * MS)
+    assert parsed.reason(errors=19, finished=19, lag_ns=0) is None
+    assert parsed.reason(errors=1, finished=20, lag_ns=0) is None
+    assert (
+        parsed.reason(errors=2, finished=20, lag_ns=0)
+        == "2 of 20 exchanges failed or were answered with an error"
+    )
+    assert parsed.reason(errors=0, finished=0, lag_ns=101 * MS) == "the send lag is 101 ms"
+    assert AbortOn().reason(errors=99, finished=99, lag_ns=10**12) is None
+
+
+@pytest.mark.parametrize("text", ["errors", "p50>1s", "errors>x", "lag>5%"])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    """A condition names what it watches and a limit of its kind."""
+    with pytest.raises(UsageError):
+        parse_abort_on((text,))
