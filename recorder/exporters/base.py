@@ -66,7 +66,7 @@ _NAMES = {
     "signing": "signing recipes",
     "trailers": "trailers",
     "truncated_bytes": "marks of cut bodies",
-    "body": "bodies in the bytes of the wire",
+    "body": "compressed bodies as they were sent",
     "headers": "header lists that are not text",
     "offset_ns": "times in whole nanoseconds",
     "end_ns": "times in whole nanoseconds",

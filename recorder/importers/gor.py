@@ -66,7 +66,7 @@ class GorSource:
                 walls.append(record.timing_ns)
             self._has_responses |= record.kind == 2
         if not whole:
-            raise CaptureError(f"{path.name} holds no record that is whole; give a file that GoReplay wrote.")
+            raise CaptureError(f"{path.name} holds no GoReplay record that is whole; give an undamaged copy.")
         timeline = Timeline(walls)
         self._seqs = timeline.seqs
         self.started_wall_ns = timeline.started_wall_ns

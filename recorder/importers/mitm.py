@@ -47,7 +47,7 @@ class MitmSource:
             stated = find(frame, b"metadata", METADATA_KEY.encode(), b"started_wall_ns")
             exported.add(int(stated) if isinstance(stated, int | float) else None)
         if not whole:
-            raise CaptureError(f"{path.name} holds no flow that is whole; give a file that mitmproxy wrote.")
+            raise CaptureError(f"{path.name} holds no mitmproxy flow that is whole; give an undamaged copy.")
         self._timeline = Timeline(walls, exported.wall_ns)
         self.started_wall_ns = self._timeline.started_wall_ns
         self.note = self._timeline.note

@@ -56,8 +56,8 @@ CAPTURE = b"\x89REEL\r\n\x1a" + bytes(90)
         (b"", 1, "is empty"),
         (gzip.compress(b""), 1, "is empty"),
         (b'{"log": {"version": "1.2",', 1, "ends before"),
-        (b"1 0123456789abcdef 17 ", 1, "no record that is whole"),
-        (b"1398:4:type;4:http;", 1, "no flow that is whole"),
+        (b"1 0123456789abcdef 17 ", 1, "no GoReplay record that is whole"),
+        (b"1398:4:type;4:http;", 1, "no mitmproxy flow that is whole"),
         (b"\xd4\xc3\xb2\xa1\x02\x00", 1, "does not begin as a whole"),
     ],
 )

@@ -186,7 +186,7 @@ def test_flow_that_cannot_be_read_is_counted(take: Callable[..., Any]) -> None:
 
 def test_no_whole_flow_is_an_error(take: Callable[..., Any]) -> None:
     """A file that only looks like flows is refused."""
-    with pytest.raises(CaptureError, match="no flow that is whole"):
+    with pytest.raises(CaptureError, match="no mitmproxy flow that is whole"):
         take(b"10:10:x")
 
 
