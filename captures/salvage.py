@@ -206,7 +206,9 @@ def describe(scan: Scan, *, closed: bool, live: bool, account: Counters | None) 
 
 def _unclosed(scan: Scan, *, live: bool, account: Counters | None) -> str:
     """That the file has no end, up to when it goes, and what its last account says."""
-    until = f"it ends at offset {(scan.last_ns or 0) / 1e9:.3f} s"
+    until = "no exchange is whole in it"
+    if scan.last_ns is not None:
+        until = f"it ends at offset {scan.last_ns / 1e9:.3f} s"
     counted_last = ""
     if account is not None:
         missing = account.written - scan.exchanges
@@ -216,7 +218,7 @@ def _unclosed(scan: Scan, *, live: bool, account: Counters | None) -> str:
             f"written{gone}, {account.dropped} dropped, {account.in_flight} in flight"
         )
     if live:
-        return f"The file is still being written: {until} so far{counted_last}."
+        return f"The file is still being written: so far {until}{counted_last}."
     return f"{NOT_CLOSED}: {until}{counted_last}. {LOST_BEHIND}"
 
 

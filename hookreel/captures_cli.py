@@ -18,7 +18,7 @@ from captures.units import parse_duration_ns
 from hookreel.following import Following
 from hookreel.following import follow as follow_capture
 from hookreel.messages import with_messages
-from hookreel.show import Show, exchange_lines, exchange_record, message_record
+from hookreel.show import Show, exchange_lines, exchange_record, message_record, source_problem_lines
 
 CAPTURE_FILE = click.Path(path_type=Path)
 FOLLOW_S = 0.1  # how often a growing file is looked at
@@ -157,8 +157,8 @@ def verify(capture: Path, as_json: bool, salvage: Path | None) -> None:
         )
         for problem in result.problems:
             click.echo(f"  {clean(problem)}")
-        for problem in result.source_problems:
-            click.echo(f"  made from a capture that lacked something: {clean(problem)}")
+        for line in source_problem_lines(result.source_problems):
+            click.echo(line)
         if salvage is not None:
             click.echo(f"{salvage}: {counted(result.exchanges, 'exchange')} written")
     if not result.whole:

@@ -111,7 +111,12 @@ def _sentence(error: Exception) -> str:
 
 
 @click.group(
-    cls=FrontDoor, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=FrontDoor,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""hookreel COMMAND --help explains a command, with an example.
+
+    Exit codes: 0 good, 1 it failed, 2 wrong usage, 3 the answer is no (slower, a leak, damage),
+    4 a run that proves nothing, 5 inconclusive with --strict.""",
 )
 @click.version_option(__version__, prog_name="hookreel")
 @click.option("--debug", is_flag=True, help="Show tracebacks; they may contain traffic.")

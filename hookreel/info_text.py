@@ -15,6 +15,7 @@ from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration, format_size
 from hookreel.account import CaptureAccount, StreamAccount
 from hookreel.picture import Canvas, picture_of
+from hookreel.show import source_problem_lines
 
 
 def info_text(capture: Path, account: CaptureAccount, canvas: Canvas) -> str:
@@ -28,15 +29,13 @@ def info_text(capture: Path, account: CaptureAccount, canvas: Canvas) -> str:
         *connection_lines(account),
         "complete" if account.complete else "NOT COMPLETE",
         *(f"  {clean(problem)}" for problem in account.problems),
-        *(
-            f"  made from a capture that lacked something: {clean(one)}"
-            for one in account.header.source_problems
-        ),
+        *source_problem_lines(account.header.source_problems),
     ]
     picture = picture_of(account.traffic, canvas)
     if picture:
         lines += ["", *picture]
-    lines += ["", _endpoint_table(account)]
+    if account.endpoints:
+        lines += ["", _endpoint_table(account)]
     if account.credentials:
         lines += ["", tabulate(list(account.credentials.items()), headers=("credential", "requests"))]
     if account.signing:
@@ -155,5 +154,5 @@ def _endpoint_table(account: CaptureAccount) -> str:
         for endpoint in account.endpoints
     ]
     headers = ("endpoint", "exchanges", "statuses", "p50", "p99", "sent", "received")
-    right = ("left", "right", "left", *["right"] * 4) if rows else None
+    right = ("left", "right", "left", *["right"] * 4)
     return tabulate(rows, headers=headers, disable_numparse=True, colalign=right)

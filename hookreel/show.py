@@ -231,3 +231,10 @@ def message_line(message: Message, show: Show, *, number: str = "") -> str:
     text = f" {clean_lines(_text(message.payload).strip(), _BODY_INDENT)}" if show.bodies else ""
     size = f"{len(message.payload)} B"
     return f"{message.offset_ns / 1e9:12.6f}s {number}  {arrow} {message.kind} {size}{text}"
+
+
+def source_problem_lines(problems: Sequence[str]) -> Iterator[str]:
+    """What was missing in the captures that a capture was made from, below a heading of its own."""
+    if problems:
+        yield "  It was made from a capture that was not complete:"
+        yield from (f"    {clean(problem)}" for problem in problems)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captures.errors import CaptureError
 from captures.lineage import derived_header
-from captures.model import Counters, Exchange, Response
+from captures.model import Counters, Exchange, MessageKind, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter
 
@@ -42,7 +42,7 @@ def verify_capture(path: Path, *, salvage_to: Path | None = None) -> Verificatio
     """
     with CaptureReader.open(path, salvage=True) as reader:
         exchanges = len(reader)  # decodes all of them
-        messages = sum(1 for _ in reader.messages())
+        messages = sum(message.kind is not MessageKind.END for message in reader.messages())
         problems = [*_index_problems(path, reader), *reader.problems]
         if salvage_to is not None:
             _write(reader, salvage_to)

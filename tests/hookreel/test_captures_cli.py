@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from captures import index as index_module
 from captures.credentials import find_credentials
 from captures.errors import WriteError
-from captures.model import Counters, Exchange, Request, Response
+from captures.lineage import derived_header
+from captures.model import Counters, Exchange, MessageKind, Request, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 from hookreel.cli import cli
@@ -161,7 +162,7 @@ def test_salvage_writes_what_is_whole(torn_capture: Callable[[int], Path], tmp_p
     whole = run("verify", out)
     assert whole.exit_code == 0
     assert "whole" in whole.stdout
-    assert "made from a capture that lacked something: The file was not closed" in whole.stdout
+    assert "It was made from a capture that was not complete:\n    The file was not closed" in whole.stdout
     assert json.loads(run("verify", out, "--json").stdout)["source_problems"]
     with CaptureReader.open(torn) as old, CaptureReader.open(out) as new:
         assert list(new.exchanges()) == list(old.exchanges())
@@ -272,3 +273,25 @@ def test_verify_compares_the_ends_of_streams(tmp_path: Path) -> None:
         writer._stream_ends.append((1, 5_000_000))
     said = json.loads(run("verify", path, "--json").stdout)
     assert said["problems"] == ["The footer describes the exchanges otherwise than they are."]
+
+
+def test_the_end_of_a_stream_is_no_message(capture: Path, tmp_path: Path) -> None:
+    """What verify counts was sent on a stream, as with slice and info."""
+    path = tmp_path / "ended.reel"
+    with CaptureReader.open(capture) as reader, CaptureWriter.create(path, derived_header(reader)) as writer:
+        for exchange in reader.exchanges():
+            writer.write(exchange)
+        for message in reader.messages():
+            writer.write_message(message)
+        writer.write_message(replace(message, kind=MessageKind.END, payload=b""))
+    assert json.loads(run("verify", path, "--json").stdout)["messages"] == 2
+
+
+def test_a_file_cut_before_its_first_exchange_says_so(capture: Path) -> None:
+    """No offset is made up for a file in which no exchange is whole; a copy of it has no empty table."""
+    torn, out = capture.with_name("torn.reel"), capture.with_name("out.reel")
+    with CaptureReader.open(capture) as reader:
+        torn.write_bytes(capture.read_bytes()[: reader.index.blocks[0].position + 60])
+    told = run("verify", torn, "--salvage", out)
+    assert "cut later): no exchange is whole in it. A killed writer loses" in told.stdout
+    assert "endpoint" not in run("info", out).stdout

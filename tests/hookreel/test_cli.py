@@ -43,6 +43,7 @@ def test_version_and_help_load_no_command() -> None:
     for name, (_, sentence) in COMMANDS.items():
         assert name in result.stdout
         assert sentence[:40] in result.stdout
+    assert "Exit codes: 0 good," in result.stdout
     assert run_hookreel("--version").stdout.strip() == f"hookreel, version {__version__}"
 
 

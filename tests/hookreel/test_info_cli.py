@@ -200,7 +200,10 @@ def test_a_copy_of_a_torn_capture_is_not_complete(
         for exchange in reader.exchanges():
             writer.write(exchange)
     text = run(path, "--html", page).stdout
-    assert "NOT COMPLETE\n  made from a capture that lacked something: The file was not closed" in text
+    assert (
+        "NOT COMPLETE\n  It was made from a capture that was not complete:\n    The file was not closed"
+        in text
+    )
     assert "NOT COMPLETE" in page.read_text()
     assert "What was missing in the captures it was made from" in page.read_text()
     said = json.loads(run(path, "--json").stdout)
