@@ -11,7 +11,7 @@ it stands as another person's stand-in. A value that was never replaced is no or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -117,7 +117,9 @@ def audit(
     for number, patterns in enumerate(originals.chunks()):
         findings.patterns += len(patterns)
         _search(anonymized, patterns, originals, findings, rescan if number == 0 else None)
-    unreplaced = rescan.unreplaced(_all_places(original), _endpoint_of(original), kept or KeptOnPurpose())
+    unreplaced = rescan.unreplaced(
+        lambda seqs: _all_places(original, seqs), _endpoint_of(original), kept or KeptOnPurpose()
+    )
     return AuditReport(
         exchanges=len(anonymized),
         messages=originals.messages,
@@ -151,10 +153,12 @@ def _endpoint_of(reader: CaptureReader) -> Callable[[int], str]:
     return lambda seq: reader.endpoint_labels[int(reader.index.endpoint[rows()[seq]])]
 
 
-def _all_places(reader: CaptureReader) -> Iterator[Group]:
-    """The places of the capture itself, of each exchange and of each message, with the exchange's seq."""
+def _all_places(reader: CaptureReader, seqs: Container[int | None] | None = None) -> Iterator[Group]:
+    """The places of the capture itself, of each exchange (or those in ``seqs``) and of each message."""
     yield None, list(capture_places(reader.header))
     for exchange in reader.exchanges():
+        if seqs is not None and exchange.seq not in seqs:
+            continue
         yield exchange.seq, [*exchange_places(exchange), *stored_bodies(exchange)]
     numbers: dict[int, int] = {}
     for message in reader.messages():
@@ -173,13 +177,13 @@ def _search(
 ) -> None:
     values, replaced_at = originals.values(), originals.replaced_at()
     sieve = Sieve(patterns, values)
-    for batch in _batches(reader):
+    for batch, size_bytes in _batches(reader):
         news = []
         for _, places in batch:
             if rescan is not None:  # the first time
-                findings.searched_bytes += sum([len(place.data) for place in places])
                 findings.undecodable += sum([place.undecodable for place in places])
             news += sieve.new([place.data for place in places if not _is_size(place)])
+        findings.searched_bytes += 0 if rescan is None else size_bytes
         texts = new_texts(news)
         if rescan is not None:
             rescan.look(batch, texts)
@@ -192,18 +196,18 @@ def _search(
             findings.leaks += leaks[: LEAKS_LISTED_MAX - len(findings.leaks)]
 
 
-def _batches(reader: CaptureReader) -> Iterator[list[Group]]:
-    """Many places at once: on few bytes a search takes longer to start than to run."""
+def _batches(reader: CaptureReader) -> Iterator[tuple[list[Group], int]]:
+    """Many places at once, with their bytes: on few of them a search takes longer to start than to run."""
     batch: list[Group] = []
     size_bytes = 0
     for group in _all_places(reader):
         batch.append(group)
-        size_bytes += max([len(place.data) for place in group[1]])
+        size_bytes += sum([len(place.data) for place in group[1]])
         if size_bytes >= _BATCH_BYTES:
-            yield batch
+            yield batch, size_bytes
             batch, size_bytes = [], 0
     if batch:
-        yield batch
+        yield batch, size_bytes
 
 
 def _is_size(place: Place) -> bool:

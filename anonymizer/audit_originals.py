@@ -9,7 +9,14 @@ from itertools import zip_longest
 import numpy as np
 
 from anonymizer.audit_pieces import Seen
-from anonymizer.audit_places import Place, capture_places, message_place, outcome_places, request_places
+from anonymizer.audit_places import (
+    Place,
+    capture_places,
+    message_place,
+    outcome_places,
+    request_places,
+    without_common,
+)
 from anonymizer.audit_reserved import cannot_be_real
 from anonymizer.audit_search import Patterns
 from anonymizer.audit_spans import Part, place_spans
@@ -124,7 +131,9 @@ def collect(original: CaptureReader, anonymized: CaptureReader) -> Originals:
     for before, after in zip(original.exchanges(), anonymized.exchanges(), strict=True):
         where = f"exchange {before.seq}"
         if before.request != after.request:
-            _pair(request_places(before.request), request_places(after.request), where, originals)
+            headers = without_common(before.request.headers, after.request.headers)
+            lefts, rights = map(request_places, (before.request, after.request), headers)
+            _pair(lefts, rights, where, originals)
         if before.outcome != after.outcome:
             _pair(outcome_places(before.outcome), outcome_places(after.outcome), where, originals)
     for first, second in zip_longest(original.messages(), anonymized.messages()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import compress
+from itertools import compress, filterfalse
 from operator import ne
 from typing import TypeAlias
 
@@ -40,9 +40,8 @@ def changed_strings(before: bytes, after: bytes, seen: Seen) -> list[tuple[bytes
         seen.clear()
     found: list[tuple[bytes, bytes]] | None = []
     # a dictionary, since the order of a set differs from run to run
-    for pair in dict.fromkeys(compress(zip(lefts, rights, strict=True), map(ne, lefts, rights))):
-        if pair in seen:
-            continue
+    changed = compress(zip(lefts, rights, strict=True), map(ne, lefts, rights))
+    for pair in dict.fromkeys(filterfalse(seen.__contains__, changed)):
         if len(pair[0]) <= _PIECE_MAX_BYTES:
             seen.add(pair)
         strings = _strings(*pair)

@@ -45,12 +45,12 @@ def exchange_places(exchange: Exchange) -> Iterator[Place]:
     yield from outcome_places(exchange.outcome)
 
 
-def request_places(request: Request) -> Iterator[Place]:
-    """The places of a request, its content coding undone."""
+def request_places(request: Request, headers: Headers | None = None) -> Iterator[Place]:
+    """The places of a request, its content coding undone; ``headers`` when not all of them are wanted."""
     yield _plain("request method", request.method)
     yield _plain("request authority", request.authority)
     yield _plain("request target", request.target)
-    yield from _parts("request", request)
+    yield from _parts("request", request, headers)
 
 
 def outcome_places(outcome: Response | Failure) -> Iterator[Place]:
@@ -59,7 +59,15 @@ def outcome_places(outcome: Response | Failure) -> Iterator[Place]:
         yield _plain("failure detail", outcome.detail.encode())
         return
     yield _plain("response reason", outcome.reason)
-    yield from _parts("response", outcome)
+    yield from _parts("response", outcome, None)
+
+
+def without_common(before: Headers, after: Headers) -> tuple[Headers, Headers]:
+    """The fields of both that differ, if both have the same names in the same order; else all of them."""
+    if [name for name, _ in before] != [name for name, _ in after]:
+        return before, after
+    differing = [number for number, field in enumerate(before) if field != after[number]]
+    return tuple(before[number] for number in differing), tuple(after[number] for number in differing)
 
 
 def stored_bodies(exchange: Exchange) -> Iterator[Place]:
@@ -91,8 +99,8 @@ def _plain(name: str, data: bytes) -> Place:
     return Place(name, (name, b"", 0), data)
 
 
-def _parts(side: str, part: Request | Response) -> Iterator[Place]:
-    yield from _header_places(f"{side} header", part.headers)
+def _parts(side: str, part: Request | Response, headers: Headers | None) -> Iterator[Place]:
+    yield from _header_places(f"{side} header", part.headers if headers is None else headers)
     kind = f"{side} body"
     decoded = decode_body(part.body, part.headers)
     content_type = b"".join([value for name, value in part.headers if name.lower() == b"content-type"][:1])

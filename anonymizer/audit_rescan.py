@@ -7,7 +7,7 @@ tables of shapes. A value of such a shape that is not in the original is a stand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -62,26 +62,37 @@ class Rescan:
                     self._known.add(value)
                     self._suspect(_group_of(value, groups), _Suspect(shape, value))
         for group in groups:
-            for place in group[1]:
-                if place.name in CREDENTIAL_HEADERS and place.data not in self._known:
-                    self._known.add(place.data)
-                    _, space, credential = place.data.partition(b" ")
-                    value = credential if space else place.data
-                    if len(value) >= _CREDENTIAL_MIN_BYTES:
-                        self._suspect(group, _Suspect(CREDENTIAL, value))
+            for place in [place for place in group[1] if place.name in CREDENTIAL_HEADERS]:
+                self._credential(group, place.data)
+
+    def _credential(self, group: Group, data: bytes) -> None:
+        if data in self._known:
+            return
+        self._known.add(data)
+        _, space, credential = data.partition(b" ")
+        value = credential if space else data
+        if len(value) >= _CREDENTIAL_MIN_BYTES:
+            self._suspect(group, _Suspect(CREDENTIAL, value))
 
     def _suspect(self, group: Group | None, suspect: _Suspect) -> None:
         if group is not None:
             self._suspects.setdefault(_name(group), []).append(suspect)
 
     def unreplaced(
-        self, originals: Iterable[Group], endpoint_of: Callable[[int], str], kept: KeptOnPurpose
+        self,
+        originals: Callable[[Container[int | None]], Iterable[Group]],
+        endpoint_of: Callable[[int], str],
+        kept: KeptOnPurpose,
     ) -> list[Unreplaced]:
-        """The suspects that stand in the same exchange or message of the original."""
+        """
+        The suspects that stand in the same exchange or message of the original.
+
+        ``originals`` gives the groups of the exchanges with the seqs it is called with.
+        """
         found: list[Unreplaced] = []
         if not self._suspects:
             return found
-        for group in originals:
+        for group in originals({seq for seq, _ in self._suspects}):
             for suspect in self._suspects.get(_name(group), ()):
                 place = _place_of(suspect.value, group[1])
                 if place is not None:

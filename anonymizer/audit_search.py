@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from anonymizer.audit_pieces import SEPARATORS, separator_of
-from anonymizer.audit_undo import layers
+from anonymizer.audit_pieces import separator_of
+from anonymizer.audit_undo import layers, may_hold_escapes
 from anonymizer.encodings import MIXED_CASE, Encoding, needs_boundary, spelling_name, undone_name
 
 PREFIX_BYTES = 12
@@ -191,7 +191,12 @@ class New(NamedTuple):
 def new_texts(news: list[New]) -> list[bytes]:
     """All that is new as one text, and what stands under its escapes and codings."""
     text = b"\n".join([new.text for new in news if new.text])
-    return [text, *(undone for _, undone in layers(text))]
+    escaped = [
+        new.separator.join((b"", *filter(may_hold_escapes, new.pieces), b""))
+        for new in news
+        if may_hold_escapes(new.text)
+    ]
+    return [text, *(undone for _, undone in layers(text, b"\n".join(escaped)))]
 
 
 class Sieve:
@@ -205,7 +210,8 @@ class Sieve:
 
     def __init__(self, patterns: Patterns, values: list[bytes]) -> None:
         self.searcher = Searcher(patterns, values)
-        self._across = {cut: Searcher(patterns.across(cut), values) for cut in SEPARATORS}
+        self._patterns, self._values = patterns, values
+        self._across: dict[bytes, Searcher] = {}
         self._clean: set[bytes] = set()
 
     def new(self, texts: list[bytes]) -> list[New]:
@@ -230,7 +236,12 @@ class Sieve:
             self._clean = set()
         if any(self.searcher.matches(text) for text in texts):
             return True
-        return any(self._across[new.separator].found_in(new.whole) for new in news if new.separator)
+        return any(self._searcher_across(new.separator).found_in(new.whole) for new in news if new.separator)
+
+    def _searcher_across(self, separator: bytes) -> Searcher:
+        if separator not in self._across:
+            self._across[separator] = Searcher(self._patterns.across(separator), self._values)
+        return self._across[separator]
 
     def forget(self, news: list[New]) -> None:
         """Search ``news`` again when they come again."""

@@ -26,14 +26,19 @@ _NO_TEXT_MAX = 100_000
 _NO_TEXT_MAX_BYTES = 128
 
 
-def layers(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """What stands under the encodings of ``data``: the name of each layer, outermost last, and its text."""
+def layers(data: bytes, escaped: bytes | None = None) -> Iterator[tuple[str, bytes]]:
+    """
+    What stands under the encodings of ``data``: the name of each layer, outermost last, and its text.
+
+    ``escaped`` is what there is of ``data`` that may hold escapes; without it all of it may.
+    """
     queue = [("", data)]
     known = {data}
-    for _ in range(_LAYERS_MAX):
+    for depth in range(_LAYERS_MAX):
         inner: list[tuple[str, bytes]] = []
         for outer, text in queue:
-            for name, undone in _undo(text):
+            marked = text if depth or escaped is None else escaped
+            for name, undone in (*_undo_escapes(marked), *_undo_codings(text)):
                 if undone not in known:
                     known.add(undone)
                     inner.append((f"{name} inside {outer}" if outer else name, undone))
@@ -41,7 +46,12 @@ def layers(data: bytes) -> Iterator[tuple[str, bytes]]:
         queue = inner
 
 
-def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
+def may_hold_escapes(data: bytes) -> bool:
+    """Whether ``data`` has a sign with which an escape begins."""
+    return b"\\" in data or b"%" in data or b"&" in data
+
+
+def _undo_escapes(data: bytes) -> Iterator[tuple[str, bytes]]:
     if b"\\" in data:
         yield "JSON escapes", _BACKSLASHED.sub(_unescaped, data)
     if b"%" in data and _PERCENT.search(data):
@@ -50,6 +60,9 @@ def _undo(data: bytes) -> Iterator[tuple[str, bytes]]:
             yield "form escapes", unquote_to_bytes(data.replace(b"+", b" "))
     if b"&" in data and _ENTITY.search(data):
         yield "HTML entities", _ENTITY.sub(_entity, data)
+
+
+def _undo_codings(data: bytes) -> Iterator[tuple[str, bytes]]:
     if b"\0" in data:
         yield "UTF-16", data.replace(b"\0", b"")
     texts = [text for run in dict.fromkeys(_HEX.findall(data)) for text in _from_hex(run)]

@@ -18,6 +18,7 @@ import unicodedata
 from base64 import b32encode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote_from_bytes
 
 LONG_BYTES = 256
@@ -30,6 +31,7 @@ _TOKEN_TURNS = 8
 _TOKEN = re.compile(rb"[0-9A-Za-z+/=_.~-]{20,}")
 _TURN = re.compile(rb"(?<=[0-9])[A-Za-z]|(?<=[a-z])[0-9A-Z]|(?<=[A-Z])[0-9]")
 
+_TO_BASE64_URL = bytes.maketrans(b"+/", b"-_")
 _SEPARATORS = (b"", b" ", b"-", b".", b"_")
 _WORDS = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _SPACED_DIGITS = re.compile(rb"\+?[(]?\d[\d() ./-]{5,22}\d")
@@ -155,23 +157,22 @@ def _base32(value: bytes) -> Iterator[bytes]:
         yield core.lower()
 
 
+@lru_cache(maxsize=16)
+def _cores(value: bytes) -> tuple[bytes, ...]:
+    lower = value.lower()
+    return (*base64_cores(value), *(base64_cores(lower) if lower != value else ()))
+
+
 def _base64(value: bytes) -> Iterator[bytes]:
-    yield from base64_cores(value)
-    if value.lower() != value:
-        yield from base64_cores(value.lower())
+    yield from _cores(value)
 
 
 def _base64_url(value: bytes) -> Iterator[bytes]:
-    for core in _base64(value):
-        yield core.translate(bytes.maketrans(b"+/", b"-_"))
+    yield from (core.translate(_TO_BASE64_URL) for core in _cores(value))
 
 
-def _hex_lower(value: bytes) -> Iterator[bytes]:
-    yield value.hex().encode()
-
-
-def _hex_upper(value: bytes) -> Iterator[bytes]:
-    yield value.hex().upper().encode()
+def _hexed(convert: Callable[[str], str]) -> Callable[[bytes], Iterator[bytes]]:
+    return lambda value: iter((convert(value.hex()).encode(),))
 
 
 def _utf16_units(text: str) -> Iterator[int]:
@@ -330,8 +331,8 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding(name="HTML entities, hex", patterns=_html_hex, undone=_always),
     Encoding(name="base64", patterns=_base64, base64=True, long=True, token=True),
     Encoding(name="base64url", patterns=_base64_url, base64=True, long=True, token=True),
-    Encoding(name="hex", patterns=_hex_lower, undone=_printable),
-    Encoding(name="hex, upper case", patterns=_hex_upper, undone=_printable),
+    Encoding(name="hex", patterns=_hexed(str.lower), undone=_printable),
+    Encoding(name="hex, upper case", patterns=_hexed(str.upper), undone=_printable),
     Encoding(name="reversed", patterns=_reversed, plain=True, token=True),
     Encoding(name="other separators", patterns=_separators, plain=True),
     Encoding(name="other accents", patterns=_accents, plain=True),
