@@ -162,11 +162,7 @@ def record(
             open_part=open_part_of(click.get_current_context()),
         )
     _print_now(json.dumps(_account_json(recording)) if as_json else _account_text(recording))
-    if recording.account.cut_by:
-        click.echo(f"Error: {recording.account.cut_by}", err=True)
-        raise click.exceptions.Exit(1)
-    if recording.hurried:
-        raise click.exceptions.Exit(HURRIED_EXIT)
+    _end(recording)
 
 
 @click.command()
@@ -205,6 +201,15 @@ def ca(confdir: Path, export: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"path": str(shown), "sha256": authority.fingerprint}))
     else:
         click.echo(f"{shown}\nSHA-256 {authority.fingerprint}")
+
+
+def _end(recording: Recording) -> None:
+    """The exit code; a cut capture is told about first."""
+    if recording.account.cut_by:
+        click.echo(f"Error: {recording.account.cut_by}", err=True)
+        raise click.exceptions.Exit(1)
+    if recording.hurried:
+        raise click.exceptions.Exit(HURRIED_EXIT)
 
 
 def _ready_json(settings: RecorderSettings, urls: Sequence[str], metrics_url: str) -> str:
