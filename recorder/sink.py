@@ -25,6 +25,7 @@ from recorder.scribe import UNICODE_ERRORS, Chooser, Cleaner, Close, Discard, En
 QUEUE_BYTES = 128 * MIB  # what may wait to be written; above it exchanges are dropped and counted
 # A stuck disk is given up on after this: at stop the process must not hang for ever.
 CLOSE_TIMEOUT_S = 30.0
+WRITER_NICE = 5
 _SPARE = 8  # an eighth of the queue, or this much, is kept for the ends of streams
 _SPARE_BYTES = MIB
 _DIED = (
@@ -114,6 +115,8 @@ class Sink:
                     signal.signal(number, signal.SIG_IGN)
                 self._line.close()
                 release()
+                # On a busy machine traffic goes first; the queue has room for seconds of it.
+                os.nice(WRITER_NICE)
                 self._scribe.run()
                 status = 0
             finally:
