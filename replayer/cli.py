@@ -130,10 +130,10 @@ def replay(
     with CaptureReader.open(capture) as reader:
         if dry_run:
             rehearsal = rehearse(reader, options)
-            unused = _unused_secrets(options.keyring, reader.endpoint_labels, rehearsal.tally.signed)
+            unused = _unused_secrets(options.keyring, reader.endpoint_labels)
             _print_rehearsal(rehearsal, options.target, unused, json_wanted=json_wanted)
             return
-        for note in _unused_secrets(options.keyring, reader.endpoint_labels, None):
+        for note in _unused_secrets(options.keyring, reader.endpoint_labels):
             click.echo(f"Note: {note}", err=True)
         line = _ProgressLine(Console(stderr=True))
         try:
@@ -301,13 +301,9 @@ def _print_rehearsal(
         click.echo(f"Note: {clean(note)}")
 
 
-def _unused_secrets(keyring: Keyring, labels: Collection[str], signed: Collection[str] | None) -> list[str]:
-    """Signing secrets that sign nothing; ``signed`` holds the schemes in use, None where not known yet."""
-    notes = [
+def _unused_secrets(keyring: Keyring, labels: Collection[str]) -> list[str]:
+    """Signing secrets for endpoints that the capture does not have."""
+    return [
         f"The capture has no endpoint {label!r}, so its secret signs nothing; hookreel info lists them."
         for label in sorted(set(keyring.by_endpoint) - set(labels))
-    ]
-    idle = [] if signed is None else sorted(set(keyring.by_scheme) - set(signed))
-    return notes + [
-        f"No request is signed by {scheme}, so the secret for it was not used." for scheme in idle
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from captures.text import counted
 from captures.units import NS_PER_S, format_duration
 from replayer.quantiles import quantiles
 from replayer.results import NEVER_NS, Int64s, Limits, Outcome, RunRows
@@ -46,7 +47,8 @@ def invalid_reasons(rows: RunRows, limits: Limits) -> tuple[str, ...]:
     p99_limit_ns = lag_p99_limit_ns(rows, limits)
     early = int((lag < 0).sum())
     if early:
-        reasons.append(f"{early} exchanges were sent before they were due.")
+        verb = "was" if early == 1 else "were"
+        reasons.append(f"{counted(early, 'exchange')} {verb} sent before due.")
     if lags.p99 > p99_limit_ns:
         reasons.append(
             f"The send lag's p99 is {format_duration(lags.p99)}, above the limit of "
@@ -59,7 +61,8 @@ def invalid_reasons(rows: RunRows, limits: Limits) -> tuple[str, ...]:
         )
     dropped = int((rows.outcome == Outcome.DROPPED).sum())
     if dropped:
-        reasons.append(f"{dropped} exchanges were due and not sent.")
+        verb = "was" if dropped == 1 else "were"
+        reasons.append(f"{counted(dropped, 'exchange')} {verb} due and not sent.")
     second, error = worst_second(rows, p99_limit_ns)
     if error > limits.rate_error:
         reasons.append(

@@ -187,7 +187,13 @@ def _raise_file_limit() -> None:
 def _capture_notes(reader: CaptureReader) -> tuple[str, ...]:
     """How it was anonymized, and what is wrong with it: a replay of the rest is no replay of the whole."""
     provenance = reader.header.anonymized
-    notes = () if provenance is None else (f"The capture is {provenance_sentence(provenance)}.",)
+    notes: tuple[str, ...] = (
+        () if provenance is None else (f"The capture is {provenance_sentence(provenance)}.",)
+    )
+    notes += tuple(
+        f"The capture was made from one that was not complete: {problem}"
+        for problem in reader.header.source_problems
+    )
     if reader.problems:
         return (*notes, *(f"The capture is damaged: {problem}" for problem in reader.problems))
     if not reader.complete:
@@ -225,6 +231,10 @@ def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...
     unknown = sorted(set(keyring.credentials) - set(tally.mapped))
     if unknown and tally.requests == len(schedule):  # else it may be in what was not sent
         notes.append(f"The credentials file maps what no request carries: {', '.join(unknown)}.")
+    notes += [
+        f"No request is signed by {scheme}, so the secret for it was not used."
+        for scheme in sorted(set(keyring.by_scheme) - set(tally.signed))
+    ]
     if tally.unsigned:
         schemes = ", ".join(f"{scheme} x {count}" for scheme, count in sorted(tally.unsigned.items()))
         notes.append(f"Signed exchanges without a secret were sent with a stand-in signature: {schemes}.")

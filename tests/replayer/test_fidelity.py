@@ -66,9 +66,9 @@ def test_times_are_of_the_rows_that_have_them() -> None:
         (make_rows(EVEN, np.where(np.arange(5000) == 7, 251 * MS, 0)), "longest send lag is 251 ms"),
         (
             make_rows(EVEN, 0, MS, [Outcome.DROPPED] + [Outcome.COMPLETED] * 4999),
-            "1 exchanges were due and not sent",
+            "1 exchange was due and not sent",
         ),
-        (make_rows(EVEN + S, -1), "5000 exchanges were sent before they were due"),
+        (make_rows(EVEN + S, -1), "5000 exchanges were sent before due"),
         (
             make_rows(EVEN, np.where(EVEN // S == 2, 200 * MS, 0)),
             "In second 2 the rate was off by 19.9%",
