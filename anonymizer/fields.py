@@ -24,6 +24,7 @@ FIELD = "field"
 """The label of an edit that a rule about a whole field asks for."""
 
 _MAX_LITERAL_BYTES = 256  # of a field that is replaced whole and then looked for elsewhere
+_MIN_NUMBER_DIGITS = 6
 _MAX_PLACES = 65_536
 _PLAIN_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
@@ -158,7 +159,9 @@ class Fields:
         return known
 
     def _collect(self, text: bytes, *, number: bool) -> None:
-        if not number and text.strip() and len(text) <= _MAX_LITERAL_BYTES:
+        if number and not (text.isdigit() and len(text) >= _MIN_NUMBER_DIGITS):
+            return  # a small number means something else elsewhere
+        if text.strip() and len(text) <= _MAX_LITERAL_BYTES:
             self._table.add(_kind_of_whole(text), text)
 
     def _ruled(
