@@ -8,11 +8,16 @@ from typing import NamedTuple
 
 from captures.bodies.edits import Edit
 
-_LINE = re.compile(rb"(?:^|(?<=[\r\n]))([a-z]*+):[ ]?([^\r\n]*+)")
+_LINE = re.compile(rb"(?:^|(?<=[\r\n]))(?:([a-z]*+):[ ]?([^\r\n]*+)|([^\r\n]++))")
 
 
 class SseLine(NamedTuple):
-    """One ``field: value`` line; a comment has an empty field name."""
+    """
+    One ``field: value`` line.
+
+    A comment has an empty field name; a line that is neither, which clients ignore, is all value
+    and its field name ``line``.
+    """
 
     field: bytes
     start: int
@@ -20,9 +25,12 @@ class SseLine(NamedTuple):
 
 
 def lines(data: bytes) -> Iterator[SseLine]:
-    """Every line of ``data`` that has a field or is a comment."""
+    """Every line of ``data`` that is not empty."""
     for match in _LINE.finditer(data):
-        yield SseLine(match[1], *match.span(2))
+        if match[3] is None:
+            yield SseLine(match[1], *match.span(2))
+        else:
+            yield SseLine(b"line", *match.span(3))
 
 
 def events(data: bytes) -> Iterator[list[SseLine]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import msgpack
 import pytest
+from google.protobuf import struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,3 +69,29 @@ def test_any_bytes_do_not_fail(data: bytes) -> None:
     for head in (b"", b"\x1f\x8b\x08", b"\x78\x9c"):
         unpacked = unpack(head + data)
         assert unpacked is None or unpacked[0]
+
+
+@pytest.mark.parametrize("kind", ["msgpack", "protobuf"])
+def test_texts_of_binary_documents_are_one_text(kind: str) -> None:
+    """All texts are given together, each apart, and go back into the document by their places."""
+    if kind == "msgpack":
+        data = msgpack.packb({"mail": "jane@corp.com", "n": 300, "raw": b"\xff\x00"})
+        expected = msgpack.packb({"mail": "a much longer text " * 20, "n": 300, "raw": b"\xff\x00"})
+    else:
+        data = struct_pb2.Struct(
+            fields={"mail": struct_pb2.Value(string_value="jane@corp.com")}
+        ).SerializeToString()
+        longer = struct_pb2.Value(string_value="a much longer text " * 20)
+        expected = struct_pb2.Struct(fields={"mail": longer}).SerializeToString()
+    unpacked = unpack(data)
+    assert unpacked is not None
+    text, pack = unpacked
+    assert pack(text) == data
+    assert text.count(b"\x00") == text.count(b"\n\x00\n") > 0
+    assert pack(text.replace(b"jane@corp.com", b"a much longer text " * 20)) == expected
+
+
+def test_binary_without_text_is_no_packing() -> None:
+    """Numbers alone, and bytes that only begin like a document, give nothing."""
+    assert unpack(msgpack.packb([2.5] * 9)) is None
+    assert unpack(b"\x82\xa1a\xff\x00" * 4) is None

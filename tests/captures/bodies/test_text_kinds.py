@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.bodies import form, multipart, percent, sse, url
+from captures.bodies.edits import Edit, splice
 
 
 def pairs_of(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -86,6 +88,42 @@ def test_events() -> None:
         (b"data", b"{}"),
         (b"data", b"x: y"),
     ]
+
+
+def test_lines_that_are_no_fields_are_lines_all_the_same() -> None:
+    """What a client would ignore is given whole, so that nothing in it passes unseen."""
+    data = b"hello jane\nX-Field: 1\n\ndata: {}\n"
+    assert [(line.field, data[line.start : line.stop]) for line in sse.lines(data)] == [
+        (b"line", b"hello jane"),
+        (b"line", b"X-Field: 1"),
+        (b"data", b"{}"),
+    ]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_events_end_at_empty_lines(end: bytes) -> None:
+    """Lines come by the event they belong to, whatever ends a line."""
+    data = end.join([b"data: a", b"data: b", b"", b"", b": c", b"data: d"])
+    found = [[data[line.start : line.stop] for line in event] for event in sse.events(data)]
+    assert found == [[b"a", b"b"], [b"c", b"d"]]
+
+
+def test_edits_of_joined_data_go_to_their_lines() -> None:
+    """An edit of one line stays in it; one that goes over a line break leaves nothing of its text."""
+    data = b"data: abc\ndata: def\n"
+    of = list(sse.lines(data))
+    assert splice(data, sse.placed(of, [Edit(1, 3, b"X"), Edit(4, 5, b"YY")])) == b"data: aX\ndata: YYef\n"
+    assert splice(data, sse.placed(of, [Edit(1, 6, b"X")])) == b"data: aX\ndata: f\n"
+
+
+def test_multipart_delimiters() -> None:
+    """The boundary's span in every delimiter line, and not where it stands in a content."""
+    data = b"--B\r\nx: y\r\n\r\nno --B here\r\n--B\r\n\r\n\r\n--B--\r\n"
+    spans = list(multipart.delimiters(data, b"B"))
+    assert len(spans) == 3
+    assert all(data[start - 2 : stop] == b"--B" for start, stop in spans)
+    assert multipart.content_type_span(b"A: b\r\nContent-Type: text/x") == (20, 26)
+    assert multipart.content_type_span(b"A: b") is None
 
 
 def test_multipart_parts() -> None:
