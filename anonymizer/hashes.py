@@ -26,10 +26,11 @@ _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 class Hashes:
     """Finds MD5, SHA-1, SHA-256 and SHA-512 of known values in hex or base64, whole or cut."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_heads", "_known")
 
     def __init__(self, table: PseudonymTable, values: list[tuple[bytes, Kind]], policy: Policy) -> None:
         self._known: dict[bytes, tuple[str, bytes, Kind]] = {}
+        self._heads: set[bytes] | None = None
         for raw, kind in values:
             if FAMILIES[kind] is Family.JWT or not 4 <= len(raw) <= _MAX_VALUE_BYTES:
                 continue
@@ -44,6 +45,12 @@ class Hashes:
     def _add(self, value: bytes, new: bytes, kind: Kind) -> None:
         for algorithm in _ALGORITHMS:
             self._known.setdefault(_digest(algorithm, value)[:_KEY_BYTES], (algorithm, new, kind))
+
+    def begins(self, head: bytes) -> bool:
+        """Whether a known hash begins with ``head`` (four characters of base64, any alphabet)."""
+        if self._heads is None:
+            self._heads = {binascii.b2a_base64(digest[:3], newline=False) for digest in self._known}
+        return head.translate(_TO_STANDARD) in self._heads
 
     def is_known(self, digits: bytes) -> bool:
         """Whether the hex ``digits`` (of one letter case) begin like the hash of a known value."""

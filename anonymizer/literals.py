@@ -19,6 +19,7 @@ from captures.bodies.edits import Edit
 
 _CASED = frozenset({Family.DOMAIN, Family.EMAIL, Family.WORD})
 _NEAR_NUMBERS = re.compile(rb'[0-9]|[/":][a-f]|[a-fz]["/]|^[a-f]+$')  # digits or hex, or their borders
+_MAX_SPELLED = 65_536
 _EXACT = frozenset({Family.SECRET, Family.JWT})
 
 
@@ -41,7 +42,7 @@ class _Literal(NamedTuple):
 class Literals:
     """Finds all values of a frozen table in a text and gives the edits that replace them."""
 
-    __slots__ = ("_automaton", "_hashes", "_literals", "_near_numbers", "_table")
+    __slots__ = ("_automaton", "_hashes", "_literals", "_near_numbers", "_spelled", "_table")
 
     def __init__(self, table: PseudonymTable, policy: Policy) -> None:
         self._table = table
@@ -71,6 +72,7 @@ class Literals:
         near = [pattern for pattern in patterns if _NEAR_NUMBERS.search(pattern)]
         self._near_numbers = ahocorasick_rs.BytesAhoCorasick(near) if near else None
         self._hashes = Hashes(table, values, policy)
+        self._spelled: dict[tuple[int, bytes], bytes] = {}
 
     def near_numbers(self, text: bytes) -> list[tuple[int, int]]:
         """Where known values stand in ``text`` that may hold, or begin or end in, a number or a hash."""
@@ -83,22 +85,39 @@ class Literals:
         """Whether the hex ``digits`` are a hash of a known value."""
         return self._hashes.is_known(digits)
 
+    def begins_hash(self, head: bytes) -> bool:
+        """Whether a hash of a known value begins with the four characters ``head`` in base64."""
+        return self._hashes.begins(head)
+
     def edits(self, text: bytes, *, number: bool = False) -> list[Edit]:
         """The replacement of every known value in ``text``; they may overlap."""
+        if self._automaton is None:
+            return []
+        if not number:
+            return self.known(text) + self._hashes.edits(text)
+        found: list[Edit] = []
+        for at, start, stop in self._automaton.find_matches_as_indexes(text, overlapping=True):
+            literal = self._literals[at]
+            if stop - start == len(text) >= 10 and literal.kind in {Kind.PHONE, Kind.CARD}:
+                found.append(Edit(start, stop, self._new(literal, text, number=True), literal.kind))
+        return found
+
+    def known(self, text: bytes) -> list[Edit]:
+        """The replacement of every known value that stands in ``text`` as itself; they may overlap."""
         if self._automaton is None:
             return []
         found: list[Edit] = []
         for at, start, stop in self._automaton.find_matches_as_indexes(folded(text), overlapping=True):
             literal = self._literals[at]
-            if number:
-                fits = stop - start == len(text) >= 10 and literal.kind in {Kind.PHONE, Kind.CARD}
-            else:
-                fits = _fits(literal.where, text, start, stop)
-            if fits:
-                new = self._new(literal, text[start:stop], number=number)
+            if literal.where is _Where.ANYWHERE or _fits(literal.where, text, start, stop):
+                matched = text[start:stop]
+                new = self._spelled.get((at, matched))
+                if new is None:
+                    new = self._new(literal, matched, number=False)
+                    if len(self._spelled) >= _MAX_SPELLED:
+                        self._spelled.clear()
+                    self._spelled[at, matched] = new
                 found.append(Edit(start, stop, new, literal.kind))
-        if not number:
-            found += self._hashes.edits(text)
         return found
 
     def _new(self, literal: _Literal, matched: bytes, *, number: bool) -> bytes:

@@ -10,7 +10,7 @@ _MAX_KEPT = 4_096
 
 
 class SharedCounts:
-    """Takes counts (by field path and kind) of which many are one object; ``settle`` gives them to a report."""
+    """Takes counts (by field path and kind) of which many are one object; ``settle`` tells a report."""
 
     def __init__(self) -> None:
         self._bodies: Counter[tuple[str, int]] = Counter()

@@ -124,9 +124,9 @@ def pieces(data: bytes) -> Pieces:
 
     Whether no string was cut is known once `outline` took every piece.
     """
-    head = data[:_HEAD_BYTES]
-    places = [(at, joint) for joint in _JOINTS if (at := head.find(joint)) >= 0]
-    joint = min(places)[1] if places else _JOINTS[0]
+    joint = _JOINTS[0]
+    if data.find(joint, 0, _HEAD_BYTES) < 0:
+        joint = next((other for other in _JOINTS if data.find(other, 0, _HEAD_BYTES) >= 0), joint)
     texts = data.split(joint)
     texts[0] = b"\0" + texts[0]
     return Pieces(joint, _LEADS[joint], texts)

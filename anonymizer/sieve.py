@@ -1,0 +1,124 @@
+"""Tells at once which of many short texts need a look, and where known values stand in the others."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+
+import hyperscan
+
+from anonymizer.detectors import birth_dates, geo, ibans, macs, national_ids, secrets, tokens
+from anonymizer.document import BREAK
+from anonymizer.literals import Literals
+from captures.bodies.edits import Edit, without_overlaps
+
+_WORDS = "|".join(family.words for family in national_ids.FAMILIES).replace("_?", "_").replace("_", "[ _-]?")
+_TOLD = re.compile(rf"(?<![A-Za-z0-9])(?:{_WORDS})(?![A-Za-z])".encode(), re.IGNORECASE)
+# No detector finds anything without one of these in a value whose key does not tell, but that of secrets.
+_HINTS = (
+    *(detector.HINT.pattern for detector in (birth_dates, geo, ibans, macs, tokens)),
+    rb"[@=]",
+    rb"[0-9](?:[ ().-]{0,2}[0-9]){5}|[A-Z]{6}[0-9]{2}",  # the digits of a number
+    rb"[0-9]\.[0-9]{1,3}\.[0-9]",  # of an address
+    rb":[0-9A-Fa-f]{0,4}:",
+    rb"\.e[wy]",
+    rb"earer|PRIVATE KEY|hooks",
+    rf"(?i)(?:^|[^A-Za-z0-9])(?:{_WORDS})(?:[^A-Za-z]|$)".encode(),
+    rb"(?i)passport|identity|national|licen[sc]e|tax|insurance|record|(?:^|[^a-z])(?:tin|nin|mrn|mbi|id)(?:[^a-z]|$)",
+)
+# What no text inside another one is written without; base64 has a test of its own below.
+_LAYERS = (rb"[%&\\]", rb"[0-9a-f]{12}", rb"[0-9A-F]{12}", rb"[a-z2-7]{16}", rb"[A-Z2-7]{16}")
+_RUN = re.compile(rb"(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_-]{4})[A-Za-z0-9+/_-]{4}")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_MAGIC = frozenset({b"\x1f\x8b", b"\x28\xb5", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb"})  # gzip, zstd, marks
+_MAX_HEADS = 65_536
+
+
+class Sieve:
+    """Sorts texts into those to look at and those that hold known values at most."""
+
+    def __init__(self, literals: Literals | None) -> None:
+        self._literals = literals
+        self._dull: set[bytes] = set()  # beginnings of base64 that stand for no text
+
+    def sort(self, texts: Sequence[bytes]) -> tuple[set[int], dict[int, list[Edit]]]:
+        """
+        Which of ``texts`` to look at, and the edits of the others that have some, both by number.
+
+        The texts are values whose place does not tell that something may be found in them.
+        """
+        joined = BREAK.join(texts)
+        starts = [0, *accumulate(len(text) + 1 for text in texts)]
+        places = _hints(joined)
+        heads = set(_RUN.findall(joined)) - self._dull
+        if heads and {head for head in heads if self._is_telling(head)}:
+            places += [match.start() + 1 for match in _RUN.finditer(joined) if match[1] not in self._dull]
+        suspects = {bisect_right(starts, place - 1) - 1 for place in places}
+        if secrets.suspects(joined):
+            suspects.update(at for at, text in enumerate(texts) if secrets.suspects(text))
+        edits: dict[int, list[Edit]] = {}
+        if self._literals is not None:
+            for edit in self._literals.known(joined):
+                at = bisect_right(starts, edit.start) - 1
+                if at not in suspects:
+                    edits.setdefault(at, []).append(edit.moved(-starts[at]))
+            for at, found in edits.items():
+                if len(found) > 1:
+                    edits[at] = without_overlaps(found)
+        return suspects, edits
+
+    def _is_telling(self, head: bytes) -> bool:
+        """Whether base64 that begins with ``head`` may be text, packed text or the hash of a known value."""
+        known = self._literals is not None and self._literals.begins_hash(head)
+        if known or _may_be_text(binascii.a2b_base64(head.translate(_TO_STANDARD))):
+            return True
+        if len(self._dull) >= _MAX_HEADS:
+            self._dull.clear()
+        self._dull.add(head)
+        return False
+
+
+def tells_of_numbers(text: bytes) -> bool:
+    """Whether a word of ``text`` says that a number in it is somebody's."""
+    return _TOLD.search(text) is not None
+
+
+def _may_be_text(head: bytes) -> bool:
+    """Whether text, packed text or a binary document may begin with these three bytes."""
+    first, second, third = head
+    if not first or not second or head[:2] in _MAGIC or (first == 0x78 and (first << 8 | second) % 31 == 0):
+        return True
+    if first >> 3 and first & 7 in {0, 1, 2, 5} and (second < 0x80 or third < 0x08):
+        return True  # a tag of Protocol Buffers with a short value
+    if 0x81 <= first <= 0x9F or 0xDC <= first <= 0xDF:
+        return True  # a map or an array of MessagePack
+    left = 0  # bytes that a character still wants
+    for byte in head:
+        if left:
+            if byte & 0xC0 != 0x80:
+                return False
+            left -= 1
+        elif 0xC2 <= byte <= 0xF4:
+            left = 1 + (byte >= 0xE0) + (byte >= 0xF0)
+        elif not (0x20 <= byte < 0x7F or byte in b"\t\n\r"):
+            return False
+    return True
+
+
+def _hints(text: bytes) -> list[int]:
+    """The ends of all places that hint at a value or at a text inside the text."""
+    ends: list[int] = []
+    _automaton().scan(text, match_event_handler=lambda _number, _start, end, *_: ends.append(end))
+    return ends
+
+
+@cache
+def _automaton() -> hyperscan.Database:
+    patterns = [*_HINTS, *_LAYERS]
+    database = hyperscan.Database()
+    database.compile(expressions=patterns, ids=list(range(len(patterns))), flags=[0] * len(patterns))
+    return database

@@ -1,0 +1,142 @@
+"""Looking pieces up gives what looking at each leaf gives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anonymizer.literals import Literals
+from anonymizer.policy import Policy, parse_policy
+from anonymizer.pseudonyms import PseudonymTable
+from anonymizer.scrubber import Scrubber
+from captures.bodies.edits import splice
+from captures.keys import Prf
+
+PRF = Prf(b"a key for tests, 32 bytes long..")
+VALUES = [
+    "octocat", "Jane Doe", "jane.doe@corp.example.io", "2019-05-15T15:20:18Z", "a" * 20, 'a "quoted", one',
+    "ends with a comma,", "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "https://x.io/octocat/7/8?a=b&c=d",
+    "https://api.x.io/u/21031067", "b2N0b2NhdCBpcyBoZXJl", "+1 415 555 2671", "4111111111111111", "é, \u2028",
+    "192.168.17.4", "12", "", "71dbe52628a3f83a77ab494817525c6", "6a616e652e646f6540636f72702e636f6d2e6a6a",
+]  # fmt: skip
+KEYS = [
+    "login",
+    "id",
+    "url",
+    "name",
+    "email",
+    "sha",
+    "phone",
+    "from",
+    "created_at",
+    "octocat",
+    "7",
+    "user",
+    "x/7/",
+]
+LEAVES = st.sampled_from(VALUES) | st.integers(0, 10**13) | st.booleans() | st.none() | st.floats(0, 9)
+DOCUMENTS = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=25,
+).filter(lambda value: isinstance(value, dict | list))
+SPELLINGS: list[dict[str, Any]] = [
+    {"separators": (",", ":")}, {}, {"indent": 1}, {"separators": (",", ":"), "ensure_ascii": False},
+]  # fmt: skip
+
+
+def scrubbers() -> tuple[Scrubber, PseudonymTable]:
+    table = PseudonymTable(PRF, Policy())
+    return Scrubber(PRF, Policy(), table), table
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(DOCUMENTS.filter(lambda value: isinstance(value, dict | list)), max_size=4),
+    st.sampled_from(SPELLINGS),
+)
+def test_documents_come_out_as_leaf_by_leaf(values: list[Any], spelling: dict[str, Any]) -> None:
+    """The values that are collected and the bytes that come out are those of a scan, whatever came before."""
+    documents = [json.dumps(value, **spelling).encode() for value in values]
+    quick, table = scrubbers()
+    slow, other = scrubbers()
+    for data in documents:
+        if quick.document(data) is None:
+            quick.json(data)
+        slow.json(data)
+    assert table.spellings == other.spellings
+    assert table.phrases == other.phrases
+    table.freeze()
+    quick = Scrubber(PRF, Policy(), table, Literals(table, Policy()))
+    slow = Scrubber(PRF, Policy(), table, Literals(table, Policy()))
+    for data in documents * 2:
+        found = quick.document(data)
+        assert found is None or found[0] == splice(data, slow.json(data))
+
+
+def replaced(*documents: bytes, policy: Policy | None = None) -> list[bytes]:
+    table = PseudonymTable(PRF, policy or Policy())
+    collecting = Scrubber(PRF, policy or Policy(), table)
+    for data in documents:
+        assert collecting.document(data) is not None
+    table.freeze()
+    scrubber = Scrubber(PRF, policy or Policy(), table, Literals(table, policy or Policy()))
+    found = [scrubber.document(data) for data in documents]
+    return [one[0] for one in found if one is not None]
+
+
+def test_numbers_pass_and_known_ones_do_not() -> None:
+    """A number in a URL stays, but for one that was a phone number elsewhere."""
+    first, second, third = replaced(
+        b'{"phone":"4155552671","url":"https://x.io/t/12345678/a"}',
+        b'{"phone":"","url":"https://x.io/t/87654321/a"}',
+        b'{"phone":"","url":"https://x.io/t/4155552671/a"}',
+    )
+    assert b"/t/12345678/a" in first
+    assert b"/t/87654321/a" in second
+    assert b"4155552671" not in third
+
+
+def test_a_value_that_is_no_value_at_its_first_place_is_found_at_the_next() -> None:
+    """What passed under a key that says nothing is found under one that tells."""
+    first, second = replaced(b'{"a":{"id":41555526}}', b'{"a":{"phone":41555526,"id":41555526}}')
+    assert first == b'{"a":{"id":41555526}}'
+    assert b'"phone":41555526' not in second
+
+
+def test_a_hash_of_a_known_value_does_not_pass() -> None:
+    """A SHA-1 of a login is replaced where other hashes at the same place pass."""
+    known = b"d3bda4a98e0f3ff2d0b5d1a9c1d7a8ac9b3a0a5e"
+    login = hashlib.sha1(b"octocat-1").hexdigest().encode()
+    out = replaced(b'{"login":"octocat-1","sha":"%b"}' % known, b'{"login":"octocat-1","sha":"%b"}' % login)
+    assert known in out[0]
+    assert login not in out[1]
+
+
+def test_text_in_hex_does_not_pass() -> None:
+    """Forty hex digits that spell a known address are no hash."""
+    text = b"jane.doe@corp.io,abc"
+    out = replaced(
+        b'{"email":"jane.doe@corp.io","sha":"6113728f27ae82c7b1a177c8d03f9e96e0adf246"}',
+        b'{"email":"jane.doe@corp.io","sha":"%b"}' % text.hex().encode(),
+    )
+    assert text[:16].hex().encode() not in out[1]
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"a":"\x01"}', b'{"a":b,"c":1}', b'{"a":"b', b'{"http://x.io/7/":1,"b":2}']
+)
+def test_what_is_not_quite_json_is_left_to_a_scan(data: bytes) -> None:
+    """Stray text, cut strings and numbers in keys are not looked up."""
+    assert scrubbers()[0].document(data) is None
+
+
+def test_a_policy_that_moves_times_has_no_quick_way() -> None:
+    """Where identifiers or times are replaced, every leaf is looked at."""
+    policy = parse_policy({"kinds": {"date": "pseudonymise"}}, name="p")
+    assert Scrubber(PRF, policy, PseudonymTable(PRF, policy)).document(b'{"a":1}') is None
