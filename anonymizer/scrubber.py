@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from anonymizer import domains, jwt_tokens
-from anonymizer.detectors import prose
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
+from anonymizer.document import Told
 from anonymizer.layers import layers
 from anonymizer.literals import Literals
-from anonymizer.pieces import Pieces, Told
+from anonymizer.pieces import Pieces
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable, fold
 from anonymizer.reserved import is_common, is_no_name, is_reserved
+from anonymizer.sieve import Sieve
 from captures.bodies import json
 from captures.bodies.edits import Edit, without_overlaps
 from captures.bodies.json import JsonLeaf, LeafRole
@@ -25,6 +26,7 @@ from captures.keys import Prf
 MAX_DEPTH = 6  # encodings inside encodings; deeper ones are no text that anybody reads
 _CACHE_ENTRIES = 32_768
 _CACHE_TEXT_BYTES = 1_024
+_FOUND: list[Edit] = []  # no edits of a text, in which something was found while collecting
 _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?\d{0,6}@")
 _SEPARATOR = re.compile(rb"[._-]")
@@ -60,12 +62,14 @@ class Scrubber:
         self._table = table
         self._literals = literals
         kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
-        self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
+        self._detectors = Detectors(policy.name_keys, kept)
         self._times_pass = Kind.DATE in kept
+        self._ids_and_times_pass = {Kind.DATE, Kind.ID, Kind.UUID} <= kept
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
         self._leaves: dict[_Where, list[Edit]] = {}
+        self._sieve = Sieve(literals)
         self._pieces = Pieces(self, literals)
         self.finds = 0
         """So many values were found while collecting; the same one may count several times."""
@@ -83,10 +87,15 @@ class Scrubber:
             return self._text(text, context, depth)
         known = self._cache.get((text, context))
         if known is None:
+            finds = self.finds
             known = self._text(text, context, depth)
+            if self.finds != finds:
+                known = _FOUND
             if len(self._cache) >= _CACHE_ENTRIES:
                 self._cache.clear()
             self._cache[text, context] = known
+        elif known is _FOUND:
+            self.finds += 1
         return known
 
     def _text(self, text: bytes, context: Context, depth: int) -> list[Edit]:
@@ -187,7 +196,11 @@ class Scrubber:
             self._table.add_phrase(pieces)
 
     def document(self, data: bytes) -> tuple[bytes, Told | None] | None:
-        """``data`` scrubbed as `json` would, and what was replaced where; None when it is not quite JSON."""
+        """
+        ``data`` scrubbed as `json` would, and what was replaced where.
+
+        None when it is not quite JSON, or when a policy replaces identifiers or times.
+        """
         return self._pieces.scrub(data) if self._times_pass else None
 
     def tells(self, key: bytes, parent: bytes, *, person: bool) -> bool:
@@ -198,7 +211,21 @@ class Scrubber:
         """The edits of one key, string or number of a JSON document."""
         if role is LeafRole.KEY:
             return self._key(raw, 0)
-        return self._leaf((raw, key, parent, person, role), 0)
+        context = Context(
+            key=normal_key(key), parent=normal_key(parent), person=person, number=role is LeafRole.NUMBER
+        )
+        return self._string(raw, context, 0) if role is LeafRole.STRING else self.text(raw, context, 0)
+
+    def sort(self, texts: Sequence[bytes]) -> tuple[set[int], dict[int, list[Edit]]]:
+        """
+        Which of ``texts`` (strings of a JSON document) to look at, and the edits of the others.
+
+        Their places do not tell that something may be found in them.
+        """
+        suspects, edits = self._sieve.sort(texts)
+        for found in edits.values():
+            found[:] = _escaped(found)
+        return suspects, edits
 
     def json(
         self, data: bytes, depth: int = 0, told: LeafTold | None = None, kept: LeafKept | None = None
@@ -249,10 +276,7 @@ class Scrubber:
         if b"\\" in raw:
             unescaped = json.unescape(raw)
             return unescaped.raw_edits(self.text(unescaped.text, context, depth), _json_escape)
-        edits = self.text(raw, context, depth)
-        if edits and any(_NEEDS_ESCAPE.search(edit.new) for edit in edits):
-            return [edit._replace(new=_json_escape(edit.new, b"")) for edit in edits]
-        return edits
+        return _escaped(self.text(raw, context, depth))
 
     def _key(self, raw: bytes, depth: int) -> list[Edit]:
         known = self._keys.get(raw)
@@ -269,6 +293,12 @@ class Scrubber:
         if known is None:
             known = self._jwts[raw] = jwt_tokens.rebuild(self._prf, raw, lambda text: self.json(text, 1))
         return known
+
+
+def _escaped(edits: list[Edit]) -> list[Edit]:
+    if edits and any(_NEEDS_ESCAPE.search(edit.new) for edit in edits):
+        return [edit._replace(new=_json_escape(edit.new, b"")) for edit in edits]
+    return edits
 
 
 def _json_escape(new: bytes, raw: bytes) -> bytes:
