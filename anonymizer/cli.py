@@ -40,12 +40,14 @@ class Options:
     """
     What the command line asks for.
 
-    ``key_file`` and ``vault_key`` are keys of earlier runs; without them new ones are written
-    beside the output and the vault. ``audit`` searches the result before it gets its name.
+    ``ner`` asks for names in sentences, as the policy may too. ``key_file`` and ``vault_key`` are
+    keys of earlier runs; without them new ones are written beside the output and the vault.
+    ``audit`` searches the result before it gets its name.
     """
 
     policy_path: Path | None = None
     strict: bool = False
+    ner: bool = False
     key_file: Path | None = None
     report_path: Path | None = None
     vault: Path | None = None
@@ -61,6 +63,11 @@ class Options:
 )
 @click.option(
     "--strict", is_flag=True, help="Write nothing when the policy does not name a field with unknown text."
+)
+@click.option(
+    "--ner",
+    is_flag=True,
+    help="Find names of people in sentences too, by a language model (extra ner; slow).",
 )
 @click.option(
     "--key-file",
@@ -138,6 +145,8 @@ def run(source: Path, output: Path, options: Options) -> Outcome:
     policy = read_policy(options.policy_path) if options.policy_path else Policy()
     if options.strict and policy.strict_fields is None:
         policy = replace(policy, strict_fields=())
+    if options.ner:
+        policy = replace(policy, prose=True)
     if options.vault_key is not None and options.vault is None:
         raise UsageError("--vault-key is the key of a vault; name that too with --vault FILE.")
     made: list[Path] = []
@@ -189,9 +198,10 @@ class _Finish:
 def _audited(original: CaptureReader, anonymized: CaptureReader) -> AuditResult:
     found = run_audit(original, anonymized)
     if not found.clean:
+        leaks, shapes = counted(found.leak_count, "leak"), counted(found.unreplaced_count, "value")
         raise LeakError(
-            f"Nothing was written, since the audit found {counted(found.leak_count, 'leak')}; leave --audit "
-            "out and run hookreel audit IN OUT to see where, or change the policy."
+            f"Nothing was written, since the audit found {leaks} and {shapes} of a known shape that nothing "
+            "replaced; leave --audit out and run hookreel audit IN OUT to see where, or change the policy."
         )
     return AuditResult(
         originals=found.originals,

@@ -93,7 +93,7 @@ def coarse(value: bytes) -> bytes:
 def birth_date(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     """Another date in the same spelling, at most two years away; after clashes further."""
     numbers = generators.random_bytes(prf, "birth", value, attempt)
-    years = 2 + attempt // 8
+    years = 2 + max(0, attempt - 7)
 
     def other(match: re.Match[bytes]) -> bytes:
         part = match[0]

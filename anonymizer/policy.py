@@ -61,7 +61,8 @@ class Policy:
     What is done with each kind of value. The default pseudonymises all but identifiers and times.
 
     ``name_keys`` are more field names that hold people's names, ``own_domains`` are domains that
-    are replaced though no e-mail address in the capture is in them, ``keep_paths`` are patterns of
+    are replaced though no e-mail address in the capture is in them, ``prose`` asks for names in
+    sentences too, ``keep_paths`` are patterns of
     field paths (``request.body.repository.*``) in which nothing is replaced. ``rules`` stand in
     the order in which they win. ``strict_fields`` (None: not strict) are patterns of further
     fields that somebody has looked at.
@@ -71,6 +72,7 @@ class Policy:
     actions: Mapping[Kind, Action] = field(default_factory=dict)
     name_keys: frozenset[str] = frozenset()
     own_domains: tuple[str, ...] = ()
+    prose: bool = False
     keep_paths: tuple[str, ...] = ()
     undecodable: Undecodable = Undecodable.BLANK
     rules: tuple[Rule, ...] = ()
@@ -160,7 +162,7 @@ def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
     kinds = _table(document, "kinds")
     _only(kinds, "kinds.", tuple(Kind))
     names = _table(document, "names")
-    _only(names, "names.", ("keys",))
+    _only(names, "names.", ("keys", "prose"))
     own = _table(document, "domains")
     _only(own, "domains.", ("own",))
     keep = _table(document, "keep")
@@ -175,6 +177,7 @@ def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
         actions={Kind(kind): Action(_choice(kinds, "kinds.", kind, tuple(Action), "")) for kind in kinds},
         name_keys=frozenset(normal_key(key.encode()) for key in _strings(names, "names", "keys")),
         own_domains=_strings(own, "domains", "own"),
+        prose=_flag(names, "names.", "prose"),
         keep_paths=_strings(keep, "keep", "paths"),
         undecodable=Undecodable(
             _choice(bodies, "bodies.", "undecodable", tuple(Undecodable), Undecodable.BLANK)
@@ -248,6 +251,13 @@ def _text(table: Mapping[str, Any], prefix: str, key: str, usual: str) -> str:
     value = table.get(key, usual)
     if not isinstance(value, str) or not value.isprintable() or len(value) > 500:
         raise UsageError(f"The policy key {prefix}{key} must be a text in quotes, on one line.")
+    return value
+
+
+def _flag(table: Mapping[str, Any], prefix: str, key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"The policy key {prefix}{key} must be true or false.")
     return value
 
 

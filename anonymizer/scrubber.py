@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from anonymizer import domains, jwt_tokens
+from anonymizer.detectors import prose
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
@@ -62,9 +63,9 @@ class Scrubber:
         self._table = table
         self._literals = literals
         kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
-        self._detectors = Detectors(policy.name_keys, kept)
+        self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
         self._times_pass = Kind.DATE in kept
-        self._ids_and_times_pass = {Kind.DATE, Kind.ID, Kind.UUID} <= kept
+        self._ids_and_times_pass = {Kind.DATE, Kind.ID, Kind.UUID} <= kept and not policy.prose
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}

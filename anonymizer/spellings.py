@@ -17,6 +17,7 @@ from anonymizer.reserved import is_common
 SEPARATORS = (b" ", b"-", b".", b"_", b"", b"+", b"%20")
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _APOSTROPHE = re.compile(rb"'|\xe2\x80\x99")
+_ALNUM = re.compile(rb"[0-9A-Za-z]+")
 _DIGITS = re.compile(rb"\d+")
 _USUAL_GROUPS = {
     10: re.compile(rb"(\d{3})(\d{3})(\d{4})"),
@@ -80,6 +81,8 @@ def spellings(kind: Kind, raw: bytes, new: bytes) -> Iterator[Spelling]:
             yield from _grouped(raw, new)
         case Family.DOMAIN:
             yield from _labels(raw, new)
+        case Family.IBAN | Family.NATIONAL_ID:
+            yield from _without_separators(raw, new)
         case Family.IP if b"." in raw and b":" not in raw:
             for sign in (b"-", b"_"):  # as in ip-10-0-0-5.internal
                 yield Spelling(raw.replace(b".", sign), new.replace(b".", sign))
@@ -140,6 +143,13 @@ def _grouped(raw: bytes, new: bytes) -> Iterator[Spelling]:
         for separator in (b" ", b"-", b".", b"_", b"+"):
             text = separator.join(groups)
             yield Spelling(text, with_digits(text, new_digits))
+
+
+def _without_separators(raw: bytes, new: bytes) -> Iterator[Spelling]:
+    """An account or an identity as one word; in the middle of a sentence such words are in capitals."""
+    plain = b"".join(_ALNUM.findall(raw))
+    if plain != raw:
+        yield Spelling(folded(plain), b"".join(_ALNUM.findall(new)).upper())
 
 
 def _labels(raw: bytes, new: bytes) -> Iterator[Spelling]:

@@ -34,6 +34,7 @@ from anonymizer.detectors import (
 )
 from anonymizer.detectors.base import KEPT_BY_DEFAULT, Context, Finding, Kind
 from anonymizer.detectors.names import NameDetector
+from anonymizer.detectors.prose import ProseDetector, Recognise
 
 _Find = Callable[[bytes, Context], Iterator[Finding]]
 _Tells = Callable[[str, str, bool], bool]
@@ -83,12 +84,17 @@ class Detectors:
     Every detector over one text; overlaps are settled by order, then by place.
 
     Identifiers and times are so frequent that those among ``kept`` kinds are not looked for.
+    ``prose`` knows names of people in sentences.
     """
 
-    __slots__ = ("_extra_keys", "_find", "_left_out")
+    __slots__ = ("_extra_keys", "_find", "_left_out", "_prose")
 
     def __init__(
-        self, extra_name_keys: frozenset[str] = frozenset(), kept: frozenset[Kind] = KEPT_BY_DEFAULT
+        self,
+        extra_name_keys: frozenset[str] = frozenset(),
+        kept: frozenset[Kind] = KEPT_BY_DEFAULT,
+        *,
+        prose: Recognise | None = None,
     ) -> None:
         self._extra_keys = extra_name_keys
         self._left_out = frozenset(
@@ -96,6 +102,7 @@ class Detectors:
         )
         self._find = [detector.find for detector in _ALL]
         self._find[_NAMED] = NameDetector(extra_name_keys).find
+        self._prose = ProseDetector(prose).find if prose else None
 
     def tells(self, context: Context) -> bool:
         """Whether something may be found for its place alone, whatever the text is."""
@@ -104,11 +111,14 @@ class Detectors:
     def find(self, text: bytes, context: Context) -> list[Finding]:
         """The findings in ``text`` that do not overlap, by their start."""
         here = _hinted(text) | self._told(context)
-        if not here:
+        finds = [self._find[at] for at in sorted(here - self._left_out)]
+        if self._prose is not None:
+            finds.append(self._prose)
+        if not finds:
             return []
         found: list[Finding] = []
-        for at in sorted(here - self._left_out):
-            for finding in self._find[at](text, context):
+        for find in finds:
+            for finding in find(text, context):
                 if all(finding.stop <= other.start or finding.start >= other.stop for other in found):
                     found.append(finding)
         return sorted(found, key=lambda finding: finding.start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+from datetime import date, timedelta
 
 import pytest
 
@@ -23,6 +24,11 @@ VALUES = {
     Kind.CARD: [b"4111111111%06d" % at for at in range(FEWER)],
     Kind.TOKEN: [b"ghp_%036d" % at for at in range(COUNT)],
     Kind.IP: [str(ipaddress.ip_address(0x08080000 + at)).encode() for at in range(FEWER)],
+    Kind.MAC: [b"001b44%06x" % at for at in range(COUNT)],
+    Kind.IBAN: [b"DE89%018d" % at for at in range(COUNT)],
+    Kind.NATIONAL_ID: [b"QZ%06d" % at for at in range(FEWER)],
+    Kind.BIRTH_DATE: [(date(1950, 1, 1) + timedelta(days=at)).isoformat().encode() for at in range(3_000)],
+    Kind.GEO: [b"52.%05d" % at for at in range(FEWER)],
 }
 
 

@@ -35,6 +35,7 @@ def test_letters_of_other_alphabets_fold(text: str) -> None:
         ),
         (Kind.USERNAME, "a.be-c", b"x.yz-q", {"abec": b"xyzq", "a_be_c": b"x_yz_q"}),
         (Kind.IP, "10.1.2.3", b"10.9.8.7", {"10-1-2-3": b"10-9-8-7"}),
+        (Kind.NATIONAL_ID, "L01-X00 t47", b"q99-z88 y77", {"l01x00t47": b"Q99Z88Y77"}),
         (Kind.TOKEN, "s%3Aab", b"q%3Azz", {"s:ab": b"q:zz"}),
         (
             Kind.DOMAIN,
