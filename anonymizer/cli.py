@@ -57,9 +57,15 @@ class Options:
 
 @click.command()
 @click.argument("source", metavar="IN", type=_FILE)
-@click.option("-o", "--output", required=True, type=_FILE, help="The new capture; never overwritten.")
 @click.option(
-    "--policy", "policy_path", type=_FILE, help="TOML file: what to do with which kinds and fields."
+    "-o", "--output", required=True, metavar="FILE", type=_FILE, help="The new capture; never overwritten."
+)
+@click.option(
+    "--policy",
+    "policy_path",
+    metavar="FILE",
+    type=_FILE,
+    help="TOML file: what to do with which kinds and fields.",
 )
 @click.option(
     "--strict", is_flag=True, help="Write nothing when the policy does not name a field with unknown text."
@@ -71,17 +77,27 @@ class Options:
 )
 @click.option(
     "--key-file",
+    metavar="FILE",
     type=_FILE,
     help="Key of an earlier run, for the same stand-ins again; without it OUTPUT.key is made.",
 )
 @click.option("--audit", is_flag=True, help="Search the result for all originals; on a leak write nothing.")
-@click.option("--vault", type=_FILE, help="Write what `hookreel restore` needs, encrypted, to this new file.")
 @click.option(
-    "--vault-key", type=_FILE, help="Key of an earlier vault for this one too; without it VAULT.key is made."
+    "--vault",
+    metavar="FILE",
+    type=_FILE,
+    help="Write what `hookreel restore` needs, encrypted, to this new file.",
+)
+@click.option(
+    "--vault-key",
+    metavar="FILE",
+    type=_FILE,
+    help="Key of an earlier vault for this one too; without it VAULT.key is made.",
 )
 @click.option(
     "--report",
     "report_path",
+    metavar="FILE",
     type=_FILE,
     help="Write all counts to this new file: .html is a page, .txt text, anything else JSON.",
 )

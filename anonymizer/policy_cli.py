@@ -32,7 +32,13 @@ def policy() -> None:
 
 @policy.command()
 @click.argument("capture", type=_FILE)
-@click.option("-o", "--output", type=_FILE, help="Write the policy to this new file (default: print it).")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=_FILE,
+    help="Write the policy to this new file (default: print it).",
+)
 def suggest(capture: Path, output: Path | None) -> None:
     """
     Scan CAPTURE and propose a policy for it.

@@ -16,9 +16,17 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("capture", metavar="ANONYMIZED", type=_FILE)
-@click.option("--vault", required=True, type=_FILE, help="The vault that `hookreel anonymize` wrote with it.")
-@click.option("--vault-key", required=True, type=_FILE, help="The vault's key file.")
-@click.option("-o", "--output", required=True, type=_FILE, help="The new capture; never overwritten.")
+@click.option(
+    "--vault",
+    required=True,
+    metavar="FILE",
+    type=_FILE,
+    help="The vault that `hookreel anonymize` wrote with it.",
+)
+@click.option("--vault-key", required=True, metavar="FILE", type=_FILE, help="The vault's key file.")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", type=_FILE, help="The new capture; never overwritten."
+)
 def restore(capture: Path, vault: Path, vault_key: Path, output: Path) -> None:
     """
     Give back the original of an anonymized capture, with its vault and the vault's key.
