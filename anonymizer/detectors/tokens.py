@@ -47,6 +47,11 @@ HINT = re.compile(rb"=|earer|PRIVATE KEY|hook|" + _PREFIX_HINT.pattern)
 _PRIVATE_KEY = re.compile(
     rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY(?: BLOCK)?-----([A-Za-z0-9+/=\s\\:,.-]+?)(?=-----END )", re.DOTALL
 )
+# Amazon's secret keys have no beginning of their own; beside a key id 40 such characters are one.
+_AWS_SECRET = re.compile(
+    rb"(?<![A-Za-z0-9/+=])(?=[a-z0-9/+]*[A-Z])(?=[A-Z0-9/+]*[a-z])(?=[A-Za-z/+]*[0-9])"
+    rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+)
 _BEARER = re.compile(rb"\b[Bb]earer[ +]([A-Za-z0-9._~+/-]{12,}=*)")
 _HOOK_URL = re.compile(
     rb"hooks\.slack\.com/(?:services|workflows|triggers|commands|actions|app)/([A-Za-z0-9_/-]{12,})"
@@ -126,6 +131,9 @@ def _others(text: bytes) -> Iterator[Finding]:
     """What the published families lack or state more narrowly."""
     if _PREFIX_HINT.search(text):
         for match in _KNOWN.finditer(text):
+            yield Finding(Kind.TOKEN, *match.span())
+    if b"AKIA" in text or b"ASIA" in text:
+        for match in _AWS_SECRET.finditer(text):
             yield Finding(Kind.TOKEN, *match.span())
     if b"earer" in text:
         for match in _BEARER.finditer(text):

@@ -155,6 +155,13 @@ def test_ips(text: str, context: dict[str, Any], expected: list[str]) -> None:
         ("xoxb-123456789012-abcdefGHIJKL", {}, ["xoxb-123456789012-abcdefGHIJKL"]),
         ("AKIAIOSFODNN7EXAMPLE", {}, ["AKIAIOSFODNN7EXAMPLE"]),
         ("key=AIzaSyA-1234567890abcdefghijklmnopqrst4", {}, ["AIzaSyA-1234567890abcdefghijklmnopqrst4"]),
+        (
+            "AKIAQWERTYUIOPASDFGH wJalrXUtnFEMI/K7MDENG/bPxRfiCYzq1W2e3R4t (prod)",
+            {},
+            ["AKIAQWERTYUIOPASDFGH", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzq1W2e3R4t"],
+        ),
+        ("sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYzq1W2e3R4t", {}, []),
+        ("AKIAQWERTYUIOPASDFGH at ec26c3e57ca3a959ca5aad62de7213c562f8c821", {}, ["AKIAQWERTYUIOPASDFGH"]),
         ("glpat-abcdefghij0123456789", {}, ["glpat-abcdefghij0123456789"]),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", {}, ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]),
         ("Authorization: Bearer abcdef0123456789", {}, ["abcdef0123456789"]),
