@@ -54,6 +54,7 @@ _INVALID_RUN = 4
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
 )
 @manners_options
+@click.option("--keep-ids", is_flag=True, help="Send delivery, event and idempotency ids as recorded.")
 @click.option(
     "--chains",
     type=click.Choice([use.value for use in UseChains]),
@@ -176,6 +177,7 @@ def _options(
     max_in_flight: int | None,
     abort_on: tuple[str, ...],
     mark: bool,
+    keep_ids: bool,
     **load: Any,
 ) -> ReplayOptions:
     """What the command line asks for; every mistake in it is found here."""
@@ -198,6 +200,7 @@ def _options(
         chains=UseChains(chains),
         manners=manners_of(connections=connections, max_in_flight=max_in_flight, abort_on=abort_on),
         mark=secrets.token_hex(16).encode() if mark else b"",
+        ids_key=b"" if keep_ids else secrets.token_bytes(32),
     )
 
 

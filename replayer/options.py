@@ -30,7 +30,8 @@ class ReplayOptions:
 
     ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
     name; otherwise the target's are used. ``tls`` is None for a plain target. ``workers`` processes
-    send. ``mark`` is the value of a header that tells replayed requests apart, empty for none.
+    send. ``mark`` is the value of a header that tells replayed requests apart, empty for none;
+    ``ids_key`` the run's secret for fresh ids, empty to send them as recorded.
     """
 
     target: Target
@@ -45,3 +46,4 @@ class ReplayOptions:
     chains: UseChains = UseChains.AUTO
     manners: Manners = field(default_factory=Manners)
     mark: bytes = b""
+    ids_key: bytes = b""

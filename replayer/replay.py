@@ -16,6 +16,7 @@ from captures.conditions import any_holds
 from captures.errors import CaptureError
 from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
+from captures.text import counted
 from captures.units import format_duration
 from captures.writer import TOOL
 from replayer.chain import Chains, find_chains
@@ -83,6 +84,7 @@ def replay(
         *_unsendable_notes(offered.unsendable),
         *_sending_notes(sent),
         *_chain_notes(chains, offered.chains),
+        *_id_notes(offered.fresh_ids),
         *((f"{options.workers} worker processes sent it.",) if options.workers > 1 else ()),
         *LOOP_NOTE,
     )
@@ -271,6 +273,12 @@ def _chain_notes(chains: Chains | None, counts: ChainCounts) -> tuple[str, ...]:
     if chains.full:
         notes.append("The capture holds more values than chains are looked for in; later ones were not seen.")
     return tuple(notes)
+
+
+def _id_notes(fresh_ids: int) -> tuple[str, ...]:
+    if not fresh_ids:
+        return ()
+    return (f"{counted(fresh_ids, 'request')} got fresh delivery, event or idempotency ids (--keep-ids).",)
 
 
 def _unsendable_notes(unsendable: Counter[str]) -> tuple[str, ...]:

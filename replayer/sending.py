@@ -15,8 +15,9 @@ from replayer.columns import Cells
 from replayer.compile import Compiler
 from replayer.engine import Engine
 from replayer.feed import WindowFeed
+from replayer.fresh_ids import FreshIds
 from replayer.options import ReplayOptions
-from replayer.passes import exchanges_of
+from replayer.passes import Identity, exchanges_of
 from replayer.pool import Dial
 from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Rewriter, Tally
@@ -35,13 +36,18 @@ except ImportError:  # pragma: no cover  where uvloop has no wheel
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Offered:
-    """What was sent, and what was done to the requests before; ``hosts`` are those they were recorded for."""
+    """
+    What was sent, and what was done to the requests before.
+
+    ``hosts`` are those they were recorded for; ``fresh_ids`` of them got ids of their own.
+    """
 
     sent: Sent
     tally: Tally
     unsendable: Counter[str]
     hosts: frozenset[bytes]
     chains: ChainCounts
+    fresh_ids: int
 
 
 def send_schedule(
@@ -67,7 +73,8 @@ def send_schedule(
     """
     chaining = None if chains is None or not chains.links else Chaining(schedule, chains)
     compiler = make_compiler(reader, options, schedule, chaining)
-    feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule)))
+    fresh_ids = make_fresh_ids(options, chains)
+    feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, fresh_ids)))
     dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
 
     async def send() -> Sent:
@@ -96,6 +103,7 @@ def send_schedule(
         unsendable=compiler.unsendable(len(sent.rows)),
         hosts=frozenset(compiler.rewriter.hosts),
         chains=ChainCounts() if chaining is None else chaining.counts,
+        fresh_ids=0 if fresh_ids is None else fresh_ids.replaced,
     )
 
 
@@ -120,7 +128,20 @@ def make_compiler(
     )
 
 
-def scheduled_exchanges(reader: CaptureReader, schedule: Schedule) -> Iterator[Exchange]:
-    """One exchange for each row of ``schedule``."""
+def make_fresh_ids(options: ReplayOptions, chains: Chains | None) -> FreshIds | None:
+    """What gives the run its own ids; None when they are sent as recorded."""
+    if not options.ids_key:
+        return None
+    links = () if chains is None else chains.links.values()
+    minted = (spot.value for found in links for link in found for spot in link.spots)
+    return FreshIds(options.ids_key, kept=minted, signs=options.keyring.signs)
+
+
+def scheduled_exchanges(
+    reader: CaptureReader, schedule: Schedule, identity: Identity | None = None
+) -> Iterator[Exchange]:
+    """One exchange for each row of ``schedule``, made over by ``identity``."""
     load = schedule.load
-    return exchanges_of(schedule, lambda: reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns))
+    return exchanges_of(
+        schedule, lambda: reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns), identity
+    )

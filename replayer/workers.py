@@ -65,6 +65,7 @@ class _Account:
     unsendable: Counter[str]
     hosts: frozenset[bytes]
     chains: ChainCounts
+    fresh_ids: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -271,6 +272,7 @@ class _Crew:
             unsendable=sum((one.unsendable for one in accounts), Counter[str]()),
             hosts=frozenset().union(*(one.hosts for one in accounts)),
             chains=chains,
+            fresh_ids=sum(one.fresh_ids for one in accounts),
         )
 
     def _settled(self, worker: _Worker) -> int:
@@ -333,6 +335,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             unsendable=offered.unsendable,
             hosts=offered.hosts,
             chains=offered.chains,
+            fresh_ids=offered.fresh_ids,
         )
     )
 
