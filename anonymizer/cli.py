@@ -53,6 +53,7 @@ class Options:
     vault: Path | None = None
     vault_key: Path | None = None
     audit: bool = False
+    workers: int = 1
 
 
 @click.command()
@@ -100,6 +101,13 @@ class Options:
     metavar="FILE",
     type=_FILE,
     help="Write all counts to this new file: .html is a page, .txt text, anything else JSON.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that take the exchanges; one where rules or --strict tell fields apart.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all counts as JSON.")
 @click.pass_context
@@ -173,7 +181,9 @@ def run(source: Path, output: Path, options: Options) -> Outcome:
             report_descriptor = create_private_file(options.report_path)
             made.append(options.report_path)
         finish = _Finish(options, made)
-        outcome = anonymize_capture(source, output, policy=policy, key=key, finish=finish)
+        outcome = anonymize_capture(
+            source, output, policy=policy, key=key, finish=finish, workers=options.workers
+        )
         made.append(output)
         outcome.report.audit = finish.audit
         if report_descriptor is not None and options.report_path is not None:

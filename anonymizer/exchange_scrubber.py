@@ -134,6 +134,12 @@ class ExchangeScrubber:
             new_outcome = replace(outcome, detail=detail.decode("utf-8", "replace"))
         return replace(exchange, request=new_request, outcome=new_outcome, signing=signing)
 
+    def follow(self, exchange: Exchange) -> None:
+        """Take note of ``exchange``, which another process scrubbed; its messages come here."""
+        label = self._report.endpoint(shape_label(exchange.request.method, exchange.request.target))
+        if isinstance(exchange.outcome, Response) and exchange.outcome.stream:
+            self._streams[exchange.seq] = label
+
     def message(self, message: Message) -> Message:
         """``message`` with every sensitive value replaced."""
         self._endpoint = self._streams.get(message.exchange, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
 from anonymizer.report import Report
 from anonymizer.scrubber import Scrubber
+from anonymizer.workers import Made, Workers, spans
 from captures.errors import UsageError, WriteError
 from captures.keys import Prf
-from captures.model import Provenance
+from captures.model import Exchange, Provenance
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 
@@ -38,12 +39,16 @@ def anonymize_capture(
     policy: Policy,
     key: bytes,
     finish: Callable[[CaptureReader, Path], None] | None = None,
+    workers: int = 1,
 ) -> Outcome:
     """
     Write an anonymized copy of the capture ``source`` to the new file ``destination``.
 
     Memory is bounded by the distinct sensitive values. Nothing stands at ``destination``
     before all of it is written. Two runs with one key and policy write equal exchanges.
+
+    With several ``workers`` as many processes take the exchanges, where no rule tells fields apart and
+    the capture is not sealed; the outcome is the same.
 
     ``finish`` gets the source and the file that was written, just before that gets its name: what it
     raises leaves nothing behind.
@@ -52,6 +57,7 @@ def anonymize_capture(
         UsageError: ``source`` is absent or ``destination`` exists.
         CaptureError: ``source`` is no capture or is damaged.
         WriteError: the copy cannot be written.
+        HookreelError: one of several processes died.
         UnknownFieldsError: the policy is strict, and some fields with text are not named by it.
 
     """
@@ -60,7 +66,8 @@ def anonymize_capture(
     if not destination.parent.is_dir():
         raise UsageError(f"The folder of {destination} does not exist; create it first.")
     prf = Prf(key)
-    with CaptureReader.open(source) as reader:
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(CaptureReader.open(source))
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
         table = PseudonymTable(prf, policy)
 
@@ -71,16 +78,22 @@ def anonymize_capture(
                 return None
             return Fields(policy, table, collecting=collecting, watcher=census)
 
-        _collect(
-            reader, ExchangeScrubber(Scrubber(prf, policy, table), policy, report, fields(collecting=True))
-        )
+        alone = workers == 1 or bool(policy.rules) or census is not None or bool(reader.recipients)
+        crew = None if alone else stack.enter_context(Workers(source, policy=policy, key=key, count=workers))
+        collecting = ExchangeScrubber(Scrubber(prf, policy, table), policy, report, fields(collecting=True))
+        _collect(reader, collecting, table, crew)
         table.freeze()
         report.distinct_values = len(table)
         scrubber = Scrubber(prf, policy, table, Literals(table, policy))
         replacing = ExchangeScrubber(scrubber, policy, report, fields(collecting=False))
+        exchanges = (
+            map(replacing.exchange, reader.exchanges())
+            if crew is None
+            else _followed(crew.replace(spans(reader), table), replacing, report)
+        )
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
         try:
-            _write(reader, replacing, partial, policy, prf)
+            _write(reader, exchanges, replacing, partial, policy, prf)
             if census is not None:
                 _check_named(census, policy)
             if finish is not None:
@@ -98,15 +111,41 @@ def _check_named(census: Census, policy: Policy) -> None:
         raise UnknownFieldsError(unnamed)
 
 
-def _collect(reader: CaptureReader, scrubber: ExchangeScrubber) -> None:
-    for exchange in reader.exchanges():
-        scrubber.exchange(exchange)
+def _collect(
+    reader: CaptureReader, scrubber: ExchangeScrubber, table: PseudonymTable, crew: Workers | None
+) -> None:
+    if crew is not None:
+        crew.collect(spans(reader), table)
+    else:
+        for exchange in reader.exchanges():
+            scrubber.exchange(exchange)
     for message in reader.messages():
         scrubber.message(message)
     scrubber.source(reader.header.source)
 
 
-def _write(reader: CaptureReader, scrubber: ExchangeScrubber, path: Path, policy: Policy, prf: Prf) -> None:
+def _followed(chunks: Iterator[Made], scrubber: ExchangeScrubber, report: Report) -> Iterator[Exchange]:
+    """The exchanges of ``chunks``, which are counted in ``report`` as if they were made here."""
+    for chunk in chunks:
+        for exchange in chunk.exchanges:
+            scrubber.follow(exchange)
+            yield exchange
+        report.exchanges += chunk.report.exchanges
+        report.signatures += chunk.report.signatures
+        for (kind, endpoint, path), count in chunk.report.replaced.items():
+            report.replaced[kind, report.endpoint(endpoint), path] += count
+        for (endpoint, path), count in chunk.report.undecodable.items():
+            report.undecodable[report.endpoint(endpoint), path] += count
+
+
+def _write(
+    reader: CaptureReader,
+    exchanges: Iterable[Exchange],
+    scrubber: ExchangeScrubber,
+    path: Path,
+    policy: Policy,
+    prf: Prf,
+) -> None:
     old = reader.header
     header = new_header(
         source=scrubber.source(old.source),
@@ -117,8 +156,8 @@ def _write(reader: CaptureReader, scrubber: ExchangeScrubber, path: Path, policy
     )
     writer = CaptureWriter.create(path, header)
     with writer:
-        for exchange in reader.exchanges():
-            writer.write(scrubber.exchange(exchange))
+        for exchange in exchanges:
+            writer.write(exchange)
         for message in reader.messages():
             writer.write_message(scrubber.message(message))
         scrubber.settle()

@@ -209,7 +209,7 @@ def measure(
     for count in workers:
         destination = folder / f"{name}-{count}.reel"
         started_cpu_s, started_s = cpu_s(), time.perf_counter()
-        report = anonymize_capture(source, destination, policy=Policy(), key=KEY).report
+        report = anonymize_capture(source, destination, policy=Policy(), key=KEY, workers=count).report
         used_s, wall_s = cpu_s() - started_cpu_s, time.perf_counter() - started_s
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append(

@@ -1,0 +1,112 @@
+"""Several processes make what one makes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anonymizer.policy import Policy
+from anonymizer.stage import anonymize_capture
+from anonymizer.workers import CHUNK_EXCHANGES, Workers, spans
+from captures.errors import HookreelError
+from captures.model import Counters, Exchange, Message, MessageKind
+from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+
+KEY = b"a key for tests, 32 bytes long.."
+
+
+@pytest.fixture
+def source(tmp_path: Path, make_exchange: Any) -> Path:
+    """A capture of several chunks, with a stream; who is named at the end stands in URLs at the start."""
+    path = tmp_path / "in.reel"
+    count = 3 * CHUNK_EXCHANGES + 5
+    with CaptureWriter.create(path, new_header(source="test", started_wall_ns=1)) as writer:
+        for seq in range(count):
+            name = b"jane.number%d" % (count - seq)
+            body = b'{"url":"https://x.io/jane.number%d/7","login":"%b"}' % (seq + 1, name)
+            writer.write(
+                make_exchange(
+                    seq,
+                    target=b"/u/%b?n=%d" % (name, seq),
+                    headers=((b"Content-Type", b"application/json"),),
+                    body=body,
+                    stream=seq == 3,
+                )
+            )
+        for number in range(3):
+            writer.write_message(
+                Message(
+                    exchange=3,
+                    offset_ns=number,
+                    from_client=True,
+                    kind=MessageKind.TEXT,
+                    payload=b"jane.number1",
+                )
+            )
+        writer.close(Counters(seen=count, written=count))
+    return path
+
+
+def run(source: Path, name: str, workers: int) -> tuple[list[Exchange], list[Message], dict[str, Any]]:
+    path = source.with_name(name)
+    report = anonymize_capture(source, path, policy=Policy(), key=KEY, workers=workers).report
+    with CaptureReader.open(path) as reader:
+        return list(reader.exchanges()), list(reader.messages()), report.as_dict()
+
+
+def test_the_count_of_processes_changes_nothing(source: Path) -> None:
+    """Exchanges, messages and report of one process and of two are equal, and nobody is left."""
+    alone = run(source, "1.reel", 1)
+    assert b"jane.number" not in repr([alone[0][0].request.body, alone[1][0].payload]).encode()
+    assert run(source, "2.reel", 2) == alone
+
+
+def test_a_process_that_dies_is_one_error_and_leaves_nothing(source: Path, monkeypatch: Any) -> None:
+    """Where a process is killed, a sentence says so and no file of the outcome stands."""
+    replace = Workers.replace
+
+    def killed(self: Workers, *args: Any) -> Any:
+        os.kill(self._processes[0].pid or 0, signal.SIGKILL)
+        self._processes[0].join()
+        return replace(self, *args)
+
+    monkeypatch.setattr(Workers, "replace", killed)
+    before = set(source.parent.iterdir())
+    with pytest.raises(HookreelError, match="ended before its time"):
+        run(source, "out.reel", 2)
+    assert set(source.parent.iterdir()) == before
+
+
+def test_damage_is_told_as_it_is_by_one_process(source: Path) -> None:
+    """An error in a process is raised here, with the same words."""
+    data = bytearray(source.read_bytes())
+    with CaptureReader.open(source) as reader:
+        place = reader.index.blocks[0].position + 60
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    source.write_bytes(data)
+    errors = []
+    for workers in (1, 2):
+        with pytest.raises(HookreelError) as told:
+            run(source, f"{workers}.reel", workers)
+        errors.append((type(told.value), str(told.value)))
+    assert errors[0] == errors[1]
+
+
+def test_exchanges_of_one_moment_stay_in_one_chunk(tmp_path: Path, make_exchange: Any) -> None:
+    """Chunks are cut between offsets, and together they are all exchanges."""
+    path = tmp_path / "in.reel"
+    with CaptureWriter.create(path, new_header(source="test", started_wall_ns=1)) as writer:
+        for _ in range(2 * CHUNK_EXCHANGES):
+            writer.write(make_exchange(0))
+        writer.write(make_exchange(1))
+        writer.close()
+    with CaptureReader.open(path) as reader:
+        chunks = spans(reader)
+        found = [len(list(reader.exchanges(start_ns=a, stop_ns=b))) for a, b in chunks]
+    assert sum(found) == 2 * CHUNK_EXCHANGES + 1
+    assert chunks[-1][1] is None
