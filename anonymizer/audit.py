@@ -22,6 +22,7 @@ from anonymizer.audit_places import Place, capture_places, exchange_places, mess
 from anonymizer.audit_rescan import Group, Rescan, Unreplaced
 from anonymizer.audit_search import Hit, Patterns, Searcher, Sieve, new_texts
 from captures.errors import UsageError
+from captures.model import Exchange
 from captures.reader import CaptureReader
 from captures.units import KIB
 
@@ -156,9 +157,7 @@ def _endpoint_of(reader: CaptureReader) -> Callable[[int], str]:
 def _all_places(reader: CaptureReader, seqs: Container[int | None] | None = None) -> Iterator[Group]:
     """The places of the capture itself, of each exchange (or those in ``seqs``) and of each message."""
     yield None, list(capture_places(reader.header))
-    for exchange in reader.exchanges():
-        if seqs is not None and exchange.seq not in seqs:
-            continue
+    for exchange in reader.exchanges() if seqs is None else _exchanges(reader, seqs):
         yield exchange.seq, [*exchange_places(exchange), *stored_bodies(exchange)]
     numbers: dict[int, int] = {}
     for message in reader.messages():
@@ -182,7 +181,9 @@ def _search(
         for _, places in batch:
             if rescan is not None:  # the first time
                 findings.undecodable += sum([place.undecodable for place in places])
-            news += sieve.new([place.data for place in places if not _is_size(place)])
+            news += sieve.new(
+                [data for _, _, data, _, _, derived in places if not (derived and data.isdigit())]
+            )
         findings.searched_bytes += 0 if rescan is None else size_bytes
         texts = new_texts(news)
         if rescan is not None:
@@ -194,6 +195,18 @@ def _search(
             leaks = list(_leaks(seq, places, sieve.searcher, values, replaced_at))
             findings.leak_count += len(leaks)
             findings.leaks += leaks[: LEAKS_LISTED_MAX - len(findings.leaks)]
+
+
+def _exchanges(reader: CaptureReader, seqs: Container[int | None]) -> Iterator[Exchange]:
+    """The exchanges with ``seqs``; what was sent before the first and after the last of them is not read."""
+    offsets_ns = [
+        offset_ns
+        for seq, offset_ns in zip(reader.index.seq.tolist(), reader.index.offset_ns.tolist(), strict=True)
+        if seq in seqs
+    ]
+    if offsets_ns:
+        wanted = reader.exchanges(start_ns=min(offsets_ns), stop_ns=max(offsets_ns) + 1)
+        yield from (exchange for exchange in wanted if exchange.seq in seqs)
 
 
 def _batches(reader: CaptureReader) -> Iterator[tuple[list[Group], int]]:

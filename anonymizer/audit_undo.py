@@ -21,6 +21,7 @@ _TEXT = re.compile(rb"(?:[\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{1,3}){5,}")
 _BASE64_PACKED = re.compile(rb"(?<![A-Za-z0-9+/_-])(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
 _BASE64_TEXT = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}(?![A-Za-z0-9+/_=-])")
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_NO_CONTROL = bytes({*range(32, 256), *b"\t\r\n"})
 _NO_TEXT: set[bytes] = set()  # runs known not to be base64 text: paths and ids come again in every exchange
 _NO_TEXT_MAX = 100_000
 _NO_TEXT_MAX_BYTES = 128
@@ -96,7 +97,7 @@ def _texts(run: bytes) -> Iterator[bytes]:
 def _base64_text(text: bytes) -> bytes | None:
     """Decode ``text`` if its first bytes are printable: most runs of that alphabet are paths and ids."""
     head = b64decode(text[:12].translate(_BACK_TO_BASE64))
-    if any(byte < 32 and byte not in b"\t\r\n" for byte in head):
+    if head.translate(None, _NO_CONTROL):
         return None
     return decode_base64_text(text)
 
