@@ -26,6 +26,12 @@ def command_reference() -> str:
         command = cli.get_command(parent, name)
         assert command is not None
         parts += [f"## hookreel {name}\n", _help(name, command, parent)]
+        if isinstance(command, click.Group):
+            group = click.Context(command, info_name=name, parent=parent)
+            for below in command.list_commands(group):
+                part = command.get_command(group, below)
+                assert part is not None
+                parts += [f"### hookreel {name} {below}\n", _help(below, part, group)]
     return "\n".join(parts)
 
 
