@@ -195,6 +195,35 @@ def test_lengths_that_are_not_numbers_are_unknown():
     assert response_framing(response, b"GET")[0] is None
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                *((b"Content-Length", b"12"), (b"content-length", b"12"), (b"CONTENT-LENGTH", b"7")),
+                *(
+                    (b"Content-Type", b"a/b"),
+                    (b"content-type", b"a/b"),
+                    (b"Content-Type", b"Text/Event-Stream"),
+                ),
+                *((b"Transfer-Encoding", b"chunked"), (b"TRANSFER-encoding", b"x"), (b"Set-Cookie", b"a=1")),
+            )
+        )
+    )
+)
+def test_every_spelling_of_the_framing_headers_counts(fields: list[tuple[bytes, bytes]]):
+    """A length is known when it is given once and nothing contradicts it, however the names are spelled."""
+    response = http.Response.make(200, b"")
+    response.headers = http.Headers(fields)
+    named = [(name.lower(), value) for name, value in fields]
+    lengths = [value for name, value in named if name == b"content-length"]
+    chunked = any(name == b"transfer-encoding" for name, _ in named)
+    expected = int(lengths[0]) if len(lengths) == 1 and not chunked else None
+    length, events = response_framing(response, b"GET")
+    assert length == expected
+    kinds = [value.lower() for name, value in named if name == b"content-type"]
+    assert events == (kinds == [b"text/event-stream"])
+
+
 def test_which_requests_may_have_a_body_of_unknown_length():
     """In HTTP/1.1 only with a transfer coding, in HTTP/2 always when no length is given."""
     flow = make_flow()
