@@ -42,8 +42,14 @@ COMMANDS = {
     ),
     "policy": ("anonymizer.policy_cli:policy", "Propose a policy for anonymizing a capture, or check one."),
     "replay": ("replayer.cli:replay", "Send the exchanges of the capture IN to a target, when they are due."),
-    "chains": ("replayer.chains_cli:chains", "List what later requests take from earlier responses."),
-    "sink": ("replayer.sink_cli:sink", "Answer a target's outbound calls from a capture."),
+    "chains": (
+        "replayer.chains_cli:chains",
+        "List the values that the target mints in a response and a client sends back later.",
+    ),
+    "sink": (
+        "replayer.sink_cli:sink",
+        "Answer what a target calls (Slack, Stripe, mail, any HTTP) from the capture IN of such calls.",
+    ),
     "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
     "demo": (
         "hookreel.demo.cli:demo",
