@@ -11,6 +11,7 @@ import pytest
 from captures.credentials import find_credentials
 from captures.errors import UsageError
 from captures.model import SignatureScheme
+from replayer.cli import replay
 from replayer.credentials import build_keyring
 
 SECRET = "s3cr3t-value"
@@ -119,3 +120,15 @@ def test_absent_and_binary_files_are_refused(tmp_path: Path) -> None:
     binary.chmod(0o600)
     with pytest.raises(UsageError, match="not UTF-8"):
         build_keyring(file=binary, secrets=(), environment={})
+
+
+def test_every_scheme_has_an_option_and_a_variable() -> None:
+    """All schemes are taken from options and from the environment, and the help of replay names them."""
+    for scheme in SignatureScheme:
+        keyring = build_keyring(file=None, secrets=[f"{scheme}=s3cret"], environment={})
+        assert keyring.secret(scheme, "POST /x") == b"s3cret"
+        variable = f"HOOKREEL_SECRET_{scheme.upper().replace('-', '_')}"
+        keyring = build_keyring(file=None, secrets=[], environment={variable: "s3cret"})
+        assert keyring.secret(scheme, "POST /x") == b"s3cret"
+        option = next(option for option in replay.params if option.name == "secret")
+        assert scheme.value in (option.help or "")
