@@ -13,6 +13,7 @@ import click
 from tabulate import tabulate
 
 from anonymizer.audit import audit as run_audit
+from anonymizer.audit_kept import KeptOnPurpose, read_kept
 from anonymizer.census import UnknownFieldsError
 from anonymizer.policy import Policy, read_policy
 from anonymizer.report import AuditResult, Report
@@ -202,6 +203,7 @@ class _Finish:
     def __init__(self, options: Options, made: list[Path]) -> None:
         self.audit: AuditResult | None = None
         self._audited = options.audit
+        self._kept = read_kept(options.policy_path) if options.policy_path else KeptOnPurpose()
         self._vault = options.vault
         self._vault_key = b""
         if options.vault is not None:
@@ -213,7 +215,7 @@ class _Finish:
     def __call__(self, original: CaptureReader, written: Path) -> None:
         with CaptureReader.open(written) as anonymized:
             if self._audited:
-                self.audit = _audited(original, anonymized)
+                self.audit = _audited(original, anonymized, self._kept)
             if self._vault is not None:
                 write_vault(self._vault, self._vault_key, original, anonymized)
                 self._made.append(self._vault)
@@ -221,8 +223,8 @@ class _Finish:
             mark_audited(written)
 
 
-def _audited(original: CaptureReader, anonymized: CaptureReader) -> AuditResult:
-    found = run_audit(original, anonymized)
+def _audited(original: CaptureReader, anonymized: CaptureReader, kept: KeptOnPurpose) -> AuditResult:
+    found = run_audit(original, anonymized, kept=kept)
     if not found.clean:
         leaks, shapes = counted(found.leak_count, "leak"), counted(found.unreplaced_count, "value")
         raise LeakError(

@@ -15,11 +15,6 @@ settings.load_profile("hookreel")
 TOOL_OF_MARKER = {"nginx": "nginx", "tshark": "tshark", "npm": "npm"}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker of tests that fetch a package."""
-    config.addinivalue_line("markers", "npm: needs npm and its registry, for schemas that others publish")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what cannot run here."""
     absent = {
