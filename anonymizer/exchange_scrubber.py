@@ -59,6 +59,10 @@ _COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
 )  # fmt: skip
 
 
+_MAX_SAME = 16_384
+_MAX_SAME_BYTES = 1_024
+
+
 class _BodyFacts(NamedTuple):
     """What headers say of a body."""
 
@@ -81,6 +85,7 @@ class ExchangeScrubber:
         self._endpoint = ""
         self._streams: dict[int, str] = {}
         self._shared = SharedCounts()
+        self._same: set[tuple[str, bytes, bytes]] = set()
 
     # -- the tally of bodies ---------------------------------------------------------------
 
@@ -208,7 +213,17 @@ class ExchangeScrubber:
             if edit.label:
                 self.replaced(path, edit.label, 1)
 
+    def _remember(self, where: tuple[str, bytes, bytes]) -> None:
+        """Remember that a header or target stays as it is, so that it is looked at once."""
+        if len(self._same) >= _MAX_SAME:
+            self._same.clear()
+        if len(where[2]) <= _MAX_SAME_BYTES:
+            self._same.add(where)
+
     def _target(self, target: bytes, *, count: bool = False) -> bytes:
+        where = ("target", b"", target)
+        if where in self._same:
+            return target
         parts = split_target(target)
         edits: list[Edit] = []
         if not self._policy.keeps("request.path"):
@@ -221,7 +236,10 @@ class ExchangeScrubber:
                 self._count("request.path", edits)
         for start, stop in ((parts.query_start, parts.query_stop), (parts.fragment_start, len(target))):
             edits += self._bodies.query(target, start, stop, "request.query", count=count)
-        return self._made(target, edits, "", count=False)
+        new = self._made(target, edits, "", count=False)
+        if self._fields is None and (not edits or self._scrubber.collecting):
+            self._remember(where)
+        return new
 
     def _headers(
         self, headers: Headers, side: str, signing: SigningRecipe | None, part: str = "header"
@@ -241,7 +259,15 @@ class ExchangeScrubber:
             found = secrets.get(index, [])
             if lower_name in SIGNATURE_HEADERS and value:  # of no known shape, so all of it is a secret
                 found = [SecretSpan(index, 0, len(value), basic=False)]
-            made.append((new_name, self._header(lower_name, value, found, path, side)))
+            where = (side, lower_name, value)
+            new = (
+                value
+                if not found and where in self._same
+                else self._header(lower_name, value, found, path, side)
+            )
+            if new == value and not found and self._fields is None:
+                self._remember(where)
+            made.append((new_name, new))
         return tuple(made)
 
     def _header_name(self, name: bytes, path: str) -> bytes:
