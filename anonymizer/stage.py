@@ -61,10 +61,7 @@ def anonymize_capture(
         UnknownFieldsError: the policy is strict, and some fields with text are not named by it.
 
     """
-    if destination.exists() or destination.is_symlink():
-        raise UsageError(f"{destination} exists already; name another file or remove it first.")
-    if not destination.parent.is_dir():
-        raise UsageError(f"The folder of {destination} does not exist; create it first.")
+    _check_free(destination)
     prf = Prf(key)
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(CaptureReader.open(source))
@@ -103,6 +100,13 @@ def anonymize_capture(
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
         return Outcome(report=report, problems=reader.problems)
+
+
+def _check_free(destination: Path) -> None:
+    if destination.exists() or destination.is_symlink():
+        raise UsageError(f"{destination} exists already; name another file or remove it first.")
+    if not destination.parent.is_dir():
+        raise UsageError(f"The folder of {destination} does not exist; create it first.")
 
 
 def _check_named(census: Census, policy: Policy) -> None:
