@@ -83,11 +83,7 @@ def anonymize_capture(
         report.distinct_values = len(table)
         scrubber = Scrubber(prf, policy, table, Literals(table, policy))
         replacing = ExchangeScrubber(scrubber, policy, report, fields(collecting=False))
-        exchanges = (
-            map(replacing.exchange, reader.exchanges())
-            if crew is None
-            else _followed(crew.replace(spans(reader), table), replacing, report)
-        )
+        exchanges = _exchanges(reader, replacing, table, crew, report)
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
         try:
             _write(reader, exchanges, replacing, partial, policy, prf)
@@ -126,6 +122,18 @@ def _collect(
     for message in reader.messages():
         scrubber.message(message)
     scrubber.source(reader.header.source)
+
+
+def _exchanges(
+    reader: CaptureReader,
+    scrubber: ExchangeScrubber,
+    table: PseudonymTable,
+    crew: Workers | None,
+    report: Report,
+) -> Iterator[Exchange]:
+    if crew is None:
+        return map(scrubber.exchange, reader.exchanges())
+    return _followed(crew.replace(spans(reader), table), scrubber, report)
 
 
 def _followed(chunks: Iterator[Made], scrubber: ExchangeScrubber, report: Report) -> Iterator[Exchange]:
