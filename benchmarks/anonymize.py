@@ -1,7 +1,7 @@
 """
 The anonymizer's speed on GitHub's webhooks: bodies that repeat, bodies as traffic has them, all fresh.
 
-    taskset -c 1 python -m benchmarks.anonymize [--mb 32] [--corpus deliveries] [--workers 1,2] [--others]
+    taskset -c 1 python -m benchmarks.anonymize [--mb 32] [--corpus deliveries] [--workers 1,2]
 
 - *repeated*: every copy of a body is the same.
 - *deliveries*: each delivery has ids, hashes, numbers and times of its own; people, organizations and
@@ -10,7 +10,6 @@ The anonymizer's speed on GitHub's webhooks: bodies that repeat, bodies as traff
 
 MB are decoded bodies, rates count the CPU time of the whole command: both passes over the capture,
 reading and writing it included. ``--workers`` shows wall-clock time over that many processes.
-``--others`` puts Presidio and detect-secrets beside it, on a sample of the same bodies.
 """
 
 from __future__ import annotations
@@ -36,12 +35,10 @@ from captures.writer import CaptureWriter, new_header
 DATA = Path(__file__).parents[2] / "shared" / "data" / "github_webhooks.jsonl"
 KEY = b"a key for benchmarks, 32 bytes.."
 MB = 1_000_000
-SAMPLE_BODIES = 12
 
 _CHANGING = re.compile(
     rb"(?<![0-9A-Za-z])(?:([0-9a-f]{40})|(\d{4}-\d\d-\d\dT\d\d:\d\d)|([1-9]\d{5,11}))(?![0-9A-Za-z])"
 )
-_TYPED_ID = re.compile(rb'"(\d{3}:[A-Za-z]+)(\d+)"')
 _STRING = re.compile(rb'(?<=[:\[,])"([^"\\]*(?:\\.[^"\\]*)*)"(?!:)')
 _WORD = re.compile(rb"\\.|[0-9A-Za-z]+")
 _URL = re.compile(rb"https?://[^/]+/(?:repos|users|orgs|teams|projects|u)?/?")
@@ -224,7 +221,6 @@ def main() -> None:
     parser.add_argument("--mb", type=float, default=32, help="MB of bodies in each capture")
     parser.add_argument("--corpus", action="append", help="only this one; may be repeated")
     parser.add_argument("--workers", default="1", help="counts of processes, like 1,2")
-    parser.add_argument("--others", action="store_true", help="Presidio and detect-secrets beside it")
     args = parser.parse_args()
     workers = [int(count) for count in args.workers.split(",")]
     rows: list[list[Any]] = []
