@@ -19,9 +19,10 @@ from anonymizer.scrubber import Scrubber
 from anonymizer.workers import Made, Workers, spans
 from captures.errors import UsageError, WriteError
 from captures.keys import Prf
+from captures.lineage import derived_header
 from captures.model import Exchange, Provenance
 from captures.reader import CaptureReader
-from captures.writer import CaptureWriter, new_header
+from captures.writer import CaptureWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,13 +159,10 @@ def _write(
     policy: Policy,
     prf: Prf,
 ) -> None:
-    old = reader.header
-    header = new_header(
-        source=scrubber.source(old.source),
-        started_wall_ns=old.started_wall_ns,
-        lineage=(old.capture_id, *old.lineage),
+    header = derived_header(
+        reader,
+        source=scrubber.source(reader.header.source),
         anonymized=Provenance(policy=policy.name, key_fingerprint=prf.fingerprint()),
-        fingerprint_salt=old.fingerprint_salt,
     )
     writer = CaptureWriter.create(path, header)
     with writer:
@@ -173,7 +171,7 @@ def _write(
         for message in reader.messages():
             writer.write_message(scrubber.message(message))
         scrubber.settle()
-        writer.close(reader.counters)
+        writer.close(reader.counters if reader.has_account else None)
 
 
 def _publish(partial: Path, destination: Path) -> None:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from anonymizer.stage import anonymize_capture
 from captures.errors import CaptureError, UsageError, WriteError
 from captures.model import Failure, FailureReason, Message, MessageKind, SignatureScheme
 from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
 
 JSON = (b"Content-Type", b"application/json")
 EMAIL = b"alice.anderson@corp.com"
@@ -314,3 +316,20 @@ def test_usage_errors(make_exchange: Any, anonymized: Any, tmp_path: Path) -> No
     assert not (tmp_path / "o.reel").exists()
     with pytest.raises(UsageError, match="folder"):
         anonymize_capture(result.before, tmp_path / "no" / "o.reel", policy=Policy(), key=b"k" * 32)
+
+
+def test_an_incomplete_capture_stays_incomplete(make_exchange: Any, tmp_path: Path) -> None:
+    """What was missing in the original is told by the copy, whose account is of what it holds."""
+    source, copy = tmp_path / "a.reel", tmp_path / "b.reel"
+    writer = CaptureWriter.create(source, new_header(source="made for a test", started_wall_ns=1))
+    for number in range(3):
+        writer.write(make_exchange(number))
+    writer.flush()
+    shutil.copy(source, tmp_path / "killed.reel")  # what a killed recorder leaves
+    writer.close()
+    anonymize_capture(tmp_path / "killed.reel", copy, policy=Policy(), key=bytes(32))
+    with CaptureReader.open(tmp_path / "killed.reel") as before, CaptureReader.open(copy) as after:
+        assert not before.complete
+        assert after.complete
+        assert after.header.source_problems == before.problems
+        assert (before.has_account, after.counters.written) == (False, 3)
