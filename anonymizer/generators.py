@@ -28,6 +28,8 @@ _LONG_HEX = re.compile(rb"(?=(?:-?[0-9a-fA-F]){16})(?:[0-9a-f-]+|[0-9A-F-]+)")
 _WORD = re.compile(rb"[^-_]+")
 _MIN_LABEL_BYTES = 6
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
+# 123+name@users.noreply.github.com, 123-name@users.noreply.gitlab.com
+_ACCOUNT = re.compile(rb"\d{1,9}\+(?=[^@]*[A-Za-z])|\d{1,12}[+-](?=[^@]*[A-Za-z][^@]*@[^@]*noreply)")
 _ONSETS = (
     "b",
     "br",
@@ -126,13 +128,21 @@ def email(prf: Prf, value: bytes, attempt: int = 0, new_domain: bytes = b"") -> 
     ``new_domain`` stands for the domain; without it the domain's first candidate does.
     """
     local, _, domain = value.rpartition(b"@")
-    pieces = [_local_piece(prf, piece, value) for piece in local.split(b"+")]
-    account_id = local.split(b"+")[0]
-    if len(pieces) > 1 and account_id.isdigit() and b"noreply" in domain:
-        pieces[0] = account_id  # 123+name@users.noreply...: the id stands beside it in the same body
+    account = account_of(value)
+    pieces = [_local_piece(prf, piece, value) for piece in local[len(account) :].split(b"+")]
     for _ in range(attempt):
         pieces[-1] += prf.digest("email", b"%d:%b" % (attempt, value), 3).hex().encode()
-    return b"+".join(pieces) + b"@" + (new_domain or domain_of(prf, domain))
+    return account + b"+".join(pieces) + b"@" + (new_domain or domain_of(prf, domain))
+
+
+def account_of(address: bytes) -> bytes:
+    """
+    The number of an account with which ``address`` begins, as platforms write addresses for commits.
+
+    It stays: it stands by itself in the same bodies, and identifiers are left to the policy.
+    """
+    match = _ACCOUNT.match(address)
+    return match[0] if match else b""
 
 
 def domain_of(prf: Prf, value: bytes, attempt: int = 0, new_registrable: bytes = b"") -> bytes:

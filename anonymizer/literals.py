@@ -137,7 +137,7 @@ class Literals:
                 continue  # a signed token has one spelling
             new = self._table.replacement(kind, raw if family in _EXACT else fold(raw))
             for spelling in spellings(kind, raw, new):
-                where = _where(kind, spelling.text)
+                where = _where(Kind.NAME if spelling.part else kind, spelling.text)
                 if where is not None:
                     yield spelling.text, _Literal(kind, where, new=spelling.new)
 

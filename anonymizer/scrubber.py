@@ -12,6 +12,7 @@ from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
 from anonymizer.document import Told
+from anonymizer.generators import account_of
 from anonymizer.layers import layers
 from anonymizer.literals import Literals
 from anonymizer.pieces import Pieces
@@ -180,14 +181,14 @@ class Scrubber:
 
     def _collect_email_name(self, address: bytes) -> None:
         """Take the name that an address tells, so that it is found where it is written out."""
-        local = address.rpartition(b"@")[0].rpartition(b"+")[2]
+        local = address[len(account_of(address)) :].rpartition(b"@")[0].rpartition(b"+")[2]
         words = [piece for piece in _SEPARATOR.split(local) if piece]
         if len(local) >= 5 and not all(is_common(piece) or piece.isdigit() for piece in words):
             self._table.add(Kind.USERNAME, local)  # with a policy that keeps user names it has no effect
             for word in words:
                 if len(word) >= 8 and not word.isalpha() and not word.isdigit():
                     self._table.add(Kind.USERNAME, word)  # doe1984 of jane.doe1984
-        match = _NAME_IN_EMAIL.match(address)
+        match = _NAME_IN_EMAIL.match(address, len(account_of(address)))
         if match is None or self._policy.action(Kind.NAME) is Action.KEEP:
             return
         pieces = tuple(piece for piece in match.groups() if piece)

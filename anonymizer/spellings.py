@@ -30,10 +30,15 @@ _LONG_LABEL_BYTES = 8
 
 
 class Spelling(NamedTuple):
-    """``text`` (folded) stands for the whole or a part of a value, and ``new`` stands for it."""
+    """
+    ``text`` (folded) stands for the whole or a part of a value, and ``new`` stands for it.
+
+    ``part`` says that it is one word of several, which counts elsewhere as a word of a name does.
+    """
 
     text: bytes
     new: bytes
+    part: bool = False
 
 
 def folded(text: bytes) -> bytes:
@@ -75,6 +80,8 @@ def spellings(kind: Kind, raw: bytes, new: bytes) -> Iterator[Spelling]:
                 yield from _apostrophes(raw, new)
             else:
                 yield from _separated(raw, new)
+            if kind is Kind.USERNAME:
+                yield from _parts(raw, new)
         case Family.EMAIL:
             yield from _joined(raw, new)
         case Family.PHONE | Family.CARD:
@@ -124,6 +131,14 @@ def _separated(raw: bytes, new: bytes) -> Iterator[Spelling]:
             yield Spelling(separator.join(words), separator.join(others))
 
 
+def _parts(raw: bytes, new: bytes) -> Iterator[Spelling]:
+    """Each word of a user name: a team or a host may be called like one of them."""
+    words, others = _WORD.findall(folded(raw)), _WORD.findall(new)
+    if len(words) == len(others) > 1:
+        for word, other in zip(words, others, strict=True):
+            yield Spelling(word, other, part=True)
+
+
 def _joined(raw: bytes, new: bytes) -> Iterator[Spelling]:
     """An address as a name of a file or a key: ``jane_doe_corp_com``."""
     words, others = _WORD.findall(folded(raw)), _WORD.findall(new)
@@ -154,7 +169,12 @@ def _without_separators(raw: bytes, new: bytes) -> Iterator[Spelling]:
 
 def _labels(raw: bytes, new: bytes) -> Iterator[Spelling]:
     """The registered label alone, its words with other separators, and each that tells who it is."""
-    if domains.registrable(raw) != raw:
+    known = domains.registrable(raw)
+    if known != raw:
+        above = folded(raw)[: -len(known) - 1].split(b".")
+        for label, other in zip(above, new.split(b"."), strict=False):
+            if label != other:
+                yield Spelling(label, other, part=True)
         return
     old_label, new_label = domains.label(folded(raw)), new.partition(b".")[0]
     yield Spelling(old_label, new_label)

@@ -78,6 +78,24 @@ def test_equal_domains_stay_equal_and_logins_match() -> None:
     assert noreply == b"123+%b@users.noreply.github.example.com" % generators.username(PRF, b"octocat")
 
 
+@pytest.mark.parametrize(
+    ("address", "account"),
+    [
+        (b"17589555+mona@mail.corp-nine.io", b"17589555+"),
+        (b"1234567-mona@users.noreply.gitlab.com", b"1234567-"),
+        (b"1234567-mona@corp-nine.io", b""),
+        (b"4155550123+mona@corp-nine.io", b""),  # a phone number
+        (b"17589555+7@corp-nine.io", b""),
+        (b"mona@corp-nine.io", b""),
+    ],
+)
+def test_the_number_of_an_account_in_an_address_stays(address: bytes, account: bytes) -> None:
+    """It stands by itself in links to the account, where it stays as other identifiers do."""
+    assert generators.account_of(address) == account
+    assert generators.email(PRF, address).startswith(account)
+    assert generators.email(PRF, address)[len(account) :] != address[len(account) :]
+
+
 @given(st.from_regex(rb"[2-9]\d{9}", fullmatch=True), st.integers(0, 3))
 def test_phones_are_fictional(value: bytes, attempt: int) -> None:
     """A stand-in has as many digits and ends in 555-01xx."""

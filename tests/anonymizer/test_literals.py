@@ -260,3 +260,25 @@ def test_a_login_known_elsewhere_is_found_under_any_name(make_exchange: Any, ano
     login = json.loads(result.exchanges[1].request.body)["login"].encode()
     assert result.exchanges[0].request.target == b"/p?u=%b&z=1" % login
     assert result.exchanges[0].request.body == b"q=%b&r=2" % login
+
+
+def test_the_words_of_a_login_are_found_alone(together: Any) -> None:
+    """A robot's login with a suffix, and teams called like a part of one, tell as much as the login does."""
+    login, plain = together(
+        {"login": "gumcue-ettoh[ldb]"},
+        {"env": "gumcue-ettoh", "team": "Gumcue", "note": "gumcues", "word": "the gumcue env"},
+    )
+    first, second = login["login"].removesuffix("]").replace("[", "-").split("-")[:2]
+    assert plain["team"] == first.capitalize()
+    assert plain["word"] == f"the {first} env"
+    assert plain["env"].startswith(first)
+    assert plain["note"] == "gumcues"
+    assert len(second) == 5
+
+
+def test_the_number_of_an_account_agrees_with_the_address_that_holds_it(together: Any) -> None:
+    """Neither is replaced, so the link to an avatar still fits."""
+    avatar = "https://avatars.test/u/17589555?v=4"
+    (new,) = together({"email": "17589555+vashlakowski@mail.corp-nine.io", "avatar_url": avatar})
+    assert new["avatar_url"] == avatar
+    assert new["email"].startswith("17589555+")

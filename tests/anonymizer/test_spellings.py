@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymizer.detectors.base import Kind
-from anonymizer.spellings import Phrase, folded, phrase_spellings, spellings
+from anonymizer.spellings import Phrase, Spelling, folded, phrase_spellings, spellings
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -52,9 +52,11 @@ def test_spellings_and_their_stand_ins(kind: Kind, raw: str, new: bytes, expecte
     assert expected.items() <= found.items()
 
 
-def test_subdomains_have_no_spellings_of_their_own() -> None:
-    """The label of a registered domain is that of all below it, and comes with it alone."""
+def test_subdomains_have_no_labels_but_their_own() -> None:
+    """The label of a registered domain comes with it alone, those below it where they change."""
     assert list(spellings(Kind.DOMAIN, b"mail.acme-labs.com", b"mail.qwer-labs.example.com")) == []
+    found = list(spellings(Kind.DOMAIN, b"zurbrugg.eu.acme.com", b"qkwertzu.eu.qwer.example.com"))
+    assert found == [Spelling(b"zurbrugg", b"qkwertzu", part=True)]
 
 
 def test_phrases_copy_the_case_of_each_word() -> None:
