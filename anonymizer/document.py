@@ -114,7 +114,7 @@ class Plan:
 class Document:
     """One document on its way; ``texts`` become forms where they are new and hold passing values."""
 
-    __slots__ = ("done", "lead", "missing", "originals", "texts", "values")
+    __slots__ = ("done", "lead", "missing", "originals", "texts", "tokens", "values")
 
     def __init__(self, texts: list[bytes], lead: bytes) -> None:
         self.texts = texts
@@ -122,6 +122,7 @@ class Document:
         self.done: list[Any] = []  # an outcome of each piece, None for one that is not known
         self.missing: list[int] = []
         self.originals: dict[int, bytes] = {}
+        self.tokens: dict[int, list[Token]] = {}  # of pieces that were outlined now
         self.values: list[bytes] = []  # the passing values of all originals in order
 
     def look_up(self, plan: Plan) -> None:

@@ -38,13 +38,14 @@ from anonymizer.packings import unpack
 from anonymizer.sieve import tells_of_numbers
 from captures.bodies import json
 from captures.bodies.edits import Edit, splice
-from captures.bodies.json import JsonLeaf, LeafRole
+from captures.bodies.json import JsonLeaf, LeafRole, Token
 from captures.units import MIB
 
 _MAX_BYTES = 32 * MIB  # of pieces that are remembered
 _MAX_PLAN_PIECES = 2_000_000
 _MAX_PIECE_BYTES = 32_768
 _ROW_BYTES = 256
+_MAX_DULL_KEYS = 32_768
 _IRREGULAR = b""  # the outline of what is no JSON, or whose keys are not known
 _SEEN: Outcome = (b"", ())
 
@@ -78,6 +79,7 @@ class Pieces:
         self._plan_pieces = 0
         self._kept_bytes = 0
         self._telling: dict[LeafContext, bool] = {}
+        self._dull_keys: set[bytes] = set()  # in which nothing is found
 
     def scrub(self, data: bytes) -> tuple[bytes, Told | None] | None:
         """
@@ -104,11 +106,12 @@ class Pieces:
             return data, None
         for one in fresh:
             document.done[one.at] = self._replaced(one, original=one.at in document.originals)
-        news, labels = zip(*document.done, strict=True)
+        news = [new for new, _ in document.done]
+        labels = tuple([own for _, own in document.done])
         told = plan.told.get(labels)
         if told is None:
             told = self._told(plan, labels)
-        return joint.join(document.filled([*news]) if document.values else news)[1:], told
+        return joint.join(document.filled(news) if document.values else news)[1:], told
 
     # -- where pieces stand ----------------------------------------------------------------
 
@@ -147,6 +150,7 @@ class Pieces:
         piece = document.originals.get(at, form)
         lead = document.lead if at else b""
         found = outlined(lead + piece)
+        document.tokens[at] = found[1] if found else []
         if found is None or (form is not piece and passes_in_key(found[1], piece, len(lead))):
             outline = _IRREGULAR
         else:
@@ -218,15 +222,16 @@ class Pieces:
             one = Fresh(at, plan.places[at], form, lead + document.originals.get(at, form), len(lead))
             fresh.append(one)
             telling = one.place.telling
-            found = outlined(one.whole)
-            assert found is not None  # it was outlined before
-            for slot, (role, start, stop) in enumerate(found[1]):
+            for slot, (role, start, stop) in enumerate(_tokens(document, one)):
                 if role is None or start == stop:
                     continue
-                if role is LeafRole.STRING and not telling[slot]:
+                if role is LeafRole.KEY:
+                    if one.whole[start:stop] not in self._dull_keys:
+                        self._look_at_key(one, slot, start, stop)
+                elif role is LeafRole.STRING and not telling[slot]:
                     raws.append(one.whole[start:stop])
                     owners.append((one, slot, start))
-                elif role is not LeafRole.NUMBER or telling[slot] or stop - start >= 10:
+                elif role is LeafRole.STRING or telling[slot] or stop - start >= 10:
                     self._look(one, slot, role, start, stop)
         if raws:
             suspects, edits = self._leaves.sort(raws)
@@ -238,11 +243,19 @@ class Pieces:
                 one.add(slot, start, own)
         return fresh
 
-    def _look(self, one: Fresh, slot: int, role: LeafRole, start: int, stop: int) -> None:
+    def _look(self, one: Fresh, slot: int, role: LeafRole, start: int, stop: int) -> bool:
+        """Whether anything was found."""
         finds = self._leaves.finds
         key, parent, person = one.place.contexts[slot]
-        one.add(slot, start, self._leaves.leaf(role, one.whole[start:stop], key, parent, person=person))
-        one.finds = one.finds or self._leaves.finds != finds
+        edits = self._leaves.leaf(role, one.whole[start:stop], key, parent, person=person)
+        one.add(slot, start, edits)
+        found = self._leaves.finds != finds
+        one.finds = one.finds or found
+        return found or bool(edits)
+
+    def _look_at_key(self, one: Fresh, slot: int, start: int, stop: int) -> None:
+        if not self._look(one, slot, LeafRole.KEY, start, stop) and len(self._dull_keys) < _MAX_DULL_KEYS:
+            self._dull_keys.add(one.whole[start:stop])
 
     def _replaced(self, one: Fresh, *, original: bool) -> Outcome:
         whole, cut, edits = one.whole, one.cut, one.edits
@@ -288,3 +301,12 @@ class Pieces:
             plan.told.clear()
         told = plan.told[labels] = Told(counts)
         return told
+
+
+def _tokens(document: Document, one: Fresh) -> list[Token]:
+    known = document.tokens.get(one.at)
+    if known is not None:
+        return known
+    found = outlined(one.whole)
+    assert found is not None  # it was outlined before
+    return found[1]

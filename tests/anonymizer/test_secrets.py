@@ -89,6 +89,14 @@ def test_each_family_is_in_the_automaton(rule: Any) -> None:
     assert not re.search(rb"\\z", rule.prefilter)
 
 
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
+def test_no_long_repeat_is_counted_to_its_end(rule: Any) -> None:
+    """The automaton asks for twelve of a kind at most and never counts a long repeat to its end."""
+    for low, comma, high in re.findall(rb"\{(\d+)(,?)(\d*)\}", rule.prefilter):
+        assert int(low) <= 12
+        assert int(high or low) < 12 or (comma and not high)
+
+
 def test_entropy() -> None:
     """Equal bytes tell nothing, and sixteen different ones four bits each."""
     assert entropy_bits(b"aaaa") == 0
