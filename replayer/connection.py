@@ -1,8 +1,9 @@
 """
 One HTTP/1.1 client connection: a request at a time, no Task, Future or timer for any of them.
 
-Times are stamped here: sent immediately before the first write to the socket, first byte and
-done when the event loop hands over what came.
+Times are stamped here: sent immediately before the first write to the socket (or when the request
+was handed to a connection that the target had yet to take), first byte and done when the event loop
+hands over what came.
 """
 
 from __future__ import annotations
@@ -135,13 +136,18 @@ class Connection(asyncio.Protocol):
         self._trait = trait
         self._stream_ns = stream_ns
         if self._transport is None:
+            # What it waits for now is the target: a handshake is part of the service, not of our lag.
+            self._columns.sent_ns[row] = self._columns.now_ns()
             self._pending = wire
         else:
             self._write(self._transport, wire)
 
-    def _write(self, transport: asyncio.Transport, wire: memoryview | bytes) -> None:
+    def _write(
+        self, transport: asyncio.Transport, wire: memoryview | bytes, *, stamped: bool = False
+    ) -> None:
         columns = self._columns
-        columns.sent_ns[self.row] = monotonic_ns() - columns.zero_ns
+        if not stamped:
+            columns.sent_ns[self.row] = monotonic_ns() - columns.zero_ns
         if self._fd < 0 or self._buffered:
             transport.write(wire)
             return
@@ -171,7 +177,7 @@ class Connection(asyncio.Protocol):
         self._owner.made(self)
         if self.row != IDLE:
             wire, self._pending = self._pending, b""
-            self._write(self._transport, wire)
+            self._write(self._transport, wire, stamped=True)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; whoever is due meanwhile is sent before the loop's next wake."""
@@ -315,6 +321,7 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._parser = None
         if self.row != IDLE:
+            self._columns.sent_ns[self.row] = NEVER_NS
             self._finish(outcome, NEVER_NS if outcome is Outcome.DROPPED else self._columns.now_ns())
 
     def give_up(self, outcome: Outcome, done_ns: int) -> None:

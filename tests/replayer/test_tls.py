@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,27 @@ def test_unusable_files_are_wrong_usage(tmp_path: Path, ca_file: Path) -> None:
     ):
         with pytest.raises(UsageError):
             client_context(**arguments, insecure=False)
+
+
+def test_a_slow_handshake_is_the_targets_time_and_no_lag(
+    secure: Callable[..., Any], exchange: Make, send: Send, ca_file: Path
+) -> None:
+    """Who waits for a connection that the target has yet to take was sent in time, and is served late."""
+    server = secure("api.test")
+    last = [0.0]
+
+    def hello(_socket: object, _name: object, _context: object) -> None:
+        if last[0] and time.monotonic() > last[0]:
+            threading.Event().wait(0.6)  # each connection has a thread of its own in this server
+
+    server.tls.sni_callback = hello
+    exchanges = [
+        exchange(0, offset_ns=0, connection=0),
+        *(exchange(n, offset_ns=1_500_000_000, connection=n) for n in range(1, 4)),
+    ]
+    last[0] = time.monotonic() + 1.0  # from then on the warm-up is over
+    context = client_context(ca_file=ca_file, insecure=False)
+    rows = send(exchanges, server.url, tls=context, **at(server, "api.test")).run.rows
+    assert rows.outcome.tolist() == [0, 0, 0, 0]
+    assert int((rows.sent_ns - rows.due_ns)[1:].max()) < 200_000_000
+    assert int((rows.done_ns - rows.sent_ns)[1:].min()) > 200_000_000
