@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from captures.lineage import derived_header
 from captures.model import Exchange, Provenance
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter
+
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ def anonymize_capture(
     _check_free(destination)
     prf = Prf(key)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_seldom_collected())
         reader = stack.enter_context(CaptureReader.open(source))
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
         table = PseudonymTable(prf, policy)
@@ -97,6 +101,17 @@ def anonymize_capture(
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
         return Outcome(report=report, problems=reader.problems)
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for cycles of garbage seldom: what is remembered are many objects, and hardly any is garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _check_free(destination: Path) -> None:

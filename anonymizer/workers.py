@@ -1,14 +1,16 @@
 """
 Exchanges anonymized by several processes, with the same outcome as by one.
 
-Each process opens the capture itself and takes every so manieth chunk of it; what it finds and
-what it makes goes through a pipe, never to a disk. The chunks come back in order.
+Each process is a copy of this one, which made the automata of all detectors before. It opens the
+capture itself and takes every so manieth chunk of it; what it finds and what it makes goes through
+a pipe, never to a disk. The chunks come back in order.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from anonymizer.detectors.base import Kind
+from anonymizer.detectors import secrets
+from anonymizer.detectors.base import Context, Kind
+from anonymizer.detectors.registry import Detectors
 from anonymizer.exchange_scrubber import ExchangeScrubber
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
 from anonymizer.report import Report
 from anonymizer.scrubber import Scrubber
+from anonymizer.sieve import Sieve
 from captures.errors import HookreelError
 from captures.keys import Prf
 from captures.model import Exchange
@@ -93,17 +98,23 @@ class Workers:
         self._pipes: list[Connection] = []
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("fork")
         try:
+            _make_automata()
             for _ in range(self._count):
                 pipe, other = context.Pipe()
+                self._pipes.append(pipe)
                 process = context.Process(
-                    target=_serve, args=(other, self._source, self._policy, self._key), daemon=True
+                    target=_serve,
+                    args=(other, tuple(self._pipes), self._source, self._policy, self._key),
+                    daemon=True,
                 )
-                process.start()
+                with warnings.catch_warnings():
+                    # the threads are those of numpy, which idle and are not asked for anything here
+                    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+                    process.start()
                 other.close()
                 self._processes.append(process)
-                self._pipes.append(pipe)
         except BaseException:
             self._end()
             raise
@@ -181,8 +192,18 @@ def _died() -> HookreelError:
     )
 
 
-def _serve(pipe: Connection, source: Path, policy: Policy, key: bytes) -> None:
-    """Do what comes through ``pipe`` until it is closed."""
+def _make_automata() -> None:
+    Detectors().find(b" " * secrets.MIN_BYTES, Context())
+    Sieve(None).sort([b""])
+
+
+def _serve(
+    pipe: Connection, others: tuple[Connection, ...], source: Path, policy: Policy, key: bytes
+) -> None:
+    """Do what comes through ``pipe`` until it is closed; ``others`` are the parent's own ends."""
+    for other in others:
+        other.close()  # else no pipe would be closed when the parent dies
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this
     with suppress(EOFError, OSError):
         try:

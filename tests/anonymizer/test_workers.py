@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,25 @@ def test_a_process_that_dies_is_one_error_and_leaves_nothing(source: Path, monke
     with pytest.raises(HookreelError, match="ended before its time"):
         run(source, "out.reel", 2)
     assert set(source.parent.iterdir()) == before
+
+
+def test_processes_end_when_their_parent_is_killed(source: Path) -> None:
+    """Nobody holds the output of a killed program open, so none of its processes is left."""
+    script = (
+        "import sys, pathlib\n"
+        "from anonymizer.policy import Policy\n"
+        "from anonymizer.workers import Workers\n"
+        "source = pathlib.Path(sys.argv[1])\n"
+        "with Workers(source, policy=Policy(), key=b'k' * 32, count=3):\n"
+        "    print('started', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(source)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"started\n"
+        program.kill()
+        assert program.communicate(timeout=20)[0] == b""
 
 
 def test_damage_is_told_as_it_is_by_one_process(source: Path) -> None:
