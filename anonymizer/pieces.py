@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from anonymizer.detectors.names import marks_a_person
 from anonymizer.document import (
     BREAK,
     HOLE,
@@ -33,12 +32,13 @@ from anonymizer.document import (
     outlined,
     passes_in_key,
 )
+from anonymizer.layouts import Layouts
 from anonymizer.literals import Literals
 from anonymizer.packings import unpack
 from anonymizer.sieve import tells_of_numbers
 from captures.bodies import json
 from captures.bodies.edits import Edit, splice
-from captures.bodies.json import JsonLeaf, LeafRole, Token
+from captures.bodies.json import LeafRole, Token
 from captures.units import MIB
 
 _MAX_BYTES = 32 * MIB  # of pieces that are remembered
@@ -68,11 +68,10 @@ class Leaves(Protocol):
 class Pieces:
     """Scrubs whole documents by their pieces; ``leaves`` does what was not there before."""
 
-    def __init__(self, leaves: Leaves, literals: Literals | None) -> None:
+    def __init__(self, leaves: Leaves, literals: Literals | None, layouts: Layouts) -> None:
         self._leaves = leaves
         self._literals = literals
-        self._outlines: dict[bytes, bytes] = {}
-        self._sizes: dict[bytes, int] = {}
+        self._layouts = layouts
         self._places: dict[tuple[bytes, tuple[LeafContext, ...]], Place] = {}
         self._plans: dict[tuple[bytes, ...], Plan] = {}
         self._likely: dict[tuple[int, bytes], Plan] = {}
@@ -134,7 +133,7 @@ class Pieces:
             if all(self._outline(document, at) == plan.outlines[at] for at in missing):
                 return plan
         else:
-            document.form([at for at, text in enumerate(texts) if text not in self._outlines])
+            document.form([at for at, text in enumerate(texts) if text not in self._layouts.outlines])
         outlines = tuple(self._outline(document, at) for at in range(len(texts)))
         if _IRREGULAR in outlines:
             return None
@@ -144,7 +143,7 @@ class Pieces:
 
     def _outline(self, document: Document, at: int) -> bytes:
         form = document.texts[at]
-        known = self._outlines.get(form)
+        known = self._layouts.outlines.get(form)
         if known is not None:
             return known
         piece = document.originals.get(at, form)
@@ -155,9 +154,9 @@ class Pieces:
             outline = _IRREGULAR
         else:
             outline = found[0]
-            self._sizes[outline] = len(found[1])
+            self._layouts.leaves[outline] = len(found[1])
         if len(form) <= _MAX_PIECE_BYTES:
-            self._outlines[form] = outline
+            self._layouts.outlines[form] = outline
         return outline
 
     def _keep(self, place: Place, form: bytes, outcome: Outcome) -> None:
@@ -167,7 +166,7 @@ class Pieces:
         self._kept_bytes += 2 * len(form) + _ROW_BYTES
         if self._kept_bytes > _MAX_BYTES:
             self._kept_bytes = 0
-            self._outlines.clear()
+            self._layouts.outlines.clear()
             for other in self._places.values():
                 other.done.clear()
         place.done[form] = outcome
@@ -179,23 +178,17 @@ class Pieces:
         self._plan_pieces += len(outlines)
         if self._plan_pieces > _MAX_PLAN_PIECES:
             self._plans.clear()
+            self._layouts.forget()
             self._likely.clear()
             self._plan_pieces = len(outlines)
-        leaves = json.scan(b",".join(outlines))
-        people = {leaf.holder for leaf in leaves if leaf.role is LeafRole.KEY and marks_a_person(leaf.key)}
-        places, of_places, position = [], [], 0
-        for outline in outlines:
-            own = leaves[position : position + self._sizes[outline]]
-            position += len(own)
-            places.append(self._place(outline, own, people))
+        places, of_places = [], []
+        for outline, (contexts, own) in zip(outlines, self._layouts.of(outlines), strict=True):
+            places.append(self._place(outline, contexts))
             of_places.append(own)
         plan = self._plans[outlines] = Plan(outlines, places, of_places)
         return plan
 
-    def _place(self, outline: bytes, leaves: list[JsonLeaf], people: set[int]) -> Place:
-        contexts = tuple(
-            (leaf.key, leaf.path[-1] if leaf.path else b"", leaf.holder in people) for leaf in leaves
-        )
+    def _place(self, outline: bytes, contexts: tuple[LeafContext, ...]) -> Place:
         place = self._places.get((outline, contexts))
         if place is None:
             telling = tuple(self._tells(context) for context in contexts)

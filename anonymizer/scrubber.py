@@ -14,6 +14,7 @@ from anonymizer.detectors.registry import Detectors
 from anonymizer.document import Told
 from anonymizer.generators import account_of
 from anonymizer.layers import layers
+from anonymizer.layouts import Layouts
 from anonymizer.literals import Literals
 from anonymizer.pieces import Pieces
 from anonymizer.policy import Action, Policy
@@ -58,6 +59,7 @@ class Scrubber:
         policy: Policy,
         table: PseudonymTable,
         literals: Literals | None = None,
+        layouts: Layouts | None = None,
     ) -> None:
         self._prf = prf
         self._policy = policy
@@ -72,7 +74,9 @@ class Scrubber:
         self._keys: dict[bytes, list[Edit]] = {}
         self._leaves: dict[_Where, list[Edit]] = {}
         self._sieve = Sieve(literals)
-        self._pieces = Pieces(self, literals)
+        self.layouts = layouts or Layouts()
+        """What documents look like, for the scrubber that comes after this one."""
+        self._pieces = Pieces(self, literals, self.layouts)
         self.finds = 0
         """So many values were found while collecting; the same one may count several times."""
         if literals is not None:

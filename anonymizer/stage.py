@@ -67,8 +67,7 @@ def anonymize_capture(
     """
     _check_free(destination)
     prf = Prf(key)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_seldom_collected())
+    with contextlib.ExitStack() as stack, _seldom_collected():
         reader = stack.enter_context(CaptureReader.open(source))
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
         table = PseudonymTable(prf, policy)
@@ -82,11 +81,12 @@ def anonymize_capture(
 
         alone = workers == 1 or bool(policy.rules) or census is not None or bool(reader.recipients)
         crew = None if alone else stack.enter_context(Workers(source, policy=policy, key=key, count=workers))
-        collecting = ExchangeScrubber(Scrubber(prf, policy, table), policy, report, fields(collecting=True))
+        collector = Scrubber(prf, policy, table)
+        collecting = ExchangeScrubber(collector, policy, report, fields(collecting=True))
         _collect(reader, collecting, table, crew)
         table.freeze()
         report.distinct_values = len(table)
-        scrubber = Scrubber(prf, policy, table, Literals(table, policy))
+        scrubber = Scrubber(prf, policy, table, Literals(table, policy), collector.layouts)
         replacing = ExchangeScrubber(scrubber, policy, report, fields(collecting=False))
         exchanges = _exchanges(reader, replacing, table, crew, report)
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")

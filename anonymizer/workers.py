@@ -242,7 +242,7 @@ class _Worker:
         values.add_to(self._table)
         self._table.freeze()
         literals = Literals(self._table, self._policy)
-        self._scrubber = Scrubber(self._prf, self._policy, self._table, literals)
+        self._scrubber = Scrubber(self._prf, self._policy, self._table, literals, self._scrubber.layouts)
 
     def scrub(self, span: Span) -> Made:
         """A chunk as it comes out; of no use while collecting."""
