@@ -9,7 +9,6 @@ nowhere else. Whatever ends the process, what is on the disk then cannot be read
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +39,7 @@ class AnonymizingWriter(CaptureWriter):
         Start a spool for ``output``; ``anonymize`` reads the first path and writes the second.
 
         Raises:
-            UsageError: the output exists, or its folder does not.
+            UsageError: the output or a spool for it exists, or its folder does not.
             WriteError: the spool cannot be written.
 
         """
@@ -48,7 +47,12 @@ class AnonymizingWriter(CaptureWriter):
             raise UsageError(f"{output} exists already; name another file or remove it first.")
         if not output.parent.is_dir():
             raise UsageError(f"The folder of {output} does not exist; create it first.")
-        spool = output.with_name(f".{output.name}.{os.getpid()}.spool")
+        spool = output.with_name(f".{output.name}.spool")
+        if spool.exists():
+            raise UsageError(
+                f"{spool} is there: {output} is being recorded, or its recorder was killed; take another name "
+                "or remove the spool of a killed one, which nobody can read."
+            )
         identities, recipient = ephemeral_identity()
         writer = cls.create(spool, header, recipients=[recipient])
         writer.output = output
@@ -61,10 +65,18 @@ class AnonymizingWriter(CaptureWriter):
         """The file that stays: the output."""
         return (self.output,)
 
+    def abandon(self) -> None:
+        """Remove what was made for a recorder that was killed: nobody but this process can read the spool."""
+        super().abandon()
+        self._remove()
+
     def discard(self) -> None:
         """Remove the spool and what was made beside it."""
         super().discard()
-        for path in self.made:
+        self._remove()
+
+    def _remove(self) -> None:
+        for path in (self.path, *self.made):
             path.unlink(missing_ok=True)
 
     def close(self, counters: Counters | None = None) -> None:
@@ -87,6 +99,7 @@ class AnonymizingWriter(CaptureWriter):
             with use_identities(self.identities):
                 self.anonymize(self.path, self.output)
         except HookreelError as error:
+            self.exchanges_flushed = 0  # what the spool had is in no file
             raise HookreelError(
                 f"{self.output} could not be made ({error}) The originals were sealed and are gone."
             ) from error

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from mitmproxy import http, tls
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from recorder import convert
 from recorder.facts import TlsTally, tls_of
 from recorder.tracking import ExchangeSink, Tracker
+
+_NOTES = 100  # different ones; a forward proxy's clients choose the hosts that these name
 
 
 class RecorderAddon:
@@ -145,8 +149,10 @@ class RecorderAddon:
         """The upstream could not be reached."""
         if data.server.error:
             self._connect_errors[data.client.id] = data.server.error
+            host, port = data.server.address or ("", 0)[:2]
             self._note_once(
-                "An upstream could not be reached; clients get 502 and the exchanges are recorded as failed."
+                f"{host}:{port} could not be reached ({convert.connect_detail(data.server.error)}); "
+                "clients get 502 and the exchanges are recorded as failed."
             )
 
     def tls_established_client(self, data: tls.TlsData) -> None:
@@ -183,6 +189,7 @@ class RecorderAddon:
         )
 
     def _note_once(self, text: str) -> None:
-        if text not in self._noted:
+        if text not in self._noted and len(self._noted) < _NOTES:
             self._noted.add(text)
-            self._note(text)
+            with suppress(Exception):  # a terminal that is gone must not break traffic
+                self._note(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def record(
         recording = run_recorder(
             replace(settings, confdir=folder),
             on_listening=ready,
-            note=lambda text: click.echo(text, err=True),
+            note=_note,
             open_part=open_part_of(click.get_current_context()),
         )
     _print_now(json.dumps(_account_json(recording)) if as_json else _account_text(recording))
@@ -261,7 +262,8 @@ def _account_text(recording: Recording) -> str:
         f"  in flight at stop {counters.in_flight}",
     ]
     if counters.truncated:
-        lines.append(f"Bodies were cut (--max-body) in {counters.truncated} of those written.")
+        cut = counted(counters.truncated, "exchange has", "exchanges have")
+        lines.append(f"{cut} a body of which only a part was kept.")
     if account.messages or account.messages_dropped:
         lines.append(f"Stream messages: {account.messages} written, {account.messages_dropped} dropped.")
     if account.withheld:
@@ -272,6 +274,12 @@ def _account_text(recording: Recording) -> str:
         p50_ms, p99_ms = (added.quantile_ns(share) / NS_PER_MS for share in (0.5, 0.99))
         lines.append(f"The proxy's own time per exchange: p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms.")
     return "\n".join(lines)
+
+
+def _note(text: str) -> None:
+    # A terminal may be closed, and whoever reads a pipe gone; the recording goes on without them.
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _print_now(text: str) -> None:

@@ -152,7 +152,7 @@ def failure_reason(
     None. Messages may quote traffic, so none of their text is ever used as the detail.
     """
     if connect_error is not None and connect_error in message:
-        return FailureReason.UPSTREAM_UNREACHABLE, _connect_detail(connect_error)
+        return FailureReason.UPSTREAM_UNREACHABLE, connect_detail(connect_error)
     client_gone = not client.state & ConnectionState.CAN_READ
     if "Client disconnected" in message or "by client" in message:
         return FailureReason.CLIENT_DISCONNECTED, ""
@@ -224,7 +224,8 @@ def _translated(headers: Headers, status: int, *, client_h2: bool) -> tuple[byte
     return HTTP1, RESPONSES.get(status, "").encode("ascii"), headers
 
 
-def _connect_detail(error: str) -> str:
+def connect_detail(error: str) -> str:
+    """Why an upstream was not reached, in fixed words."""
     lowered = error.lower()
     if "certificate verify failed" in lowered:
         return "the upstream's certificate could not be verified"

@@ -24,6 +24,7 @@ from captures.encryption import read_recipients
 from captures.errors import UsageError
 from captures.keys import Prf, read_key_file
 from captures.model import CaptureHeader
+from captures.text import counted
 from captures.units import KIB, NS_PER_S, parse_duration_ns, parse_size_bytes
 from captures.writer import CaptureWriter
 from recorder.account import Account
@@ -280,6 +281,6 @@ def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def withheld_line(account: Account) -> str:
     """What the end of a recording says about withheld credentials."""
     return (
-        f"Withheld {account.withheld} credentials in {account.withheld_uses} places; "
+        f"Withheld {counted(account.withheld, 'credential')} in {counted(account.withheld_uses, 'place')}; "
         "hookreel info names them, replay --credentials puts real ones in."
     )

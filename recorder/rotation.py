@@ -149,7 +149,7 @@ class PartedWriter:
         """Ends the last part, with the rest of the account."""
         if self._part is None:
             nothing_left = counters is None or self._of_part(counters) == Counters()
-            if self._failed or nothing_left:
+            if self._failed or (nothing_left and self.facts is None):
                 return
             # The last part ended, and what came after it was not written, but counted.
             self._begin_part()

@@ -169,6 +169,7 @@ class Scribe:
         elif isinstance(order, Discard):
             self._writer.discard()
         else:
+            self._writer.count(self._tally.counters(None, cut=self._cut))
             self._writer.abandon()
 
     def _until_order(self) -> object:
@@ -263,7 +264,8 @@ class Scribe:
         except Exception as error:  # noqa: BLE001 - as above
             self._refuse(error, Count.MESSAGES_LOST, None)
             return
-        self._tally.add(Count.MESSAGES)
+        if message.kind is not MessageKind.END:  # it says that there are no more, and is none
+            self._tally.add(Count.MESSAGES)
         self._tally[Count.FLUSHED] = self._writer.exchanges_flushed
 
     def _refuse(self, error: Exception, lost: Count, beyond: Count | None) -> None:

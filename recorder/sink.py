@@ -32,6 +32,9 @@ _DIED = (
     "The process that writes the capture ended by itself; what it had not written is lost. "
     "Record again and report this."
 )
+_BEHIND = (
+    "The capture is written slower than traffic passes: what finds no room to wait is counted as dropped."
+)
 _SLOW = "The disk did not take the capture in time; use a faster one and record again."
 
 
@@ -78,6 +81,7 @@ class Sink:
         self._spare_bytes = min(_SPARE_BYTES, queue_bytes // _SPARE)
         self._seen = 0
         self._dead = False
+        self._behind = False
         self._discarded = False
         self._parts: tuple[Path, ...] = ()
         self._process: int | None = None
@@ -140,20 +144,25 @@ class Sink:
         """Counts an exchange that will not be offered."""
         self._tally.add(Count.REFUSED)
 
+    def _refuse(self, count: Count) -> bool:
+        self._tally.add(count)
+        if not (self._dead or self._behind):
+            self._behind = True
+            self._say(_BEHIND)
+        return False
+
     def offer(self, row: tuple[Any, ...]) -> bool:
         """Queues an exchange's row; without room, or when nothing writes any more, it counts as dropped."""
         if not self._dead and self._put(self._pack(row), self._spare_bytes):
             return True
-        self.drop()
-        return False
+        return self._refuse(Count.REFUSED)
 
     def offer_message(self, row: tuple[Any, ...], *, ends: bool = False) -> bool:
         """Queues a message of an exchange that was taken; one that ``ends`` its stream finds room longer."""
         spare_bytes = 0 if ends else self._spare_bytes
         if not self._dead and self._put(self._pack(row), spare_bytes):
             return True
-        self._tally.add(Count.MESSAGES_REFUSED)
-        return False
+        return self._refuse(Count.MESSAGES_REFUSED)
 
     @property
     def queued_bytes(self) -> int:
@@ -221,14 +230,14 @@ class Sink:
             if self._ending is None and not self._discarded:
                 self._dead = True
                 self._cut(_DIED)
-                self._note(f"Recording stopped, traffic still passes: {_DIED}")
+                self._say(f"Recording stopped, traffic still passes: {_DIED}")
         finally:
             self._drained.set()
             self._ended.set()
 
     def _hear(self, kind: str, value: Any) -> None:
         if kind == "note":
-            self._note(value)
+            self._say(value)
         elif kind == "cut":
             self._cut(value)
         elif kind == "full":
@@ -241,6 +250,11 @@ class Sink:
         else:
             self._ending = value
             self._parts = value.parts
+
+    def _say(self, text: str) -> None:
+        # A terminal may be gone, and whoever reads a pipe; the recording goes on without them.
+        with suppress(Exception):
+            self._note(text)
 
     def _cut(self, reason: str) -> None:
         self.cut_by = self.cut_by or reason

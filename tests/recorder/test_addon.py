@@ -111,6 +111,11 @@ def test_an_error_is_a_failure_with_a_reason():
     proxy.addon.server_connect_error(ServerConnectionHookData(make_server("refused"), flow.client_conn))
     flow.error = Error("refused")
     proxy.addon.error(flow)
+    proxy.addon.server_connect_error(ServerConnectionHookData(make_server("refused"), flow.client_conn))
+    assert proxy.notes == [
+        "address:22 could not be reached (the upstream refused the connection); "
+        "clients get 502 and the exchanges are recorded as failed."
+    ]
     (exchange,) = proxy.sink.exchanges
     assert isinstance(exchange.outcome, Failure)
     assert exchange.outcome.reason is FailureReason.UPSTREAM_UNREACHABLE

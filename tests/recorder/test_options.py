@@ -78,7 +78,7 @@ def test_all_choices_work_together(tmp_path: Path):
     account = record(choices, output)
     assert account.counters == Counters(seen=10, written=5, sampled_out=5)
     assert (account.withheld, account.withheld_uses) == (1, 5)
-    assert "Withheld 1 credentials in 5 places" in withheld_line(account)
+    assert "Withheld 1 credential in 5 places" in withheld_line(account)
     with CaptureReader.open(output, identities=identities) as reader:
         found = repr(list(reader.exchanges())).encode()
     assert TOKEN not in found

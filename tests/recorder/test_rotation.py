@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from captures.errors import UsageError, WriteError
-from captures.model import Counters, Message, MessageKind
+from captures.model import Counters, Message, MessageKind, RecorderFacts
 from captures.reader import CaptureReader
 from captures.units import KIB, MIB, NS_PER_S
 from captures.writer import CaptureWriter, new_header
@@ -98,6 +98,24 @@ def test_time_ends_a_part_when_there_is_something_in_it(tmp_path: Path):
     writer.close()
     assert [seqs(path) for path in writer.parts] == [[0, 1], [2, 3], [4]]
     assert sorted(tmp_path.iterdir()) == list(writer.parts)
+
+
+def test_facts_have_a_part_when_the_last_one_ended_before_them(tmp_path: Path):
+    """What is known at the end of an idle recording is kept, and who follows it sees its end."""
+    clock = Clock()
+    output = tmp_path / "a.reel"
+    writer = make(output, Limits(rotate_every_ns=NS_PER_S), clock)
+    writer.write(made_exchange(0))
+    writer.count(Counters(seen=1, written=1))
+    clock.now_ns = 2 * NS_PER_S
+    writer.flush_if_due()
+    writer.facts = RecorderFacts(added_ns={"p50": 7}, client_tls={}, server_tls={})
+    writer.close(Counters(seen=1, written=1))
+    assert writer.parts == (part_path(output, 1), part_path(output, 2))
+    with CaptureReader.open(part_path(output, 2)) as reader:
+        assert reader.complete
+        assert reader.facts == writer.facts
+        assert reader.counters == Counters()
 
 
 def test_size_ends_a_part_before_it_is_larger(tmp_path: Path):

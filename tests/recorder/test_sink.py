@@ -11,6 +11,7 @@ from captures.errors import HookreelError, WriteError
 from captures.model import Counters, Exchange, MessageKind, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
+from recorder.sink import Sink
 from tests.recorder.memory import MemoryWriter, exchange, message, offer, start
 
 
@@ -36,10 +37,11 @@ def test_what_is_offered_is_written_in_order_and_counted():
 
 
 def test_when_the_writer_falls_behind_exchanges_are_dropped_and_counted():
-    """A full queue refuses at once, without waiting; a stream's end still finds room."""
+    """A full queue refuses at once, without waiting, and tells so once; a stream's end still finds room."""
     release = threading.Event()
     writer = MemoryWriter(lambda _row: release.wait(20) and None)
-    sink = start(writer, queue_bytes=100_000)
+    notes: list[str] = []
+    sink = start(writer, notes, queue_bytes=100_000)
     taken = [offer(sink, body=bytes(10_000)) for _ in range(20)]
     assert 0 < sum(taken) < 20
     assert not sink.offer_message(message_row(message(MessageKind.EVENT, bytes(100_000))))
@@ -47,7 +49,30 @@ def test_when_the_writer_falls_behind_exchanges_are_dropped_and_counted():
     release.set()
     account = sink.close(in_flight=0, connections=1)
     assert account.counters == Counters(seen=20, written=sum(taken), dropped=20 - sum(taken))
-    assert (account.messages, account.messages_dropped) == (1, 1)
+    # An end is no message, and is written like one.
+    assert (account.messages, account.messages_dropped) == (0, 1)
+    assert writer.rows[-1] == message(MessageKind.END)
+    assert len(notes) == 1
+    assert "counted as dropped" in notes[0]
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_recording():
+    """A note that nobody can be given is left out, and all else goes on."""
+
+    def too_large(row: object) -> None:
+        if isinstance(row, Exchange) and row.seq == 0:
+            raise HookreelError("An exchange is too large.")
+
+    def gone(_text: str) -> None:
+        raise BrokenPipeError
+
+    sink = Sink(lambda: MemoryWriter(too_large), note=gone)
+    sink.start()
+    for _ in range(3):
+        assert offer(sink)
+    account = sink.close(in_flight=0, connections=1)
+    assert account.counters == Counters(seen=3, written=2, dropped=1)
+    assert account.cut_by == ""
 
 
 def test_the_queue_takes_more_when_there_is_room_again():
