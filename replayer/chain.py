@@ -141,7 +141,7 @@ class _Analysis:
         """Learn what a response mints."""
         for found in minted(response.headers, response.body):
             value = found.value
-            if not _may_be_minted(found) or hash(value) in self._said:
+            if not may_be_minted(found) or hash(value) in self._said:
                 continue
             if len(self._first) >= VALUES_MAX:
                 self._full = True
@@ -244,7 +244,7 @@ def _changed_ns(exchange: Exchange) -> int | None:
     return outcome.end_ns
 
 
-def _may_be_minted(found: Minted) -> bool:
+def may_be_minted(found: Minted) -> bool:
     """Whether a value can name something new: an opaque one, or a number where ids stand."""
     value = found.value
     if _DIGITS.fullmatch(value):

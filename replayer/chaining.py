@@ -7,7 +7,7 @@ time has gone by at the speed of the moment, whichever is later. Everything else
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,9 @@ class Chaining:
 
     def answered(self, row: int, head: bytes, body: bytes) -> None:
         """Take the values that the response to ``row`` minted; ``head`` is its raw head."""
-        parent = self._parents[row]
+        parent = self._parents.get(row)
+        if parent is None:
+            return  # messages say its values, and no request does
         for found in minted(_headers_of(head), body):
             if (found.place, found.ordinal) in parent.wanted:
                 parent.values[found.place, found.ordinal] = found.value
@@ -157,9 +159,9 @@ def _rows_of(schedule: Schedule, parents: frozenset[int]) -> dict[tuple[int, int
     }
 
 
-def sessions(schedule: Schedule, chaining: Chaining | None) -> NDArray[np.int64]:
+def sessions(schedule: Schedule, ties: Iterable[tuple[int, int]] = ()) -> NDArray[np.int64]:
     """
-    For each row the number of its session: connections that chains tie together are one.
+    For each row the number of its session: connections whose rows ``ties`` tie together are one.
 
     int64 of the schedule's length.
     """
@@ -171,7 +173,7 @@ def sessions(schedule: Schedule, chaining: Chaining | None) -> NDArray[np.int64]
             root[at] = at = root[root[at]]
         return at
 
-    for row, parent_row in () if chaining is None else chaining.pairs():
+    for row, parent_row in ties:
         one, other = find(int(owner[row])), find(int(owner[parent_row]))
         root[max(one, other)] = min(one, other)
     found = np.array([find(at) for at in range(len(numbers))], np.int64)

@@ -271,6 +271,8 @@ def _print_rehearsal(
         "exchanges": len(schedule),
         "instances": schedule.instances,
         "connections": rehearsal.connections,
+        "sockets": schedule.sockets,
+        "messages": rehearsal.messages,
         "duration_ns": schedule.duration_ns,
         "offered_rps": schedule.offered_rps,
         "credentials_mapped": len(tally.mapped),
@@ -290,6 +292,9 @@ def _print_rehearsal(
         f"({schedule.load.text}), "
         f"{schedule.offered_rps:.1f} requests/s. Nothing was sent."
     )
+    if schedule.sockets:
+        said = counted(rehearsal.messages, "client message")
+        click.echo(f"Of these are {counted(schedule.sockets, 'WebSocket session')} with {said}.")
     click.echo(
         f"Credentials: {len(tally.mapped)} mapped, {len(tally.unmapped)} sent as recorded. "
         f"Signatures: {tally.signed.total()} made anew, {tally.unsigned.total()} without a secret.\n"

@@ -23,8 +23,10 @@ from captures.model import Exchange, Failure, Request, SigningRecipe
 from captures.signatures import is_timed, recognise, sign
 from replayer.chaining import Chaining
 from replayer.credentials import Keyring
+from replayer.handshake import is_handshake
 from replayer.rewrite import Deeds, Rewriter, Tally
-from replayer.schedule import Schedule
+from replayer.schedule import UPGRADED, Schedule
+from replayer.spoken import FreshWords
 
 WINDOW_BYTES = 8 * 1024 * 1024
 _ROW_BYTES = 200  # what a row takes beside its wire bytes, roughly
@@ -39,6 +41,7 @@ class Trait(IntFlag):
     UNSENDABLE = 8  # no HTTP/1 request; it has no bytes
     CHAINED = 16  # carries what an earlier response minted
     PARENT = 32  # its response mints what a later request carries
+    SOCKET = 64  # asks for a WebSocket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,7 @@ class Compiler:
         keyring: Keyring,
         server_names: bool = False,
         chaining: Chaining | None = None,
+        fresh: FreshWords | None = None,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._schedule = schedule
@@ -134,6 +138,7 @@ class Compiler:
         self._keyring = keyring
         self._with_server_names = server_names
         self._chaining = chaining
+        self._fresh = fresh
         self._window_bytes = window_bytes
         self._kinds: dict[Deeds, int] = {}  # numbered, as most requests have the same done to them
         self._kind_of_row = array("I")
@@ -195,6 +200,7 @@ class Compiler:
         trait = Trait.HEAD if request.method == b"HEAD" else Trait(0)
         wire = b""
         try:
+            socket = self._is_socket(row, exchange)
             if recipe is None or secret is None:
                 wire = _render(request)
                 if exchange.signing is not None:
@@ -213,10 +219,16 @@ class Compiler:
         except Http1Error as error:
             trait, deeds = Trait.UNSENDABLE, Deeds(unsendable=str(error))
         else:
-            if _is_stream(exchange):
+            if socket:
+                trait |= Trait.SOCKET
+                deeds = replace(deeds, socket=True)
+                draft.stream_ns[row] = self._stream_ns(row, exchange)
+            elif _is_stream(exchange):
                 trait |= Trait.STREAM
                 deeds = replace(deeds, stream=True)
                 draft.stream_ns[row] = self._stream_ns(row, exchange)
+            if self._fresh is not None and self._fresh.is_parent(row):
+                trait |= Trait.PARENT
             if self._chaining is not None:
                 if self._chaining.is_parent(row):
                     trait |= Trait.PARENT
@@ -232,9 +244,17 @@ class Compiler:
         if self._with_server_names:
             draft.server_names.append(server_name(exchange.request.authority))
 
+    def _is_socket(self, row: int, exchange: Exchange) -> bool:
+        found = is_handshake(exchange.request)
+        if not found and self._schedule.recorded_status[row] == UPGRADED:
+            raise Http1Error("an upgrade to another protocol than WebSocket")
+        return found
+
     def _stream_ns(self, row: int, exchange: Exchange) -> int | None:
         outcome = exchange.outcome
-        if isinstance(outcome, Failure) or outcome.end_ns is None:
+        if isinstance(outcome, Failure) or not outcome.stream:
+            return 0  # a handshake that was refused: what opens all the same is closed at once
+        if outcome.end_ns is None:
             return None
         return self._schedule.scale_ns(row, max(0, outcome.end_ns - exchange.offset_ns))
 

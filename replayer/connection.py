@@ -22,10 +22,14 @@ from replayer.columns import Columns
 from replayer.compile import Trait
 from replayer.places import MAX_BODY_BYTES
 from replayer.results import NEVER_NS, Outcome
+from replayer.streams import Events, Socket
 
 IDLE = -1  # the row of a connection that waits for no response
 _MAX_HEAD_BYTES = 1024 * 1024
 _STREAM = int(Trait.STREAM)
+_SOCKET = int(Trait.SOCKET)
+_SWITCHING = 101
+_GOODBYE_S = 1.0  # for the target to answer a WebSocket's closing frame
 _HEAD = int(Trait.HEAD)
 _PARENT = int(Trait.PARENT)
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
@@ -50,6 +54,11 @@ class Owner(Protocol):
     def answered(self, row: int, head: bytes, body: bytes) -> None:
         """The whole response to a parent of chained exchanges."""
 
+    def opened(
+        self, connection: Connection, head: bytes, length_ns: int | None, *, socket: bool
+    ) -> Socket | Events | None:
+        """A stream stands on the connection: who listens to it, if anybody does."""
+
     def pump(self) -> None:
         """Send everything that is due."""
 
@@ -65,8 +74,8 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body_bytes", "_buffered", "_columns", "_complete", "_extra", "_fd", "_head", "_head_done",
         "_head_ns", "_interim", "_keep", "_kept", "_loop", "_now_ns", "_owner", "_parser", "_pending",
-        "_started", "_status", "_stream_ns", "_trait", "_transport", "_until_close", "closed", "exchanges",
-        "number", "row", "server_name",
+        "_started", "_status", "_stream", "_stream_ns", "_trait", "_transport", "_until_close",
+        "closed", "exchanges", "number", "row", "server_name",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._stream_ns: int | None = None
         self._buffered = False
         self._now_ns = 0
+        self._stream: Socket | Events | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -123,7 +133,8 @@ class Connection(asyncio.Protocol):
     @property
     def endless(self) -> bool:
         """Whether it holds an open stream that only the end of the run closes."""
-        return self.row != IDLE and self._head_ns != NEVER_NS and self._stream_ns is None
+        busy = self._stream is not None and self._stream.busy
+        return self.row != IDLE and self._head_ns != NEVER_NS and self._stream_ns is None and not busy
 
     def send(self, row: int, wire: memoryview | bytes, trait: int = 0, stream_ns: int | None = None) -> None:
         """
@@ -142,12 +153,16 @@ class Connection(asyncio.Protocol):
         else:
             self._write(self._transport, wire)
 
-    def _write(
-        self, transport: asyncio.Transport, wire: memoryview | bytes, *, stamped: bool = False
-    ) -> None:
-        columns = self._columns
-        if not stamped:
-            columns.sent_ns[self.row] = monotonic_ns() - columns.zero_ns
+    def _write(self, transport: asyncio.Transport, wire: memoryview | bytes) -> None:
+        self._columns.sent_ns[self.row] = monotonic_ns() - self._columns.zero_ns
+        self._put(transport, wire)
+
+    def write(self, wire: bytes) -> None:
+        """Write a frame of the WebSocket session that stands."""
+        if self._transport is not None and wire:
+            self._put(self._transport, wire)
+
+    def _put(self, transport: asyncio.Transport, wire: memoryview | bytes) -> None:
         if self._fd < 0 or self._buffered:
             transport.write(wire)
             return
@@ -177,7 +192,7 @@ class Connection(asyncio.Protocol):
         self._owner.made(self)
         if self.row != IDLE:
             wire, self._pending = self._pending, b""
-            self._write(self._transport, wire, stamped=True)
+            self._put(self._transport, wire)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; whoever is due meanwhile is sent before the loop's next wake."""
@@ -186,6 +201,9 @@ class Connection(asyncio.Protocol):
         if self.row == IDLE or self._parser is None:
             self.abort()  # nobody asked for it
             return
+        if self._head_done and self._trait & _SOCKET and self._stream is not None:
+            self._converse(data)
+            return
         if not self._started:
             self._started = True
             columns.first_byte_ns[self.row] = now_ns
@@ -193,7 +211,10 @@ class Connection(asyncio.Protocol):
             self._head = self._head + data if self._head else data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._trait & _SOCKET:
+                self._converse(data[upgrade.args[0] :])
+                return
             self._complete = True
             self._keep = False
         except httptools.HttpParserError:
@@ -208,6 +229,17 @@ class Connection(asyncio.Protocol):
         if now_ns >= self._owner.next_due_ns:
             self._owner.pump()
 
+    def _converse(self, data: bytes) -> None:
+        """Hand frames to the WebSocket session, and end it when they do."""
+        self._body_bytes += len(data)
+        if self._stream is None:  # the target agreed to what was not offered
+            self._fail(Outcome.BAD_RESPONSE)
+        elif self._stream.received(data, self._now_ns):
+            self._finish(Outcome.COMPLETED, self._head_ns)
+            self.close()
+        if self._now_ns >= self._owner.next_due_ns:
+            self._owner.pump()
+
     def eof_received(self) -> None:
         """Take no further request; the transport closes by itself."""
         self.closed = True
@@ -219,7 +251,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._parser = None  # it refers back to this object, and the collector is off
         if self.row != IDLE:
-            if exc is None and self._until_close:
+            left = self._stream is not None and self._stream.said_goodbye
+            if left or (exc is None and self._until_close):
                 self._finish(Outcome.COMPLETED, self._now_ns)
             else:
                 outcome = Outcome.TLS_FAILED if isinstance(exc, ssl.SSLError) else Outcome.RESET
@@ -249,7 +282,7 @@ class Connection(asyncio.Protocol):
             self._complete = True
         elif not self._keep:
             self._until_close = _FRAMED.search(self._final_head()) is None
-        if self._trait & _STREAM:
+        if self._trait & _STREAM or (self._trait & _SOCKET and status == _SWITCHING):
             self._open_stream()
 
     def on_body(self, body: bytes) -> None:
@@ -258,12 +291,14 @@ class Connection(asyncio.Protocol):
             self._body_bytes += len(body)
             if self._trait & _PARENT and self._body_bytes <= MAX_BODY_BYTES:
                 self._kept.append(body)
+            if self._stream is not None:
+                self._stream.received(body, self._now_ns)
 
     def on_message_complete(self) -> None:
         """Note that the response is whole, unless it is an interim one."""
         if self._interim:
             self._interim = False
-        else:
+        elif self._stream is None or self._trait & _STREAM:
             self._complete = True
 
     def _final_head(self) -> bytes:
@@ -278,13 +313,22 @@ class Connection(asyncio.Protocol):
 
     def _open_stream(self) -> None:
         self._head_ns = self._now_ns
-        if self._stream_ns is not None:
+        socket = self._trait & _SOCKET != 0
+        try:
+            self._stream = self._owner.opened(self, self._final_head(), self._stream_ns, socket=socket)
+        except ValueError:
+            return  # what it agreed to is not known, so neither is what follows
+        if self._stream_ns is not None and not socket:
             close_ns = self._columns.sent_ns[self.row] + self._stream_ns
             self._loop.call_later(max(0, close_ns - self._now_ns) / NS_PER_S, self.end_stream, self.row)
 
     def end_stream(self, row: int) -> None:
         """Close the stream of ``row``, if it is still open; it counts as completed."""
-        if self.row == row:
+        goodbye = self._stream.goodbye() if self.row == row and self._stream is not None else None
+        if goodbye:
+            self.write(goodbye)
+            self._loop.call_later(_GOODBYE_S, self.end_stream, row)
+        elif self.row == row:
             self._finish(Outcome.COMPLETED, self._head_ns)
             self.abort()
 
@@ -304,6 +348,9 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, outcome: Outcome, done_ns: int) -> None:
         row, self.row = self.row, IDLE
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.ended()
         if self._head_ns != NEVER_NS and outcome is Outcome.COMPLETED:
             done_ns = self._head_ns  # a stream's end says nothing about the target's speed
         status, body_bytes = self._status, self._body_bytes

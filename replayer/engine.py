@@ -32,6 +32,8 @@ from replayer.pool import Dial, Pool
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
 from replayer.sent import Progress, Sent, Start
+from replayer.spoken import FreshWords
+from replayer.streams import Streams
 
 LOOK_AHEAD_NS = 250 * NS_PER_MS
 _START_DELAY_NS = 50 * NS_PER_MS
@@ -59,6 +61,7 @@ class Engine:
         start: Start | None = None,
         chaining: Chaining | None = None,
         cells: Cells | None = None,
+        fresh: FreshWords | None = None,
         manners: Manners = _USUAL_MANNERS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -86,6 +89,9 @@ class Engine:
                 pool=self._pool,
                 wake=self._wake_by,
             )
+        self._streams = Streams(
+            schedule=schedule, fresh=fresh, columns=self._columns, pool=self._pool, wake=self._wake_by
+        )
         self._feed = feed
         self._timeout_ns = dial.timeout_ns
         self._server_names = server_names
@@ -102,6 +108,7 @@ class Engine:
         self._windows: deque[Window] = deque()
         self._started_wall_ns = 0
         self._stopped: str | None = None
+        self._stopped_ns: int | None = None
         self._timer = make_timer(self._loop, self._pump)
         self._watch = GeneratorWatch()
         self._sweep_due_ns = 0
@@ -129,8 +136,9 @@ class Engine:
             if self._sweep_handle is not None:
                 self._sweep_handle.cancel()
             await self._pool.close()
+        rows = self._columns.rows(self._row)
         return Sent(
-            rows=self._columns.rows(self._row),
+            rows=rows,
             started_wall_ns=self._started_wall_ns,
             stopped=self._stopped,
             spare_connections=len(self._pool.spares_used),
@@ -140,6 +148,7 @@ class Engine:
             crowded_out=self.crowded_out,
             exact_timer=self._timer.exact,
             generator=facts,
+            streams=self._streams.account(rows.outcome != Outcome.DROPPED, self._stopped_ns),
         )
 
     def stop(self, reason: str) -> None:
@@ -147,7 +156,7 @@ class Engine:
         if self._finished.done():
             return
         self._stopped = reason
-        now_ns = self._columns.now_ns()
+        self._stopped_ns = now_ns = self._columns.now_ns()
         while self._row < self._total and self._due_ns[self._row] <= now_ns:
             self._columns.finish(self._row, Outcome.DROPPED, NEVER_NS)
             self._row += 1
@@ -213,6 +222,7 @@ class Engine:
         if self._finished.done():
             return
         due_ns, total, zero_ns, holding = self._due_ns, self._total, self._columns.zero_ns, self._holding
+        streams = self._streams
         row = self._row
         now_ns = monotonic_ns() - zero_ns
         while row < total:
@@ -222,6 +232,8 @@ class Engine:
                     break
             if holding is not None and holding.next_due_ns <= due_ns[row]:
                 holding.send(due_ns[row])
+            if streams.next_due_ns <= due_ns[row]:
+                streams.send(due_ns[row])
             if not self._send(row):
                 return
             row += 1
@@ -230,6 +242,8 @@ class Engine:
         if holding is not None:
             holding.send(now_ns)
             next_ns = min(next_ns, holding.next_due_ns)
+        streams.send(now_ns)
+        next_ns = min(next_ns, streams.next_due_ns)
         self._pool.next_due_ns = next_ns
         if row < total:
             self._timer.arm(zero_ns + self._prepare(next_ns))
@@ -259,7 +273,8 @@ class Engine:
         place = row - window.first
         trait = window.traits[place]
         number, server_name = self._connection[row], self._server_name(window, row)
-        crowded = self._columns.unfinished - (self._total - row) >= self._max_in_flight
+        unfinished = self._columns.unfinished - (self._total - row)
+        crowded = unfinished >= self._max_in_flight and self._in_flight(row) >= self._max_in_flight
         if trait & _UNSENDABLE or crowded:
             self.crowded_out += crowded
             self._pool.skip(number)
@@ -287,6 +302,10 @@ class Engine:
         connection = self._pool.take(number, server_name)
         connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
         return True
+
+    def _in_flight(self, row: int) -> int:
+        """Exchanges before ``row`` that wait for a response; an open stream has its own."""
+        return self._columns.unfinished - (self._total - row) - self._pool.streams
 
     def _prepare(self, next_due_ns: int) -> int:
         """Prepare rows until the next send is near; the run time at which to wake again."""
@@ -348,7 +367,7 @@ class Engine:
             and self._pool.next_due_ns - now_ns > _PROGRESS_QUIET_NS
         ):
             self._progress_due_ns = now_ns + NS_PER_S
-            waiting = self._columns.unfinished - (self._total - self._row)
+            waiting = self._in_flight(self._row)
             self._progress(Progress(now_ns=now_ns, sent=self._row, total=self._total, waiting=waiting))
         interval_s = min(0.25, max(0.01, self._timeout_ns / NS_PER_S / 20))
         self._sweep_due_ns = self._columns.now_ns() + int(interval_s * NS_PER_S)

@@ -6,6 +6,7 @@ import numpy as np
 
 from captures.text import counted
 from captures.units import NS_PER_S, format_duration
+from replayer.messages import MessageRows
 from replayer.quantiles import quantiles
 from replayer.results import NEVER_NS, Int64s, Limits, Outcome, RunRows
 
@@ -39,7 +40,7 @@ def lag_p99_limit_ns(rows: RunRows, limits: Limits) -> int:
     return max(limits.lag_p99_ns, int(share_ns))
 
 
-def invalid_reasons(rows: RunRows, limits: Limits) -> tuple[str, ...]:
+def invalid_reasons(rows: RunRows, limits: Limits, messages: MessageRows | None = None) -> tuple[str, ...]:
     """Why the run is invalid, one sentence each; empty for a valid run."""
     reasons = []
     lag = lag_ns(rows)
@@ -59,6 +60,8 @@ def invalid_reasons(rows: RunRows, limits: Limits) -> tuple[str, ...]:
             f"The longest send lag is {format_duration(lags.max)}, above the limit of "
             f"{format_duration(limits.lag_max_ns)}."
         )
+    if messages is not None:
+        reasons += _message_reasons(messages, p99_limit_ns, limits)
     dropped = int((rows.outcome == Outcome.DROPPED).sum())
     if dropped:
         verb = "was" if dropped == 1 else "were"
@@ -69,6 +72,18 @@ def invalid_reasons(rows: RunRows, limits: Limits) -> tuple[str, ...]:
             f"In second {second} the rate was off by {error:.1%}, above the limit of {limits.rate_error:.1%}."
         )
     return tuple(reasons)
+
+
+def _message_reasons(messages: MessageRows, p99_limit_ns: int, limits: Limits) -> list[str]:
+    """What the messages of WebSocket clients were late by more than may be."""
+    lags = quantiles(messages.lag_ns)
+    found = (("p99", lags.p99, p99_limit_ns), ("maximum", lags.max, limits.lag_max_ns))
+    return [
+        f"The {name} of the WebSocket messages' send lag is {format_duration(lag)}, above the limit of "
+        f"{format_duration(limit)}."
+        for name, lag, limit in found
+        if lag > limit
+    ]
 
 
 def worst_second(rows: RunRows, tolerated_lag_ns: int) -> tuple[int, float]:

@@ -17,6 +17,7 @@ from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
 from replayer.results import NEVER_NS, Outcome, UInt32s
+from replayer.streams import Events, Line, Opened, Socket
 from replayer.targets import Target
 
 _MOST_RESERVE = 64
@@ -31,6 +32,10 @@ Answered = Callable[[int, bytes, bytes], None]
 
 def _nobody(_row: int, _head: bytes, _body: bytes) -> None:
     """Nobody depends on any."""
+
+
+def _unheard(line: Line, head: bytes, length_ns: int | None, *, socket: bool) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,7 @@ class Pool:
         self._recorded: dict[int, Connection] = {}
         self._spares: dict[str, list[Connection]] = {}
         self._all: set[Connection] = set()
+        self._streaming: set[Connection] = set()  # in no sweep, since nothing there can time out
         self._dialling: set[asyncio.Task[None]] = set()
         self._reserve = min(4, max(1, len(numbers) // 2))
         self._stopped = False
@@ -82,11 +88,17 @@ class Pool:
         self.pump = pump
         self._pooled = pooled
         self.answered = answered
+        self.stream_opened: Opened = _unheard
         self.next_due_ns = _NEVER_DUE_NS
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0
         self.reconnections = 0
         self.shortages: Counter[str] = Counter()
+
+    @property
+    def streams(self) -> int:
+        """Exchanges that wait for the end of a stream alone."""
+        return len(self._streaming)
 
     @property
     def default_name(self) -> str:
@@ -190,14 +202,26 @@ class Pool:
 
     def released(self, connection: Connection) -> None:
         """Keep a connection for its next exchange, or close it after its last."""
+        if connection in self._streaming:
+            self._streaming.remove(connection)
+            self._all.add(connection)
         if connection.number < 0:
             self._spares.setdefault(connection.server_name, []).append(connection)
         elif not self._remaining[connection.number]:
             connection.close()
 
+    def opened(
+        self, connection: Connection, head: bytes, length_ns: int | None, *, socket: bool
+    ) -> Socket | Events | None:
+        """Leave a connection to its stream."""
+        self._all.discard(connection)
+        self._streaming.add(connection)
+        return self.stream_opened(connection, head, length_ns, socket=socket)
+
     def lost(self, connection: Connection) -> None:
         """Forget a connection; open it anew when an exchange is announced for it."""
         self._all.discard(connection)
+        self._streaming.discard(connection)
         number = connection.number
         if self._stopped or number < 0 or self._recorded.get(number) is not connection:
             return
@@ -215,7 +239,9 @@ class Pool:
 
     def end_endless_streams(self, waiting: int) -> None:
         """Close the streams that have no recorded end, if nothing else is among ``waiting`` rows."""
-        endless = [one for one in self._all if one.endless]
+        if len(self._streaming) < waiting:
+            return
+        endless = [one for one in self._streaming if one.endless]
         if endless and len(endless) == waiting:
             for connection in endless:
                 connection.end_stream(connection.row)
@@ -225,12 +251,12 @@ class Pool:
         self._stopped = True
         for task in self._dialling:
             task.cancel()
-        for connection in list(self._all):
+        for connection in [*self._all, *self._streaming]:
             connection.give_up(Outcome.INTERRUPTED, NEVER_NS)
         if self._dialling:
             await asyncio.wait(self._dialling)
         for _ in range(100):  # transports tell their protocols in later iterations
-            if not any(connection.attached for connection in self._all):
+            if not any(connection.attached for connection in (*self._all, *self._streaming)):
                 break
             await asyncio.sleep(0.001)
 

@@ -6,8 +6,9 @@ import resource
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,11 @@ from replayer.fidelity import invalid_reasons
 from replayer.options import CHAINS_AUTO_MAX, ReplayOptions, UseChains
 from replayer.results import ChainCounts, Run, RunHeader
 from replayer.rewrite import Tally
-from replayer.schedule import Schedule, build_schedule, schedule_hash
+from replayer.schedule import UPGRADED, Schedule, build_schedule, schedule_hash
 from replayer.sending import LOOP_NOTE, Offered, make_compiler, scheduled_exchanges, send_schedule
 from replayer.sent import Progress, Sent, Start
+from replayer.spoken import Spoken, find_minted, listen
+from replayer.streams import StreamsSent, with_causes
 from replayer.workers import send_in_workers, shares_of
 
 
@@ -49,6 +52,7 @@ class Rehearsal:
     schedule: Schedule
     exchanges: dict[str, int]
     connections: int
+    messages: int
     tally: Tally
     notes: tuple[str, ...]
 
@@ -69,12 +73,15 @@ def replay(
     _raise_file_limit()
     offered_hash = schedule_hash(schedule, reader.header)
     chains = chains_of(reader, options.chains, schedule)
+    spoken = spoken_of(reader, schedule, mints=chains is not None)
     if options.workers == 1:
-        offered = send_schedule(reader, options, schedule, progress=progress, chains=chains)
+        offered = send_schedule(reader, options, schedule, progress=progress, chains=chains, spoken=spoken)
     else:
-        chaining = None if chains is None else Chaining(schedule, chains)
-        shares = shares_of(sessions(schedule, chaining), options.workers)
-        send_share = partial(_send_share, reader, options, chains)
+        ties = () if chains is None else Chaining(schedule, chains).pairs()
+        if spoken is not None:
+            ties = chain(ties, spoken.ties(schedule))
+        shares = shares_of(sessions(schedule, ties), options.workers)
+        send_share = partial(_send_share, reader, options, chains, spoken)
         offered = send_in_workers(schedule, shares, send_share, progress)
     sent = offered.sent
     notes = (
@@ -84,11 +91,13 @@ def replay(
         *_unsendable_notes(offered.unsendable),
         *_sending_notes(sent),
         *_chain_notes(chains, offered.chains),
+        *_stream_notes(spoken, sent.streams),
         *_id_notes(offered.fresh_ids),
         *((f"{options.workers} worker processes sent it.",) if options.workers > 1 else ()),
         *LOOP_NOTE,
     )
-    reasons = invalid_reasons(sent.rows, options.limits)
+    messages = with_causes(sent.streams)
+    reasons = invalid_reasons(sent.rows, options.limits, messages)
     if sent.stopped is not None:
         unsent = f"it offered {len(sent.rows)} of {len(schedule)} exchanges"
         reasons = (f"The run was stopped early ({sent.stopped}): {unsent}.", *reasons)
@@ -109,7 +118,8 @@ def replay(
         generator=sent.generator,
         chains=offered.chains,
     )
-    return Replayed(run=Run(header=header, rows=sent.rows), spare_connections=sent.spare_connections)
+    run = Run(header=header, rows=sent.rows, messages=messages)
+    return Replayed(run=run, spare_connections=sent.spare_connections)
 
 
 def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
@@ -129,11 +139,13 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
     except OSError as error:
         raise telling(error) from error
     tally = compiler.tally()
+    spoken = spoken_of(reader, schedule, mints=False)
     counts = Counter(schedule.endpoint.tolist())
     return Rehearsal(
         schedule=schedule,
         exchanges={reader.endpoint_labels[number]: count for number, count in counts.most_common()},
         connections=len(set(schedule.connection.tolist())),
+        messages=0 if spoken is None else spoken.messages(schedule),
         tally=tally,
         notes=(
             *_capture_notes(reader),
@@ -148,6 +160,7 @@ def _send_share(
     reader: CaptureReader,
     options: ReplayOptions,
     chains: Chains | None,
+    spoken: Spoken | None,
     schedule: Schedule,
     progress: Callable[[Progress], None],
     start: Start,
@@ -155,7 +168,7 @@ def _send_share(
 ) -> Offered:
     """A worker's part; what it reads of the capture is its own."""
     return send_schedule(
-        reader, options, schedule, progress=progress, start=start, chains=chains, cells=cells
+        reader, options, schedule, progress=progress, start=start, chains=chains, spoken=spoken, cells=cells
     )
 
 
@@ -167,11 +180,8 @@ def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
     schedule = build_schedule(reader.index, options.load, chosen)
     if not len(schedule):
         held, advice = "no exchanges", "record some traffic first"
-        if len(reader) and not schedule.upgrades:
+        if len(reader):
             held, advice = "no exchange of that choice", "change --match, --from or --to"
-        if schedule.upgrades:
-            held = f"only WebSocket sessions ({schedule.upgrades}), which are not replayed"
-            advice = "record HTTP exchanges too"
         raise CaptureError(f"The capture holds {held}, so there is nothing to send; {advice}.")
     return schedule
 
@@ -214,8 +224,6 @@ def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...
     notes = []
     if tally.http2:
         notes.append(f"{tally.http2} exchanges captured over HTTP/2 were sent over HTTP/1.1.")
-    if schedule.upgrades:
-        notes.append(f"{schedule.upgrades} WebSocket sessions are not replayed and no part of the schedule.")
     if tally.streams:
         notes.append(
             f"{tally.streams} streams were kept open for their recorded length at this speed; "
@@ -254,6 +262,46 @@ def chains_of(reader: CaptureReader, use: UseChains, schedule: Schedule) -> Chai
     endpoint_of = dict(zip(index.seq.tolist(), index.endpoint.tolist(), strict=True))
     window = reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns)
     return find_chains(window, lambda exchange: labels[endpoint_of[exchange.seq]])
+
+
+def spoken_of(reader: CaptureReader, schedule: Schedule, *, mints: bool) -> Spoken | None:
+    """
+    What is said on the streams of what is sent; None without streams.
+
+    ``mints`` asks which of it the responses of the capture minted.
+    """
+    index, load = reader.index, schedule.load
+    offsets = dict(zip(index.seq.tolist(), index.offset_ns.tolist(), strict=True))
+    scheduled = np.unique(schedule.seq[schedule.recorded_status == UPGRADED])
+    spoken, words = listen(reader.messages(), offsets, frozenset(scheduled.tolist()))
+    if not words and not spoken.said:
+        return None
+    if mints and words:
+        window = reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns)
+        spoken = replace(spoken, minted=find_minted(window, words))
+    return spoken
+
+
+def _stream_notes(spoken: Spoken | None, streams: StreamsSent) -> tuple[str, ...]:
+    notes = []
+    if streams.ended_early:
+        notes.append(
+            f"{streams.ended_early} WebSocket sessions were over before their client had left, as the target "
+            "closed or broke them."
+        )
+    if streams.substituted:
+        notes.append(f"{streams.substituted} WebSocket messages carried what the target had minted before.")
+    if streams.broken:
+        notes.append(
+            f"{streams.broken} WebSocket messages carried a recorded value, as no fresh one had come by then."
+        )
+    if streams.full:
+        notes.append(
+            "More was said on streams than is searched for minted values; later events have no cause."
+        )
+    if spoken is not None and spoken.cut:
+        notes.append(f"{spoken.cut} WebSocket messages were cut by the recording and are sent as stored.")
+    return tuple(notes)
 
 
 def _chain_notes(chains: Chains | None, counts: ChainCounts) -> tuple[str, ...]:

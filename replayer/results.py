@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,6 +33,7 @@ from captures.keys import create_private_file
 from captures.migrate import RUN_MIGRATIONS, RUN_VERSION, MigrationPath
 from captures.scanning import Damage, scan_blocks
 from replayer.generator import GeneratorFacts
+from replayer.messages import MessageRows, build_messages, message_columns
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt32s: TypeAlias = NDArray[np.uint32]
@@ -40,8 +41,8 @@ UInt16s: TypeAlias = NDArray[np.uint16]
 UInt8s: TypeAlias = NDArray[np.uint8]
 
 _MAX_ROWS_A_BYTE = 16  # a row takes more of a real run than this; others were made to fill memory
-_TEXTS = ("run_id", "capture_id", "target", "speed", "load", "tool", "schedule_hash")
 NEVER_NS = -1  # what a time column holds for something that did not happen
+_TEXTS = ("run_id", "capture_id", "target", "speed", "load", "tool", "schedule_hash")
 
 
 class Outcome(IntEnum):
@@ -152,10 +153,11 @@ class RunRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """One replay's header and rows; save and load are ``write_run`` and ``read_run``."""
+    """One replay's header, rows and stream messages; save and load are ``write_run`` and ``read_run``."""
 
     header: RunHeader
     rows: RunRows
+    messages: MessageRows = field(default_factory=MessageRows.none)
 
     @property
     def valid(self) -> bool:
@@ -214,6 +216,9 @@ def _run_parts(run: Run) -> list[bytes]:
         chunk = {name: column[start : start + MAX_ROWS] for name, column in columns.items()}
         rows = len(chunk["seq"])
         parts.append(packer.pack(BlockType.COLUMNS, pack_columns(chunk), rows=rows, compress=False))
+    for chunk in message_columns(run.messages):
+        rows = len(chunk["stream"])
+        parts.append(packer.pack(BlockType.MESSAGES, pack_columns(chunk), rows=rows, compress=False))
     return parts
 
 
@@ -247,6 +252,7 @@ def _read_run(descriptor: int, path: Path) -> Run:
     opener = BlockOpener(lambda _number: None)
     header: RunHeader | None = None
     chunks: list[ColumnBlock] = []
+    said: list[ColumnBlock] = []
     total = 0
     whole = end >= FILE_HEADER.size and parse_trailer(read(end, TRAILER.size)) == end
     for item in scan_blocks(read, FILE_HEADER.size, end) if whole else ():
@@ -255,19 +261,20 @@ def _read_run(descriptor: int, path: Path) -> Run:
             break
         if item.header.type == BlockType.META:
             header = _build_header(migration.header(unpack_map(opener.open(item))))
-        elif item.header.type == BlockType.COLUMNS:
+        elif item.header.type in (BlockType.COLUMNS, BlockType.MESSAGES):
             total += item.header.rows
             if total > max(4 * MAX_ROWS, _MAX_ROWS_A_BYTE * size):
                 whole = False
                 break
-            chunks.append(ColumnBlock(opener.open(item), item.header.rows, migrate=migration.columns))
+            found = chunks if item.header.type == BlockType.COLUMNS else said
+            found.append(ColumnBlock(opener.open(item), item.header.rows, migrate=migration.columns))
     if not whole or header is None or not chunks:
         raise CaptureError(f"The run {path.name} is damaged or cut; replay again to make a new one.")
     columns: dict[str, Any] = {name: _join(chunks, name) for name in _COLUMN_TYPES}
     rows = RunRows(**columns)
     if len(rows) and int(np.max(rows.endpoint)) >= len(header.endpoints):
         raise CaptureError(f"The run {path.name} names an endpoint that is not there; replay again.")
-    return Run(header=header, rows=rows)
+    return Run(header=header, rows=rows, messages=build_messages(said, len(rows)))
 
 
 def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
@@ -279,7 +286,7 @@ def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
 
 def _build_header(values: dict[str, Any]) -> RunHeader:
     try:
-        known = {field.name: values[field.name] for field in fields(RunHeader)}
+        known = {one.name: values[one.name] for one in fields(RunHeader)}
         for name in ("endpoints", "invalid_reasons", "notes"):
             known[name] = tuple(_texts(known[name]))
         _texts(

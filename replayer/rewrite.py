@@ -8,13 +8,16 @@ and the joined cookie crumbs. Header order, case and duplicates are kept otherwi
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from captures.credentials import Credential, find_credentials, replace_values
 from captures.http1 import HTTP_1, header_tokens
 from captures.model import Headers, Request
 from replayer.credentials import Keyring
+from replayer.handshake import KEY_BYTES, handshake_headers, is_handshake
 
 _HOP_BY_HOP = frozenset(
     {
@@ -42,6 +45,7 @@ class Deeds:
     http2: bool = False
     truncated: bool = False
     stream: bool = False
+    socket: bool = False
     mapped: tuple[str, ...] = ()
     unmapped: tuple[str, ...] = ()
     signed: str = ""
@@ -57,6 +61,7 @@ class Tally:
     http2: int = 0
     truncated: int = 0
     streams: int = 0
+    sockets: int = 0
     mapped: Counter[str] = field(default_factory=Counter)  # uses of each credential, by fingerprint
     unmapped: Counter[str] = field(default_factory=Counter)
     signed: Counter[str] = field(default_factory=Counter)  # by scheme
@@ -68,6 +73,7 @@ class Tally:
         self.http2 += times * deeds.http2
         self.truncated += times * deeds.truncated
         self.streams += times * deeds.stream
+        self.sockets += times * deeds.socket
         for fingerprint in deeds.mapped:
             self.mapped[fingerprint] += times
         for fingerprint in deeds.unmapped:
@@ -88,15 +94,24 @@ class Rewriter:
     Turns captured requests into those that are sent, and says what it did.
 
     ``host`` is the Host header's value, None to send the recorded one, ``scheme`` that of the
-    target's URL. ``salt`` is the capture's ``fingerprint_salt``.
+    target's URL. ``salt`` is the capture's ``fingerprint_salt``. ``draw`` gives random bytes, for
+    the keys of WebSocket handshakes.
     """
 
     def __init__(
-        self, *, host: bytes | None, keyring: Keyring, salt: bytes, scheme: bytes, mark: bytes = b""
+        self,
+        *,
+        host: bytes | None,
+        keyring: Keyring,
+        salt: bytes,
+        scheme: bytes,
+        mark: bytes = b"",
+        draw: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._host = host
         self._mark = ((MARK_HEADER, mark),) if mark else ()
         self._scheme = scheme
+        self._draw = draw
         self._keyring = keyring
         self._salt = salt
         self.hosts: set[bytes] = set()
@@ -108,7 +123,10 @@ class Rewriter:
             self.hosts.add(request.authority.lower())
         over_http2 = request.http_version not in HTTP_1
         headers = _join_cookies(request.headers) if over_http2 else request.headers
-        headers = _without_hop(headers)
+        if is_handshake(request):
+            headers = handshake_headers(headers, self._draw(KEY_BYTES))
+        else:
+            headers = _without_hop(headers)
         headers, mapped, unmapped = self._with_credentials(headers)
         headers = _with_framing(headers, request)
         headers = (*self._with_host(headers, request), *self._mark)

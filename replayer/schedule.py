@@ -20,7 +20,7 @@ from replayer.results import Int64s, UInt16s, UInt32s
 from replayer.stages import stage_at, staged_due_ns
 
 ROWS_MAX = 50_000_000  # a row of results takes some 60 bytes
-_UPGRADED = 101  # Switching Protocols: a WebSocket session
+UPGRADED = 101  # Switching Protocols: a WebSocket session
 _CONNECTIONS_MAX = 2**32
 
 
@@ -31,7 +31,6 @@ class Schedule:
 
     ``due_ns`` counts from the first send. ``instance`` numbers the passes through the capture:
     each copy and each loop of it is one, counted from 0, with connections of its own.
-    ``upgrades`` counts the WebSocket sessions that the capture holds and this schedule leaves out.
     """
 
     seq: Int64s
@@ -42,7 +41,6 @@ class Schedule:
     instance: UInt32s
     load: Load
     pace: Fraction
-    upgrades: int
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -61,6 +59,11 @@ class Schedule:
     def instances(self) -> int:
         """Passes through the capture, begun ones included."""
         return int(np.max(self.instance)) + 1 if len(self) else 0
+
+    @property
+    def sockets(self) -> int:
+        """WebSocket sessions, every copy and loop of them."""
+        return int((self.recorded_status == UPGRADED).sum())
 
     def scale_ns(self, row: int, duration_ns: int) -> int:
         """A recorded duration at the multiplier that holds when ``row`` is due."""
@@ -91,7 +94,7 @@ def build_schedule(
     wanted = _in_window(offsets_ns, load)
     if load.match and chosen is not None:
         wanted &= chosen()
-    kept = np.flatnonzero(wanted & (status != _UPGRADED))
+    kept = np.flatnonzero(wanted)
     elapsed_ns = offsets_ns[kept] - (offsets_ns[kept[0]] if len(kept) else 0)
     place, instance, due_ns, pace = _laid_out(elapsed_ns, load)
     rows = kept[place]
@@ -109,7 +112,6 @@ def build_schedule(
         instance=instance.astype(np.uint32),
         load=load,
         pace=pace,
-        upgrades=int((wanted & (status == _UPGRADED)).sum()),
     )
 
 

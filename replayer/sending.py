@@ -23,6 +23,7 @@ from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import Schedule
 from replayer.sent import Progress, Sent, Start
+from replayer.spoken import FreshWords, Spoken
 
 try:
     import uvloop
@@ -58,13 +59,14 @@ def send_schedule(
     progress: Callable[[Progress], None] | None = None,
     start: Start | None = None,
     chains: Chains | None = None,
+    spoken: Spoken | None = None,
     cells: Cells | None = None,
 ) -> Offered:
     """
     Send every row of ``schedule`` from this process.
 
     ``start`` says when run time 0 is (soon, by default), ``chains`` what later requests take from
-    earlier responses, ``cells`` where the results are written.
+    earlier responses, ``spoken`` what is said on streams, ``cells`` where the results are written.
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
@@ -72,7 +74,10 @@ def send_schedule(
 
     """
     chaining = None if chains is None or not chains.links else Chaining(schedule, chains)
-    compiler = make_compiler(reader, options, schedule, chaining)
+    fresh = None
+    if spoken is not None:
+        fresh = FreshWords(schedule, spoken, options.keyring, reader.header.fingerprint_salt)
+    compiler = make_compiler(reader, options, schedule, chaining, fresh)
     fresh_ids = make_fresh_ids(options, chains)
     feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, fresh_ids)))
     dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
@@ -87,6 +92,7 @@ def send_schedule(
             start=start,
             chaining=chaining,
             cells=cells,
+            fresh=fresh,
             manners=options.manners,
         )
         return await engine.run()
@@ -108,7 +114,11 @@ def send_schedule(
 
 
 def make_compiler(
-    reader: CaptureReader, options: ReplayOptions, schedule: Schedule, chaining: Chaining | None = None
+    reader: CaptureReader,
+    options: ReplayOptions,
+    schedule: Schedule,
+    chaining: Chaining | None = None,
+    fresh: FreshWords | None = None,
 ) -> Compiler:
     """What turns the capture's exchanges into what is sent."""
     rewriter = Rewriter(
@@ -125,6 +135,7 @@ def make_compiler(
         keyring=options.keyring,
         server_names=options.recorded_sni,
         chaining=chaining,
+        fresh=fresh,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from replayer.generator import GeneratorFacts
 from replayer.results import RunRows
+from replayer.streams import StreamsSent
 
 Start = Callable[[], int]
 """Gives run time 0 on CLOCK_MONOTONIC once everything is prepared; it may wait."""
@@ -43,3 +44,4 @@ class Sent:
     crowded_out: int
     exact_timer: bool
     generator: GeneratorFacts
+    streams: StreamsSent

@@ -16,6 +16,7 @@ from replayer.fidelity import lag_ns, lag_p99_limit_ns, response_ns, service_ns,
 from replayer.quantiles import Quantiles, quantiles
 from replayer.results import NEVER_NS, Outcome, Run, RunRows
 from replayer.shape import Shape, shape_of
+from replayer.stream_summary import streams_json, streams_text, summarise_streams
 
 _MOST_ENDPOINTS = 40
 _SENDS_FOR_P99 = 100  # with fewer there is not one beyond it
@@ -122,6 +123,7 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
         "duration_ns": summary.duration_ns,
         "spare_connections": spare_connections,
         "fidelity": _fidelity(run, summary),
+        "streams": streams_json(summarise_streams(run)),
         "chains": None if run.header.chains is None else asdict(run.header.chains),
         "notes": list(run.header.notes),
     }
@@ -179,6 +181,7 @@ def as_text(run: Run, summary: Summary) -> str:
         more = counted(summary.endpoint_count - len(summary.endpoints), "endpoint")
         parts.append(f"... and {more} with fewer exchanges.")
     parts.append("")
+    parts += streams_text(summarise_streams(run))
     parts += [f"Note: {clean(note)}" for note in run.header.notes]
     parts.append(_fidelity_line(run, summary))
     parts.append("VALID: the schedule was kept." if run.valid else "INVALID: this run proves nothing.")

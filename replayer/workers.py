@@ -38,6 +38,7 @@ from replayer.rewrite import Tally
 from replayer.schedule import Schedule
 from replayer.sending import Offered
 from replayer.sent import Progress, Sent
+from replayer.streams import StreamsSent, merged
 
 _START_DELAY_NS = 100 * NS_PER_MS  # for the word to reach every worker
 _PR_SET_PDEATHSIG = 1
@@ -66,6 +67,7 @@ class _Account:
     hosts: frozenset[bytes]
     chains: ChainCounts
     fresh_ids: int
+    streams: StreamsSent
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -265,6 +267,7 @@ class _Crew:
             crowded_out=sum(one.crowded_out for one in accounts),
             exact_timer=all(one.exact_timer for one in accounts),
             generator=together([one.generator for one in accounts] or [GeneratorWatch().facts()]),
+            streams=merged(self._streams(offered)),
         )
         return Offered(
             sent=sent,
@@ -274,6 +277,13 @@ class _Crew:
             chains=chains,
             fresh_ids=sum(one.fresh_ids for one in accounts),
         )
+
+    def _streams(self, offered: NDArray[np.bool_]) -> Iterator[tuple[StreamsSent, NDArray[np.int64]]]:
+        """What each worker's streams came to, with the number in the run of each of its rows."""
+        place = np.cumsum(offered) - 1
+        for worker in self._workers:
+            if worker.account is not None:
+                yield worker.account.streams, place[worker.rows]
 
     def _settled(self, worker: _Worker) -> int:
         """How many rows came due to a worker that died; those that it had not sent were dropped."""
@@ -336,6 +346,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             hosts=offered.hosts,
             chains=offered.chains,
             fresh_ids=offered.fresh_ids,
+            streams=sent.streams,
         )
     )
 

@@ -260,6 +260,6 @@ def test_chained_sessions_stay_in_one_worker(
     with CaptureReader.open(capture(moved)) as reader:
         found = find_chains(reader.exchanges(), lambda one: one.request.target.decode())
         schedule = build_schedule(reader.index, Load())
-    together = sessions(schedule, Chaining(schedule, found))
+    together = sessions(schedule, Chaining(schedule, found).pairs())
     assert len(set(together.tolist())) == 1  # connection 9 looks at everybody's orders
-    assert len(set(sessions(schedule, None).tolist())) == 5
+    assert len(set(sessions(schedule).tolist())) == 5

@@ -69,19 +69,20 @@ def test_windows_hold_each_request_once_in_order(exchange: Make, capture: Write,
 
 
 def test_what_the_sender_must_know_is_marked(exchange: Make, capture: Write) -> None:
-    """HEAD, streams with their scaled length, and nothing else."""
+    """HEAD, streams and WebSocket sessions with their scaled length, and nothing else."""
+    asks = ((b"Host", b"h"), (b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"))
     exchanges = [
         exchange(0, method=b"HEAD"),
         exchange(1, stream_ns=3_000_000),
         exchange(2),
-        exchange(3, status=101),
-        exchange(4),
+        exchange(3, status=101, headers=asks, stream_ns=5_000_000),
+        exchange(4, status=403, headers=asks),
     ]
     (window,), tally = compiled(capture(exchanges), server_names=True)
-    assert list(window.traits) == [Trait.HEAD, Trait.STREAM, 0, 0]
-    assert window.stream_ns == {1: 1_500_000}
-    assert window.server_names == ("recorded.test",) * 4
-    assert (tally.requests, tally.streams) == (4, 1)
+    assert list(window.traits) == [Trait.HEAD, Trait.STREAM, 0, Trait.SOCKET, Trait.SOCKET]
+    assert window.stream_ns == {1: 1_500_000, 3: 2_500_000, 4: 0}
+    assert window.server_names == ("recorded.test",) * 5
+    assert (tally.requests, tally.streams, tally.sockets) == (5, 1, 2)
 
 
 def test_github_signatures_are_made_when_compiling(exchange: Make, capture: Write) -> None:

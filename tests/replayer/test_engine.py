@@ -48,7 +48,6 @@ def make_schedule(due_ns: list[int]) -> Schedule:
         instance=np.zeros(rows, np.uint32),
         load=Load(),
         pace=Fraction(1),
-        upgrades=0,
     )
 
 

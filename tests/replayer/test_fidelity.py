@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from replayer.fidelity import invalid_reasons, lag_ns, response_ns, service_ns, worst_second
+from replayer.messages import MessageLog
 from replayer.results import NEVER_NS, Limits, Outcome, RunRows
 
 MS = 1_000_000
@@ -46,6 +47,18 @@ def test_a_run_that_kept_its_schedule_is_valid() -> None:
     """Small lags raise nothing, and an empty run has nothing to say."""
     assert invalid_reasons(make_rows(EVEN), Limits()) == ()
     assert invalid_reasons(make_rows([]), Limits()) == ()
+
+
+def test_late_messages_make_a_run_invalid() -> None:
+    """A WebSocket client that spoke late is a schedule that was not kept; who never spoke has no lag."""
+    log = MessageLog()
+    log.sent(0, 0, 10_000, 1)
+    log.sent(0, 5, NEVER_NS, 1)
+    assert invalid_reasons(make_rows(EVEN), Limits(), log.rows()) == ()
+    log.sent(0, 0, 300 * MS, 1)
+    first, second = invalid_reasons(make_rows(EVEN), Limits(), log.rows())
+    assert first == "The p99 of the WebSocket messages' send lag is 300 ms, above the limit of 1.00 ms."
+    assert second.startswith("The maximum of the WebSocket messages' send lag is 300 ms")
 
 
 def test_times_are_of_the_rows_that_have_them() -> None:

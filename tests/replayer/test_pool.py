@@ -153,7 +153,6 @@ def make_schedule() -> Schedule:
         instance=np.zeros(3, np.uint32),
         load=Load(),
         pace=Fraction(1),
-        upgrades=0,
     )
 
 

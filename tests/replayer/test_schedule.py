@@ -39,13 +39,13 @@ def test_due_times_start_at_zero_in_send_order(exchange: Make, capture: Write) -
     assert schedule.offered_rps == 1e6
 
 
-def test_websocket_sessions_are_left_out_and_counted(exchange: Make, capture: Write) -> None:
-    """An upgrade is no part of the schedule, and the first due time is that of what is left."""
+def test_websocket_sessions_are_scheduled_and_counted(exchange: Make, capture: Write) -> None:
+    """A session is due like any exchange, and the schedule says how many there are."""
     path = capture([exchange(0, status=101), exchange(1), exchange(2)])
     schedule, _ = load(path)
-    assert schedule.seq.tolist() == [1, 2]
-    assert schedule.due_ns.tolist() == [0, 1_000_000]
-    assert schedule.upgrades == 1
+    assert schedule.seq.tolist() == [0, 1, 2]
+    assert schedule.due_ns.tolist() == [0, 1_000_000, 2_000_000]
+    assert schedule.sockets == 1
 
 
 def test_a_single_exchange_has_no_rate(exchange: Make, capture: Write) -> None:
