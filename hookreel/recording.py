@@ -50,8 +50,8 @@ class AnonymizingWriter(CaptureWriter):
         spool = output.with_name(f".{output.name}.spool")
         if spool.exists():
             raise UsageError(
-                f"{spool} is there: {output} is being recorded, or its recorder was killed; take another name "
-                "or remove the spool of a killed one, which nobody can read."
+                f"{spool} is there: {output} is being recorded, or its recorder was killed; "
+                "take another name, or remove the spool of a killed one, which nobody can read."
             )
         identities, recipient = ephemeral_identity()
         writer = cls.create(spool, header, recipients=[recipient])
