@@ -15,6 +15,7 @@ from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.documents import Piece
 from anonymizer.fields import Fields
+from anonymizer.packings import has_notes
 from anonymizer.policy import Policy, Undecodable
 from anonymizer.scrubber import Scrubber
 from captures.bodies import coding, form, graphql, json, lines, markup, multipart, percent, protobuf, sse
@@ -103,7 +104,7 @@ class BodyScrubber:
             new = self._containers.binary(plain, _media_type(content_type), message_coding, path)
             if new is None:
                 new = self.content(plain, content_type, path, cut=cut)
-            return body if new == plain else coding.encode(new, content_encoding)
+            return body if new == plain and not has_notes(body) else coding.encode(new, content_encoding)
 
         facts = (content_type, content_encoding, message_coding, path.encode(), b"%d" % cut)
         return self._once(body, facts, scrubbed)
@@ -113,11 +114,8 @@ class BodyScrubber:
         quick = self._quick(data, content_type, path, cut=cut)
         if quick is not None:
             return quick
-        return self._once(
-            data,
-            (content_type, b"", path.encode(), b"%d" % cut),
-            lambda: self.content(data, content_type, path, cut=cut),
-        )
+        facts = (content_type, b"", path.encode(), b"%d" % cut)
+        return self._once(data, facts, lambda: self.content(data, content_type, path, cut=cut))
 
     def _quick(self, data: bytes, content_type: bytes, path: str, *, cut: bool) -> bytes | None:
         """A whole JSON document anonymized, if it is one and no rule or path tells its fields apart."""
@@ -234,7 +232,7 @@ class BodyScrubber:
             except coding.CodingError:
                 return self.blank(data, path)
             new = self.content(plain, content_type, path, cut=cut, depth=depth + 1)
-            return data if new == plain else coding.encode(new, packed)
+            return data if new == plain and not has_notes(data) else coding.encode(new, packed)
         return self.blank(data, path)
 
     def apply(self, data: bytes, edits: list[Edit]) -> bytes:
@@ -261,14 +259,17 @@ class BodyScrubber:
             edits = self._pieces(documents.graphql_pieces(data), path)
         elif is_json or (b"json" in media_type and not _FORM_SHAPE.fullmatch(data)):
             edits = self.json(data, path)
+            if not documents.is_all_json(data):  # comments, other quotes, a text after it
+                edits = without_overlaps(edits + self._placed(path, data, self._lines(data)))
         elif _MARKUP_TYPE.search(media_type) or markup.looks_like_markup(data):
             edits = self._pieces(documents.markup_pieces(data), path)
         elif media_type == b"application/x-www-form-urlencoded" or _FORM_SHAPE.fullmatch(data):
             edits = self._form(data, 0, len(data.rstrip()), path)
         else:
             edits = self._placed(path, data, self._lines(data))
-        tail = _CUT_TAIL.search(data) if cut else None
-        if tail:  # what is left of a value that was cut is no longer recognisable, yet part of it
+        if cut and (
+            tail := _CUT_TAIL.search(data)
+        ):  # what is left of a value that was cut is no longer recognisable, yet part of it
             edits = [edit for edit in edits if edit.stop <= tail.start()]
             edits.append(Edit(*tail.span(), b"x" * len(tail[0]), "cut"))
         return edits
@@ -276,8 +277,7 @@ class BodyScrubber:
     def _pieces(self, pieces: Iterable[Piece], path: str) -> list[Edit]:
         edits: list[Edit] = []
         for piece in pieces:
-            names = (self.path_name(name) for name in piece.names)
-            piece_path = ".".join((path, *filter(None, names)))
+            piece_path = ".".join((path, *filter(None, map(self.path_name, piece.names))))
             if piece.text and not (piece.names and self._policy.keeps(piece_path)):
                 edits += piece.back(self.leaf(piece_path, piece.text, piece.context))
         return edits
@@ -288,8 +288,8 @@ class BodyScrubber:
         found = lines.fields(data)
         people = {field.line for field in found if marks_a_person(field.key)}
         for key, start, stop, line in found:
-            context = Context(key=normal_key(key), person=line in people)
-            edits += [edit.moved(start) for edit in self._scrubber.text(data[start:stop], context)]
+            text, context = data[start:stop], Context(key=normal_key(key), person=line in people)
+            edits += [edit.moved(start) for edit in self._scrubber.text(text, context)]
         for start, stop in lines.json_spans(data):
             edits += [edit.moved(start) for edit in self._scrubber.json(data[start:stop])]
         return without_overlaps(edits)
@@ -307,8 +307,8 @@ class BodyScrubber:
             where = (leaf.path, leaf.key)
             known = paths.get(where)
             if known is None:
-                names = (self.path_name(key) for key in (*leaf.path, leaf.key))
-                known = paths[where] = ".".join((path, *filter(None, names)))
+                names = filter(None, map(self.path_name, (*leaf.path, leaf.key)))
+                known = paths[where] = ".".join((path, *names))
             return known
 
         may_keep = kept if self._policy.keep_paths else None

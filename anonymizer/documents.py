@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +16,15 @@ from captures.bodies.markup import MarkupRole
 
 Back = Callable[[list[Edit]], list[Edit]]
 """Edits of a piece's text to edits of the document."""
+
+
+_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_JSON_REST = re.compile(rb"(?:[\s\x1e\[\]{}:,]|true|false|null|-?[0-9][0-9.eE+-]*)*+")
+
+
+def is_all_json(data: bytes) -> bool:
+    """Whether ``data`` is nothing but strings, numbers, words and signs of JSON, in whatever order."""
+    return _JSON_REST.fullmatch(_JSON_STRING.sub(b"", data)) is not None
 
 
 class Piece(NamedTuple):

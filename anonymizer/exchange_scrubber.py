@@ -11,7 +11,7 @@ from typing import NamedTuple
 from anonymizer.body_scrubber import BodyScrubber
 from anonymizer.dependants import refitted, refitted_target
 from anonymizer.detectors import credentials
-from anonymizer.detectors.base import Context, normal_key
+from anonymizer.detectors.base import Context, Kind, normal_key
 from anonymizer.detectors.credentials import SecretSpan
 from anonymizer.fields import Fields
 from anonymizer.policy import Policy
@@ -59,6 +59,7 @@ _COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
 )  # fmt: skip
 
 
+_WORDS = frozenset({Kind.DOMAIN, Kind.NAME, Kind.USERNAME, Kind.ADDRESS})
 _MAX_SAME = 16_384
 _MAX_SAME_BYTES = 1_024
 
@@ -174,6 +175,7 @@ class ExchangeScrubber:
         headers = self._headers(request.headers, "request", signing)
         return replace(
             request,
+            method=self._protocol(request.method, "request.method"),
             authority=self._field(request.authority, Context(key="host"), "request.authority"),
             target=refitted_target(target, old, body),
             headers=refitted(headers, old, body, facts.content_encoding),
@@ -277,8 +279,10 @@ class ExchangeScrubber:
     def _header(
         self, lower_name: bytes, value: bytes, secrets: list[SecretSpan], header_path: str, side: str
     ) -> bytes:
-        if lower_name in _UNTOUCHED or not value or self._policy.keeps(header_path):
+        if not value or self._policy.keeps(header_path):
             return value
+        if lower_name in _UNTOUCHED:
+            return self._protocol(value, header_path)
         if lower_name == b"content-type":
             return self._content_type(value, header_path, side)
         if lower_name.endswith(b"-bin") and not secrets:
@@ -292,6 +296,12 @@ class ExchangeScrubber:
         key = "" if secrets else normal_key(lower_name.removeprefix(b"x-"))
         edits = without_overlaps(edits + self._scrubber.text(value, Context(key=key)))
         return self._made(value, edits, header_path)
+
+    def _protocol(self, value: bytes, path: str) -> bytes:
+        """``value`` without what has a shape; names that are words of the protocol stay."""
+        edits = [edit for edit in self._scrubber.text(value, Context()) if edit.label not in _WORDS]
+        self._count(path, edits)
+        return self._made(value, edits, "", count=False)
 
     def _content_type(self, value: bytes, path: str, side: str) -> bytes:
         """The parameters of a Content-Type; a boundary becomes what it became in the body."""

@@ -15,8 +15,10 @@ from captures.bodies import entities, json, percent, url
 from captures.bodies.edits import Edit, Unescaped, splice
 
 _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z0-9+/_=-])")
+_SEGMENT = re.compile(rb"(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16,}")  # of a path; text in base64 has capitals
+# also after the signs of databases and ledgers, 0x and \x
 _HEX = re.compile(
-    rb"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){6,}(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){6,}(?![0-9A-Za-z])"
+    rb"(?:(?<![0-9A-Za-z])|(?<=\b0x)|(?<=\\x))(?:(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,})(?![0-9A-Za-z])"
 )
 _BASE32 = re.compile(
     rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,}|[A-Z2-7]{8,}(?==)|[a-z2-7]{8,}(?==))={0,6}"
@@ -65,11 +67,21 @@ def layers(text: bytes, context: Context) -> Iterator[Layer]:
             yield Layer(text[slice(*name)], Context(key="username"), _mover(name[0]))
         yield Layer(text[slice(*password)], Context(credential=True), _mover(password[0]))
     for match in _BASE64.finditer(text) if len(text) >= 8 else ():
-        yield from _decoded(match, _from_base64(match[0]), _to_base64)
+        yield from _base64_run(text, match)
     for match in _HEX.finditer(text) if len(text) >= 12 else ():
         yield from _decoded(match, bytes.fromhex(match[0].decode()), _to_hex)
     for match in _BASE32.finditer(text) if len(text) >= 10 else ():
         yield from _decoded(match, _from_base32(match[0]), _to_base32)
+
+
+def _base64_run(text: bytes, match: re.Match[bytes]) -> Iterator[Layer]:
+    """The text under base64; of what is a path in that alphabet, the texts under its segments."""
+    whole = list(_decoded(match, _from_base64(match[0]), _to_base64))
+    if whole or b"/" not in match[0]:
+        yield from whole
+        return
+    for segment in _SEGMENT.finditer(text, *match.span()):
+        yield from _decoded(segment, _from_base64(segment[0]), _to_base64)
 
 
 def _mover(by: int) -> Callable[[list[Edit]], list[Edit]]:

@@ -16,6 +16,7 @@ Pack = Callable[[bytes], bytes]
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]+")
 _GZIP = b"\x1f\x8b"
 _BETWEEN = b"\n\x00\n"  # the texts of a binary document: nothing is found across it
+_GZIP_NOTES = 0b0001_1100  # extra fields, a file's name, a comment (RFC 1952)
 _MIN_TEXT_BYTES = 4
 
 
@@ -43,6 +44,12 @@ def is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return _PRINTABLE.fullmatch(text) is not None
+
+
+def has_notes(packed: bytes) -> bool:
+    """Whether the head of ``packed`` names a file, or is a frame of zstd that a reader skips."""
+    in_gzip = packed[:2] == _GZIP and bool(packed[3:4] and packed[3] & _GZIP_NOTES)
+    return in_gzip or (packed[1:4] == b"\x2a\x4d\x18" and packed[0] & 0xF0 == 0x50)
 
 
 def _coded(data: bytes, name: bytes) -> tuple[bytes, Pack] | None:

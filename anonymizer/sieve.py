@@ -32,7 +32,10 @@ _HINTS = (
 )
 # What no text inside another one is written without; base64 has a test of its own below.
 _LAYERS = (rb"[%&\\]", rb"[0-9a-f]{12}", rb"[0-9A-F]{12}", rb"[a-z2-7]{16}", rb"[A-Z2-7]{16}")
-_RUN = re.compile(rb"(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_-]{4})[A-Za-z0-9+/_-]{4}")
+_RUNS = (
+    re.compile(rb"(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_-]{4})[A-Za-z0-9+/_-]{4}"),
+    re.compile(rb"(?<=/)(?=[a-z_-]*[A-Z0-9])([A-Za-z0-9_-]{4})[A-Za-z0-9_-]{12}"),  # a segment of a path
+)
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _MAGIC = frozenset({b"\x1f\x8b", b"\x28\xb5", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb"})  # gzip, zstd, marks
 _MAX_HEADS = 65_536
@@ -54,9 +57,10 @@ class Sieve:
         joined = BREAK.join(texts)
         starts = [0, *accumulate(len(text) + 1 for text in texts)]
         places = _hints(joined)
-        heads = set(_RUN.findall(joined)) - self._dull
-        if heads and {head for head in heads if self._is_telling(head)}:
-            places += [match.start() + 1 for match in _RUN.finditer(joined) if match[1] not in self._dull]
+        for run in _RUNS:
+            heads = set(run.findall(joined)) - self._dull
+            if heads and {head for head in heads if self._is_telling(head)}:
+                places += [match.start() + 1 for match in run.finditer(joined) if match[1] not in self._dull]
         suspects = {bisect_right(starts, place - 1) - 1 for place in places}
         if secrets.suspects(joined):
             suspects.update(at for at, text in enumerate(texts) if secrets.suspects(text))

@@ -13,8 +13,10 @@ HINT = re.compile(rb"\d\.\d{1,3}\.\d{1,3}\.\d|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:
 
 REVERSE = b".in-addr.arpa"
 _OCTET = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-# Chrome/100.0.0.0 and v1.2.3.4 are versions: no letter, dot, or letter and slash may stand before.
-_IPV4 = re.compile(rb"(?<![\w.-])(?<![A-Za-z]/)(?:" + _OCTET + rb"\.){3}" + _OCTET + rb"(?![\w-]|\.\d)")
+# Chrome/100.0.0.0 and v1.2.3.4 are versions: no letter, dot, or product and slash may stand before.
+_IPV4 = re.compile(rb"(?<![\w.-])(?:" + _OCTET + rb"\.){3}" + _OCTET + rb"(?![\w-]|\.\d)")
+_AFTER_PRODUCT = re.compile(rb"(?:^|[^/\w.-])[\w.-]*[A-Za-z]/\Z")  # a path has a slash before its segment too
+_REACH_BYTES = 64
 _IPV6 = re.compile(
     rb"(?<![\w:.])((?:[0-9A-Fa-f]{0,4}:){2,7}(?:"
     + _OCTET
@@ -55,7 +57,8 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
     if text.count(b".") >= 3:
         for match in _IPV4.finditer(text):
             inside = any(start <= match.start() < stop for start, stop in longer)
-            if not inside and _personal(match[0]):
+            before = text[max(0, match.start() - _REACH_BYTES) : match.start()]
+            if not inside and not _AFTER_PRODUCT.search(before) and _personal(match[0]):
                 # the name of a reverse look-up has the octets in reverse; both are one value
                 stop = match.end() + len(REVERSE) * text.startswith(REVERSE, match.end())
                 yield Finding(Kind.IP, match.start(), stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 import html
@@ -264,3 +265,76 @@ def test_an_address_among_arbitrary_bytes(before: bytes, after: bytes, kind: byt
     """Whatever stands around an address, it does not come through and nothing fails."""
     body = before + b" " + EMAIL.encode() + b" " + after
     assert EMAIL.encode() not in through(headers=((b"Content-Type", kind),), body=body).request.body
+
+
+ADDRESS = b"vashla.kowski@corp-nine.io"
+CODED = base64.urlsafe_b64encode(b'{"to": "%b"}' % ADDRESS).rstrip(b"=")
+
+
+@pytest.mark.parametrize("path", [b"/leave/%b", b"/m/%b/undo", b"/a_b-c/d/%b"])
+def test_base64_in_a_path(path: bytes, through: Any) -> None:
+    """A slash belongs to that alphabet too, yet each segment is looked at; so it is in links."""
+    body = b'{"link": "https://api.test%b"}' % (path % CODED)
+    one = through(target=path % CODED, headers=(JSON,), body=body)
+    before, _, after = path.partition(b"%b")
+    coded = one.request.target[len(before) : len(one.request.target) - len(after)]
+    assert one.request.target == before + coded + after
+    plain = base64.urlsafe_b64decode(coded + b"=" * (-len(coded) % 4))
+    assert plain.startswith(b'{"to": "')
+    assert ADDRESS not in plain
+    assert one.request.body == b'{"link": "https://api.test%b"}' % one.request.target
+
+
+@pytest.mark.parametrize("sign", [b"0x", b"\\\\x"])
+def test_hex_after_the_sign_of_hex(sign: bytes, through: Any) -> None:
+    """Ledgers write bytes as 0x..., databases as a backslash, x and digits."""
+    new = through(headers=(JSON,), body=b'{"data": "%b%b"}' % (sign, ADDRESS.hex().encode())).request.body
+    assert new.startswith(b'{"data": "' + sign)
+    plain = bytes.fromhex(new[len(b'{"data": "' + sign) : -2].decode())
+    assert plain != ADDRESS
+    assert plain.endswith(b".example.com")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{'a': 1, 'note': 'mail %b'}",
+        b'{"a": 1 /* mail %b */}',
+        b'{"a": 1}\n\nmail %b',
+    ],
+)
+def test_what_is_no_json_in_json(body: bytes, through: Any) -> None:
+    """Other quotes, comments and a text after the document are read as text."""
+    new = through(headers=(JSON,), body=body % ADDRESS).request.body
+    start, _, stop = body.partition(b"%b")
+    assert new.startswith(start)
+    assert new.endswith(b".example.com" + stop)
+
+
+def test_the_name_of_a_file_in_gzip_goes(through: Any) -> None:
+    """The head of a packed body may name a file and hold a comment, and zstd frames that nobody reads."""
+    plain = b'{"a": 1}'
+    packed = gzip.compress(plain)
+    named = packed[:3] + b"\x08" + packed[4:10] + ADDRESS + b"\0" + packed[10:]
+    assert gzip.decompress(named) == plain
+    for headers in (((b"Content-Encoding", b"gzip"),), ()):
+        new = through(headers=headers, body=named).request.body
+        assert ADDRESS not in new
+        assert gzip.decompress(new) == plain
+
+
+@pytest.mark.parametrize("name", [b"Accept", b"Accept-Language", b"Connection", b"Sec-WebSocket-Key"])
+def test_headers_of_the_protocol_hold_no_values_of_known_shapes(
+    name: bytes, make_exchange: Any, anonymized: Any
+) -> None:
+    """Their words stay whoever is called like them; an address or a token among them does not."""
+    result = anonymized(
+        make_exchange(0, headers=(JSON,), body=b'{"login": "deflater"}'),
+        make_exchange(1, headers=((name, b"deflater, x;q=0.5"),), method=b"PURGE"),
+        make_exchange(2, headers=((name, b"x; by=%b" % ADDRESS),)),
+    )
+    _, words, address = result.exchanges
+    assert words.request.headers == ((name, b"deflater, x;q=0.5"),)
+    assert words.request.method == b"PURGE"
+    assert address.request.headers[0][1].startswith(b"x; by=")
+    assert ADDRESS not in address.request.headers[0][1]
