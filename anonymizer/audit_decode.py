@@ -72,6 +72,15 @@ def inflate_base64(text: bytes) -> bytes | None:
         return None
 
 
+def decode_runs(text: bytes) -> bytes:
+    """The content of base64 that is padded piece by piece, as gRPC-Web has it; else ``text`` itself."""
+    try:
+        return b"".join(map(b64decode, _BASE64_RUN.findall(text)))
+    except binascii.Error:
+        return text
+
+
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 

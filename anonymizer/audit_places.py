@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from anonymizer.audit_decode import content_codings, decode_body
+from anonymizer.audit_decode import content_codings, decode_body, decode_runs
 from captures.model import CaptureHeader, Exchange, Failure, Headers, Message, Request, Response
 
 DERIVED_HEADERS = frozenset(
@@ -16,6 +16,8 @@ DERIVED_HEADERS = frozenset(
     }
 )  # fmt: skip
 """Lower-case names of headers that follow from a body: they change with it and name nobody."""
+
+_GRPC_WEB_TEXT = b"application/grpc-web-text"
 
 
 class Place(NamedTuple):  # made for every header of every exchange, in a third of a dataclass's time
@@ -105,6 +107,8 @@ def _parts(side: str, part: Request | Response, headers: Headers | None) -> Iter
     decoded = decode_body(part.body, part.headers)
     content_type = b"".join([value for name, value in part.headers if name.lower() == b"content-type"][:1])
     data = part.body if decoded is None else decoded
+    if content_type.lower().startswith(_GRPC_WEB_TEXT):  # of a longer message other bytes pad what follows
+        data = decode_runs(data)
     yield Place(kind, (kind, b"", 0), data, content_type.lower(), undecodable=decoded is None)
     yield from _header_places(f"{side} trailer", part.trailers)
 

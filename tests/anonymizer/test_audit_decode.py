@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import zlib
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymizer import audit_decode
-from anonymizer.audit_decode import decode_body, inflate
+from anonymizer.audit_decode import decode_body, decode_runs, inflate
 
 BODY = b"quentin@corp-nine.test " * 50
 
@@ -69,3 +70,10 @@ def test_any_bytes_can_be_tried(data):
     for name in (b"gzip", b"deflate", b"br", b"zstd", b"br, gzip"):
         decode_body(data, coding(name))
     inflate(data)
+
+
+def test_base64_may_be_padded_piece_by_piece():
+    """Pieces are decoded one by one; what is no base64 stays as it is."""
+    pieces = (b"one", b"four", b"twelve")
+    assert decode_runs(b"".join(map(base64.b64encode, pieces))) == b"onefourtwelve"
+    assert decode_runs(b"AAAAA") == b"AAAAA"

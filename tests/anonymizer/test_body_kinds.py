@@ -467,6 +467,22 @@ def test_trailers_of_grpc_web_are_lines(padded: bool, make_exchange: Any, anonym
     assert rest.endswith(b"example.com\r\n")
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_unchanged_trailers_in_base64_are_no_leak(padded: bool, make_exchange: Any, anonymized: Any) -> None:
+    """They follow a message that changes its length, so that they are spelled with other padding before."""
+    trailers = enveloped(0x80, b"grpc-status: 3\r\ngrpc-message: no user of that sort\r\n")
+    frames = [enveloped(0, to_struct({"email": f"{'w' * size}.thackeray@corp-nine.io"})) for size in range(6)]
+    bodies = [
+        b"".join(map(base64.b64encode, (frame, trailers))) if padded else base64.b64encode(frame + trailers)
+        for frame in frames
+    ]
+    headers = ((b"Content-Type", b"application/grpc-web-text"),)
+    result = anonymized(*[make_exchange(seq, headers=headers, body=body) for seq, body in enumerate(bodies)])
+    assert all(one.request.body != body for one, body in zip(result.exchanges, bodies, strict=True))
+    with CaptureReader.open(result.before) as before, CaptureReader.open(result.after) as after:
+        assert audit(before, after).clean
+
+
 def test_kept_paths_reach_into_every_kind(make_exchange: Any, anonymized: Any) -> None:
     """A policy that keeps a field of a body keeps it in XML, GraphQL and MessagePack too."""
     policy = parse_policy({"keep": {"paths": ["*.login"]}}, name="keep")
