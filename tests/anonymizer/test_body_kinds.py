@@ -467,20 +467,18 @@ def test_trailers_of_grpc_web_are_lines(padded: bool, make_exchange: Any, anonym
     assert rest.endswith(b"example.com\r\n")
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_unchanged_trailers_in_base64_are_no_leak(padded: bool, make_exchange: Any, anonymized: Any) -> None:
-    """They follow a message that changes its length, so that they are spelled with other padding before."""
+def test_unchanged_trailers_in_base64_are_no_leak(make_exchange: Any, anonymized: Any) -> None:
+    """They follow a message that changes its length, so that their base64 is another one by chance alone."""
     trailers = enveloped(0x80, b"grpc-status: 3\r\ngrpc-message: no user of that sort\r\n")
-    frames = [enveloped(0, to_struct({"email": f"{'w' * size}.thackeray@corp-nine.io"})) for size in range(6)]
-    bodies = [
-        b"".join(map(base64.b64encode, (frame, trailers))) if padded else base64.b64encode(frame + trailers)
-        for frame in frames
-    ]
+    addresses = [b"w" * size + b".thackeray@corp-nine.io" for size in range(6)]
+    frames = [enveloped(0, bytes((10, len(address))) + address) for address in addresses]
+    bodies = [base64.b64encode(frame + trailers) for frame in frames]
     headers = ((b"Content-Type", b"application/grpc-web-text"),)
-    result = anonymized(*[make_exchange(seq, headers=headers, body=body) for seq, body in enumerate(bodies)])
-    assert all(one.request.body != body for one, body in zip(result.exchanges, bodies, strict=True))
-    with CaptureReader.open(result.before) as before, CaptureReader.open(result.after) as after:
-        assert audit(before, after).clean
+    for body in bodies:
+        result = anonymized(make_exchange(headers=headers, body=body))
+        assert result.exchanges[0].request.body != body
+        with CaptureReader.open(result.before) as before, CaptureReader.open(result.after) as after:
+            assert audit(before, after).clean
 
 
 def test_kept_paths_reach_into_every_kind(make_exchange: Any, anonymized: Any) -> None:
