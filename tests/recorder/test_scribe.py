@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,11 +116,18 @@ def test_messages_of_a_stream_that_is_not_in_the_file_are_left_out():
 
 def test_a_sink_whose_other_side_is_gone_abandons_the_file():
     """A file that lacks what is to come must not look whole."""
-    writer = MemoryWriter()
+    left = threading.Event()
+
+    class Watched(MemoryWriter):
+        def abandon(self) -> None:
+            super().abandon()
+            left.set()
+
+    writer = Watched()
     sink: Sink = start(writer)
     sink.offer(exchange_row(made_exchange(sink.saw())))
     sink._theirs.close()  # as far as the writing side can tell, the proxy is gone
-    sink._ended.wait(20)
+    assert left.wait(20)
     assert writer.abandoned
     assert len(writer.rows) == 1
     assert writer.closed_with is None
