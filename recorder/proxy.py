@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from captures.encryption import ephemeral_identity
 from captures.errors import HookreelError, UsageError
+from captures.limits import raise_file_limit
 from captures.model import CaptureHeader
 from captures.writer import CaptureWriter, new_header
 from recorder.addon import RecorderAddon
@@ -55,6 +56,7 @@ def run_recorder(
         raise UsageError(f"The CA file {settings.upstream_ca} is absent; name an existing one.")
     if settings.max_body_bytes > LARGEST_MAX_BODY_BYTES:
         raise UsageError("A capture holds bodies of up to 60MiB; give --max-body that or less.")
+    raise_file_limit()
     ensure_authority(settings.confdir)
     listening = bind_all(settings.modes)
     front = Front(listening=listening, on_listening=on_listening, note=note)

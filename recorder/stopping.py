@@ -26,11 +26,16 @@ class Stopping:
         self._signalled = False
 
     def listen(self) -> None:
-        """SIGINT and SIGTERM count from now on, in the running event loop of the main thread."""
+        """
+        SIGINT, SIGTERM and SIGHUP count from now on, in the running event loop of the main thread.
+
+        A terminal that is closed sends SIGHUP; who started this with nohup wants it to go on.
+        """
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                    loop.add_signal_handler(number, self.on_signal)
 
     def on_signal(self) -> None:
         """Takes one signal; the second one hurries."""

@@ -76,6 +76,7 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     # parent is gone, the control socket says so.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     parent = Parent(control=control, reports=reports)
     note = parent.note

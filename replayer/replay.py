@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from captures.conditions import any_holds
 from captures.errors import CaptureError
+from captures.limits import raise_file_limit
 from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
 from captures.text import counted
@@ -70,7 +70,7 @@ def replay(
 
     """
     schedule = _schedule(reader, options)
-    _raise_file_limit()
+    raise_file_limit()
     offered_hash = schedule_hash(schedule, reader.header)
     chains = chains_of(reader, options.chains, schedule)
     spoken = spoken_of(reader, schedule, mints=chains is not None)
@@ -184,16 +184,6 @@ def _schedule(reader: CaptureReader, options: ReplayOptions) -> Schedule:
             held, advice = "no exchange of that choice", "change --match, --from or --to"
         raise CaptureError(f"The capture holds {held}, so there is nothing to send; {advice}.")
     return schedule
-
-
-def _raise_file_limit() -> None:
-    """A connection is a descriptor; the soft limit of 1,024 is no limit that anybody chose."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):
-            return  # the system has its own idea; connections that do not fit are rows with a reason
 
 
 def _capture_notes(reader: CaptureReader) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def recorded_targets(path: Path) -> set[str]:
     return {item.request.target.decode() for item in read_capture(path).exchanges}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_under_load_loses_nothing_that_was_answered(
     start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer], number: signal.Signals
 ):
