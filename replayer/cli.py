@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,9 @@ def replay(
             line.clear()
     run, summary = replayed.run, summarise(replayed.run)
     if json_wanted:
-        click.echo(json.dumps(as_json(run, summary, replayed.spare_connections), indent=2))
+        click.echo(
+            json.dumps(as_json(run, summary, replayed.spare_connections, replayed.http_versions), indent=2)
+        )
     else:
         click.echo(as_text(run, summary))
     if output is not None:
@@ -174,6 +177,7 @@ def _options(
     workers: int,
     chains: str,
     connections: str,
+    http1: bool,
     max_in_flight: int | None,
     abort_on: tuple[str, ...],
     mark: bool,
@@ -184,13 +188,15 @@ def _options(
     where = parse_target(target, allowed_hosts=allow_host, resolve=resolve)
     if not where.tls and (cacert or cert or key or insecure):
         raise UsageError("TLS options need an https target; write --target https://... or leave them out.")
-    tls = None
+    tls = tls_http2 = None
     if where.tls:
-        tls = client_context(ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
+        context = partial(client_context, ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
+        tls, tls_http2 = context(), context(http2=True)
     return ReplayOptions(
         target=where,
         load=load_of(**load),
         tls=tls,
+        tls_http2=tls_http2,
         timeout_ns=_positive_ns(timeout),
         keyring=build_keyring(file=credentials, secrets=secret, environment=os.environ),
         limits=_limits(lag_p99, lag_max, rate_error),
@@ -198,7 +204,9 @@ def _options(
         recorded_sni=sni == "recorded",
         workers=workers,
         chains=UseChains(chains),
-        manners=manners_of(connections=connections, max_in_flight=max_in_flight, abort_on=abort_on),
+        manners=manners_of(
+            connections=connections, http1=http1, max_in_flight=max_in_flight, abort_on=abort_on
+        ),
         mark=secrets.token_hex(16).encode() if mark else b"",
         ids_key=b"" if keep_ids else secrets.token_bytes(32),
     )

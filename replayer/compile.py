@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ from captures.signatures import is_timed, recognise, sign
 from replayer.chaining import Chaining
 from replayer.credentials import Keyring
 from replayer.handshake import is_handshake
-from replayer.rewrite import Deeds, Rewriter, Tally
+from replayer.http2_wire import HTTP_2, pack_request
+from replayer.rewrite import Deeds, Rewriter, Tally, captured_over_http2
 from replayer.schedule import UPGRADED, Schedule
 from replayer.spoken import FreshWords
 
@@ -38,10 +40,11 @@ class Trait(IntFlag):
     HEAD = 1  # its response has no body
     STREAM = 2  # its response goes on until it is closed
     TIMED_SIGNATURE = 4  # signed for the moment of sending
-    UNSENDABLE = 8  # no HTTP/1 request; it has no bytes
+    UNSENDABLE = 8  # no valid request; it has no bytes
     CHAINED = 16  # carries what an earlier response minted
     PARENT = 32  # its response mints what a later request carries
     SOCKET = 64  # asks for a WebSocket
+    HTTP2 = 128  # goes over HTTP/2, and is packed for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +79,17 @@ class ChainedRequest:
     rewriter: Rewriter = field(repr=False)
     recipe: SigningRecipe | None
     secret: bytes | None = field(repr=False)
+    http2: bool = False
 
     def wire(self, now_s: int, finish: Callable[[Request], Request]) -> bytes:
         """
         The request's bytes with fresh values, signed for Unix time ``now_s``.
 
         Raises:
-            Http1Error: a fresh value cannot be sent over HTTP/1.
+            Http1Error: a fresh value cannot be sent over HTTP.
 
         """
-        request, _ = self.rewriter(finish(self.request))
+        request, _ = self.rewriter(finish(self.request), over_http2=self.http2)
         if self.recipe is None or self.secret is None:
             return _render(request)
         url = self.rewriter.url(request)
@@ -95,7 +99,7 @@ class ChainedRequest:
 @dataclass(slots=True, kw_only=True)
 class Window:
     """
-    The wire bytes of schedule rows ``first`` to ``first + len(traits)``.
+    The wire bytes (packed requests for HTTP/2) of schedule rows ``first`` to ``first + len(traits)``.
 
     Row ``first + i`` is ``buffer[bounds[i] : bounds[i + 1]]``; ``unsigned`` and ``chained`` hold those
     that are not in the buffer yet. ``stream_ns`` says how long a stream stays open after sending, None
@@ -117,8 +121,17 @@ class Window:
         return self.first + len(self.traits)
 
 
+def _never() -> bool:
+    return False
+
+
 class Compiler:
-    """Makes windows out of a schedule and the exchanges of its capture, in the same order."""
+    """
+    Makes windows out of a schedule and the exchanges of its capture, in the same order.
+
+    ``http2`` tells whether the target speaks HTTP/2; it is asked once, when an exchange captured over
+    HTTP/2 comes up. A connection speaks what its first exchange was captured over.
+    """
 
     def __init__(
         self,
@@ -130,6 +143,7 @@ class Compiler:
         server_names: bool = False,
         chaining: Chaining | None = None,
         fresh: FreshWords | None = None,
+        http2: Callable[[], bool] = _never,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._schedule = schedule
@@ -139,6 +153,8 @@ class Compiler:
         self._with_server_names = server_names
         self._chaining = chaining
         self._fresh = fresh
+        self._target_speaks_http2 = cache(http2)
+        self._speaks_http2: dict[int, bool] = {}  # by connection
         self._window_bytes = window_bytes
         self._kinds: dict[Deeds, int] = {}  # numbered, as most requests have the same done to them
         self._kind_of_row = array("I")
@@ -192,12 +208,14 @@ class Compiler:
         return found
 
     def _add(self, draft: _Draft, row: int, exchange: Exchange, label: str) -> None:
-        request, deeds = self.rewriter(exchange.request)
+        over_http2 = self._goes_over_http2(row, exchange.request)
+        request, deeds = self.rewriter(exchange.request, over_http2=over_http2)
         recipe = exchange.signing
         if recipe is None and self._keyring.signs:
             recipe = recognise(request.headers)
         secret = None if recipe is None else self._keyring.secret(recipe.scheme, label)
         trait = Trait.HEAD if request.method == b"HEAD" else Trait(0)
+        trait |= Trait.HTTP2 if over_http2 else Trait(0)
         wire = b""
         try:
             socket = self._is_socket(row, exchange)
@@ -236,7 +254,11 @@ class Compiler:
                     trait, wire = (trait | Trait.CHAINED) & ~Trait.TIMED_SIGNATURE, b""
                     draft.unsigned.pop(row, None)
                     draft.chained[row] = ChainedRequest(
-                        request=exchange.request, rewriter=self.rewriter, recipe=recipe, secret=secret
+                        request=exchange.request,
+                        rewriter=self.rewriter,
+                        recipe=recipe,
+                        secret=secret,
+                        http2=over_http2,
                     )
                     draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
         draft.add(wire, trait)
@@ -249,6 +271,14 @@ class Compiler:
         if not found and self._schedule.recorded_status[row] == UPGRADED:
             raise Http1Error("an upgrade to another protocol than WebSocket")
         return found
+
+    def _goes_over_http2(self, row: int, request: Request) -> bool:
+        number = self._schedule.connection.data[row]
+        known = self._speaks_http2.get(number)
+        if known is None:
+            known = captured_over_http2(request) and self._target_speaks_http2()
+            self._speaks_http2[number] = known
+        return known
 
     def _stream_ns(self, row: int, exchange: Exchange) -> int | None:
         outcome = exchange.outcome
@@ -306,6 +336,8 @@ class _Draft:
 
 
 def _render(request: Request) -> bytes:
+    if request.http_version == HTTP_2:
+        return pack_request(request)
     return render_request(
         request.method,
         request.target,

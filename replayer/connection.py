@@ -13,13 +13,14 @@ import os
 import re
 import ssl
 from time import monotonic_ns
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.compile import Trait
+from replayer.owner import Owner
 from replayer.places import MAX_BODY_BYTES
 from replayer.results import NEVER_NS, Outcome
 from replayer.streams import Events, Socket
@@ -37,32 +38,6 @@ _FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNOR
 _CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
 
 
-class Owner(Protocol):
-    """Who decides what a connection does next; ``pump`` sends what is due."""
-
-    next_due_ns: int
-
-    def made(self, connection: Connection) -> None:
-        """The connection stands."""
-
-    def released(self, connection: Connection) -> None:
-        """A response came and the connection can take another request."""
-
-    def lost(self, connection: Connection) -> None:
-        """The connection is gone."""
-
-    def answered(self, row: int, head: bytes, body: bytes) -> None:
-        """The whole response to a parent of chained exchanges."""
-
-    def opened(
-        self, connection: Connection, head: bytes, length_ns: int | None, *, socket: bool
-    ) -> Socket | Events | None:
-        """A stream stands on the connection: who listens to it, if anybody does."""
-
-    def pump(self) -> None:
-        """Send everything that is due."""
-
-
 class Connection(asyncio.Protocol):
     """
     A connection to the target; ``number`` is the recorded one it stands for, below 0 for a spare.
@@ -71,6 +46,7 @@ class Connection(asyncio.Protocol):
     connection stands is sent when it does. After ``closed`` it takes no request.
     """
 
+    http2 = False
     __slots__ = (
         "_body_bytes", "_buffered", "_columns", "_complete", "_extra", "_fd", "_head", "_head_done",
         "_head_ns", "_interim", "_keep", "_kept", "_loop", "_now_ns", "_owner", "_parser", "_pending",
@@ -332,6 +308,11 @@ class Connection(asyncio.Protocol):
             self._finish(Outcome.COMPLETED, self._head_ns)
             self.abort()
 
+    def end_endless(self) -> None:
+        """Close the stream that has no recorded end, if one is open; it counts as completed."""
+        if self.endless:
+            self.end_stream(self.row)
+
     def _settle(self) -> None:
         """Finish the exchange whose response is whole, and pass the connection on or close it."""
         reusable = self._keep and not self._extra and not self.closed
@@ -363,13 +344,19 @@ class Connection(asyncio.Protocol):
         self._finish(outcome, self._columns.now_ns())
         self.abort()
 
-    def connect_failed(self, outcome: Outcome) -> None:
-        """Say that the connection never stood; a dropped exchange was never done."""
+    def connect_failed(self, outcome: Outcome) -> int:
+        """
+        Say that the connection never stood, and how many exchanges waited for it.
+
+        A dropped exchange was never done.
+        """
         self.closed = True
         self._parser = None
-        if self.row != IDLE:
+        waiting = int(self.row != IDLE)
+        if waiting:
             self._columns.sent_ns[self.row] = NEVER_NS
             self._finish(outcome, NEVER_NS if outcome is Outcome.DROPPED else self._columns.now_ns())
+        return waiting
 
     def give_up(self, outcome: Outcome, done_ns: int) -> None:
         """End the exchange that waits, if any, from this side; an open stream is completed."""
@@ -377,14 +364,15 @@ class Connection(asyncio.Protocol):
             self._finish(Outcome.COMPLETED if self._head_ns != NEVER_NS else outcome, done_ns)
         self.abort()
 
-    def overdue(self, now_ns: int, timeout_ns: int) -> bool:
-        """Whether the exchange that waits has waited longer than ``timeout_ns``."""
+    def expire(self, now_ns: int, timeout_ns: int) -> None:
+        """Give up the exchange that waits if it has waited longer than ``timeout_ns``."""
         if self.row == IDLE or self._head_ns != NEVER_NS:
-            return False
+            return
         since_ns = self._columns.sent_ns[self.row]
         if since_ns == NEVER_NS:
             since_ns = self._columns.due_ns[self.row]
-        return now_ns - since_ns > timeout_ns
+        if now_ns - since_ns > timeout_ns:
+            self.give_up(Outcome.TIMEOUT, now_ns)
 
     def close(self) -> None:
         """Close an idle connection in good order."""

@@ -25,7 +25,7 @@ from replayer.columns import Cells, Columns
 from replayer.compile import Trait, Window
 from replayer.feed import WindowFeed
 from replayer.generator import GeneratorWatch
-from replayer.guard import ended_by_signals, no_collector
+from replayer.guard import ended_by_signals, fatal_error, no_collector
 from replayer.holding import NEVER_DUE_NS, Holding
 from replayer.manners import Connections, Manners
 from replayer.pool import Dial, Pool
@@ -45,6 +45,7 @@ _USUAL_MANNERS = Manners()
 _TIMED = int(Trait.TIMED_SIGNATURE)
 _UNSENDABLE = int(Trait.UNSENDABLE)
 _CHAINED = int(Trait.CHAINED)
+_HTTP2 = int(Trait.HTTP2)
 
 
 class Engine:
@@ -125,7 +126,10 @@ class Engine:
         """
         self._loop.set_exception_handler(self._on_exception)
         try:
-            await self._pool.probe()
+            first = self._window_of(0, wait=False) if self._total else None
+            http2 = first is not None and bool(first.traits[0] & _HTTP2)
+            await self._pool.probe(http2=http2)
+            self._pool.open_reserve(http2=http2)
             await self._warm_up()
             with ended_by_signals(self._loop, self.stop), no_collector():
                 self._start()
@@ -146,6 +150,7 @@ class Engine:
             reconnections=self._pool.reconnections,
             shortages=dict(self._pool.shortages),
             crowded_out=self.crowded_out,
+            resent=self._pool.resent,
             exact_timer=self._timer.exact,
             generator=facts,
             streams=self._streams.account(rows.outcome != Outcome.DROPPED, self._stopped_ns),
@@ -177,8 +182,7 @@ class Engine:
     # -- before time 0 ---------------------------------------------------------------------
 
     async def _warm_up(self) -> None:
-        """Open the connections of the first exchanges and a few spares; handshakes are no part of a run."""
-        self._pool.open_reserve()
+        """Open the connections of the first exchanges; handshakes are no part of a run."""
         for row in range(self._total):
             if self._due_ns[row] > LOOK_AHEAD_NS:
                 break
@@ -273,6 +277,7 @@ class Engine:
         place = row - window.first
         trait = window.traits[place]
         number, server_name = self._connection[row], self._server_name(window, row)
+        http2 = trait & _HTTP2 != 0
         unfinished = self._columns.unfinished - (self._total - row)
         crowded = unfinished >= self._max_in_flight and self._in_flight(row) >= self._max_in_flight
         if trait & _UNSENDABLE or crowded:
@@ -283,7 +288,7 @@ class Engine:
         if trait & _CHAINED and self._holding is not None:
             self._holding.hold(row, window, server_name)
             return True
-        if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name):
+        if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name, http2=http2):
             # A new connection costs more than a look at what came in: perhaps a response that
             # frees one has only not been read yet. Without this a backlog would open
             # connections faster than it sends, and grow.
@@ -299,7 +304,7 @@ class Engine:
         else:
             bounds = window.bounds
             wire = memoryview(window.buffer)[bounds[place] : bounds[place + 1]]
-        connection = self._pool.take(number, server_name)
+        connection = self._pool.take(number, server_name, http2=http2)
         connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
         return True
 
@@ -326,8 +331,10 @@ class Engine:
         return self._columns.now_ns()
 
     def _announce(self, window: Window, row: int) -> None:
-        if not window.traits[row - window.first] & _UNSENDABLE:
-            self._pool.prepare(self._connection[row], self._server_name(window, row))
+        trait = window.traits[row - window.first]
+        if not trait & _UNSENDABLE:
+            http2 = trait & _HTTP2 != 0
+            self._pool.prepare(self._connection[row], self._server_name(window, row), http2=http2)
 
     def _sign(self, window: Window, row: int) -> None:
         """Finish a request whose signature covers the time of sending, unless that is done."""
@@ -388,9 +395,6 @@ class Engine:
 
     def _on_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Errors of a transport are rows already; anything else ends the run, as it must not hang."""
-        error = context.get("exception")
-        if error is None or isinstance(error, asyncio.CancelledError):
-            return
-        of_transport = bool(context.get("transport") or context.get("protocol"))
-        if not (isinstance(error, OSError) and of_transport):
+        error = fatal_error(context)
+        if error is not None:
             self._end_with(error)

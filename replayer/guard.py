@@ -45,3 +45,12 @@ def no_collector() -> Iterator[None]:
         gc.unfreeze()
         if was_enabled:
             gc.enable()
+
+
+def fatal_error(context: dict[str, Any]) -> Exception | None:
+    """What an event loop tells in ``context``; None for a cancellation and a transport's own errors."""
+    error = context.get("exception")
+    if error is None or isinstance(error, asyncio.CancelledError):
+        return None
+    of_transport = bool(context.get("transport") or context.get("protocol"))
+    return None if isinstance(error, OSError) and of_transport else error

@@ -11,7 +11,7 @@ from captures.http1 import Http1Error
 from captures.units import NS_PER_S
 from replayer.chaining import Chaining
 from replayer.columns import Columns
-from replayer.compile import ChainedRequest, Window
+from replayer.compile import ChainedRequest, Trait, Window
 from replayer.pool import Pool
 from replayer.results import NEVER_NS, Outcome, UInt32s
 
@@ -86,7 +86,8 @@ class Holding:
                 self._pool.skip(number)
                 self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
                 continue
-            connection = self._pool.take(number, held.server_name)
+            http2 = held.trait & Trait.HTTP2 != 0
+            connection = self._pool.take(number, held.server_name, http2=http2)
             connection.send(row, wire, held.trait, held.stream_ns)
 
     def _parent_done(self, row: int, outcome: Outcome, done_ns: int) -> None:

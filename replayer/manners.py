@@ -44,9 +44,14 @@ class AbortOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
-    """``max_in_flight`` bounds the exchanges that wait for a response; what is due beyond it is dropped."""
+    """
+    ``max_in_flight`` bounds the exchanges that wait for a response; what is due beyond it is dropped.
+
+    With ``http1`` what was captured over HTTP/2 goes over HTTP/1.1 even if the target speaks HTTP/2.
+    """
 
     connections: Connections = Connections.RECORDED
+    http1: bool = False
     max_in_flight: int | None = None
     abort_on: AbortOn = AbortOn()
 

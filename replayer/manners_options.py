@@ -17,6 +17,7 @@ _OPTIONS = (
         show_default=True,
         help="As recorded, any free one of a pool, or a new one for each exchange.",
     ),
+    click.option("--http1", is_flag=True, help="Send what was captured over HTTP/2 over HTTP/1.1 too."),
     click.option(
         "--max-in-flight",
         type=click.IntRange(1),
@@ -45,7 +46,9 @@ def manners_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def manners_of(*, connections: str, max_in_flight: int | None, abort_on: tuple[str, ...]) -> Manners:
+def manners_of(
+    *, connections: str, http1: bool, max_in_flight: int | None, abort_on: tuple[str, ...]
+) -> Manners:
     """
     What these options ask for.
 
@@ -54,5 +57,8 @@ def manners_of(*, connections: str, max_in_flight: int | None, abort_on: tuple[s
 
     """
     return Manners(
-        connections=Connections(connections), max_in_flight=max_in_flight, abort_on=parse_abort_on(abort_on)
+        connections=Connections(connections),
+        http1=http1,
+        max_in_flight=max_in_flight,
+        abort_on=parse_abort_on(abort_on),
     )

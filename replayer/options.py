@@ -29,7 +29,8 @@ class ReplayOptions:
     What a replay is asked for.
 
     ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
-    name; otherwise the target's are used. ``tls`` is None for a plain target. ``workers`` processes
+    name; otherwise the target's are used. ``tls`` is None for a plain target, ``tls_http2`` is the same
+    but for offering HTTP/2; without it a TLS target is never asked for that. ``workers`` processes
     send. ``mark`` is the value of a header that tells replayed requests apart, empty for none;
     ``ids_key`` the run's secret for fresh ids, empty to send them as recorded.
     """
@@ -38,6 +39,7 @@ class ReplayOptions:
     load: Load
     tls: ssl.SSLContext | None
     timeout_ns: int
+    tls_http2: ssl.SSLContext | None = None
     keyring: Keyring = field(default_factory=Keyring)
     limits: Limits = field(default_factory=Limits)
     recorded_host: bool = False

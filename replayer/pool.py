@@ -9,6 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from captures.errors import HookreelError
 from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
+from replayer.http2 import USUAL_STREAMS, Http2Connection
+from replayer.http2_streams import Sending
 from replayer.results import NEVER_NS, Outcome, UInt32s
 from replayer.streams import Events, Line, Opened, Socket
 from replayer.targets import Target
@@ -26,6 +29,8 @@ _NEVER_DUE_NS = 2**63 - 1
 _OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 
+AnyConnection: TypeAlias = Connection | Http2Connection
+"""A connection of either version; ``row`` is ``IDLE`` while it takes another request."""
 Answered = Callable[[int, bytes, bytes], None]
 """Gets the row, head and body of a response that others depend on."""
 
@@ -40,11 +45,16 @@ def _unheard(line: Line, head: bytes, length_ns: int | None, *, socket: bool) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """How the target is connected to; ``tls`` is None for plain connections."""
+    """
+    How the target is connected to.
+
+    ``tls`` is None for plain connections; ``tls_http2`` offers HTTP/2.
+    """
 
     target: Target
     tls: ssl.SSLContext | None
     timeout_ns: int
+    tls_http2: ssl.SSLContext | None = None
 
 
 class Pool:
@@ -57,6 +67,7 @@ class Pool:
     anew while more exchanges are announced for them. An exchange whose connection this machine
     could not open, for want of descriptors, ports or memory, is dropped; ``shortages`` counts
     these by reason. When it is ``pooled`` every exchange goes on any connection that is free.
+    Recorded HTTP/2 connections take many exchanges at once, and are busy when the target takes no more.
     """
 
     def __init__(
@@ -76,9 +87,9 @@ class Pool:
         self._columns = columns
         self._loop = asyncio.get_running_loop()
         self._address = dial.target.addresses[0]
-        self._recorded: dict[int, Connection] = {}
-        self._spares: dict[str, list[Connection]] = {}
-        self._all: set[Connection] = set()
+        self._recorded: dict[int, AnyConnection] = {}
+        self._spares: dict[tuple[str, bool], list[AnyConnection]] = {}  # by server name and version
+        self._all: set[AnyConnection] = set()
         self._streaming: set[Connection] = set()  # in no sweep, since nothing there can time out
         self._dialling: set[asyncio.Task[None]] = set()
         self._reserve = min(4, max(1, len(numbers) // 2))
@@ -93,6 +104,8 @@ class Pool:
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0
         self.reconnections = 0
+        self.resent = 0
+        self.streams_max = USUAL_STREAMS
         self.shortages: Counter[str] = Counter()
 
     @property
@@ -105,7 +118,7 @@ class Pool:
         """The server name of connections that no recorded one decides."""
         return self._dial.target.host
 
-    async def probe(self) -> None:
+    async def probe(self, *, http2: bool = False) -> None:
         """
         Open a first connection, at the first address that takes one; it becomes a spare.
 
@@ -117,7 +130,7 @@ class Pool:
         failure: Exception | None = None
         for address in target.addresses:
             self._address = address
-            connection = self._new(self._spare_number(), self.default_name)
+            connection = self._new(self._spare_number(), self.default_name, http2=http2)
             try:
                 await self._connect(connection)
             except ssl.SSLError as error:
@@ -129,7 +142,7 @@ class Pool:
                 self._all.discard(connection)
                 failure = error
             else:
-                self._spares.setdefault(self.default_name, []).append(connection)
+                self._spares.setdefault((self.default_name, http2), []).append(connection)
                 return
         if isinstance(failure, OSError) and failure.errno in _OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
             raise HookreelError(
@@ -138,19 +151,19 @@ class Pool:
         reason = "it does not answer" if isinstance(failure, TimeoutError) else _os_reason(failure)
         raise HookreelError(f"{target.url} cannot be reached ({reason}); start it or check --target.")
 
-    def prepare(self, number: int, server_name: str) -> None:
+    def prepare(self, number: int, server_name: str, *, http2: bool = False) -> None:
         """Say that an exchange of the recorded connection ``number`` comes soon."""
         if self._pooled:
             return
         self._announced[number] = self._announced.get(number, 0) + 1
         known = self._recorded.get(number)
         if known is None or known.closed:
-            self._open_recorded(number, server_name)
+            self._open_recorded(number, server_name, http2=http2)
 
-    def take(self, number: int, server_name: str) -> Connection:
+    def take(self, number: int, server_name: str, *, http2: bool = False) -> AnyConnection:
         """A connection for an exchange of ``number`` that is due now: its own, or a spare one."""
         if self._pooled:
-            return self._take_spare(server_name)
+            return self._take_spare(server_name, http2=http2)
         self._remaining[number] -= 1
         announced = self._announced.get(number, 0)
         if announced > 1:
@@ -159,11 +172,11 @@ class Pool:
             del self._announced[number]
         own = self._recorded.get(number)
         if own is None or own.closed:
-            own = self._open_recorded(number, server_name)
+            own = self._open_recorded(number, server_name, http2=http2)
         if own.row == IDLE:
             return own
         self.spare_exchanges += 1
-        spare = self._take_spare(server_name)
+        spare = self._take_spare(server_name, http2=http2)
         self.spares_used.add(spare.number)
         return spare
 
@@ -174,39 +187,41 @@ class Pool:
         if not self._remaining[number] and own is not None and own.row == IDLE:
             own.close()
 
-    def must_open(self, number: int, server_name: str) -> bool:
+    def must_open(self, number: int, server_name: str, *, http2: bool = False) -> bool:
         """Whether ``take`` would have to open a spare connection, as all that stand are busy."""
         own = self._recorded.get(number)
         if not self._pooled and (own is None or own.closed or own.row == IDLE):
             return False
-        return not any(spare.connected for spare in self._spares.get(server_name, ()))
+        return not any(spare.connected for spare in self._spares.get((server_name, http2), ()))
 
     async def dialled(self) -> None:
         """Wait until no connection is being opened."""
         while self._dialling:
             await asyncio.wait(self._dialling)
 
-    def open_reserve(self) -> None:
+    def open_reserve(self, *, http2: bool = False) -> None:
         """Open spares ahead of need."""
-        spares = self._spares.setdefault(self.default_name, [])
+        spares = self._spares.setdefault((self.default_name, http2), [])
         while len(spares) < self._reserve:
-            spares.append(self._open(self._spare_number(), self.default_name))
+            spares.append(self._open(self._spare_number(), self.default_name, http2=http2))
 
     # -- what connections call -------------------------------------------------------------
 
-    def made(self, connection: Connection) -> None:
+    def made(self, connection: AnyConnection) -> None:
         """Count a recorded connection that stands for a second time."""
         if connection.number >= 0:
             self.reconnections += connection.number in self._opened
             self._opened.add(connection.number)
 
-    def released(self, connection: Connection) -> None:
+    def released(self, connection: AnyConnection) -> None:
         """Keep a connection for its next exchange, or close it after its last."""
         if connection in self._streaming:
             self._streaming.remove(connection)
             self._all.add(connection)
         if connection.number < 0:
-            self._spares.setdefault(connection.server_name, []).append(connection)
+            spares = self._spares.setdefault((connection.server_name, connection.http2), [])
+            if not connection.http2 or connection not in spares:  # only HTTP/2 ones may be there
+                spares.append(connection)
         elif not self._remaining[connection.number]:
             connection.close()
 
@@ -218,7 +233,18 @@ class Pool:
         self._streaming.add(connection)
         return self.stream_opened(connection, head, length_ns, socket=socket)
 
-    def lost(self, connection: Connection) -> None:
+    def resend(self, connection: Http2Connection, sending: Sending) -> None:
+        """Send on a spare connection what ``connection`` did not take."""
+        if sending.again:
+            self.resent += 1
+        else:
+            self.spare_exchanges += 1
+        spare = self._take_spare(connection.server_name, http2=True)
+        self.spares_used.add(spare.number)
+        if isinstance(spare, Http2Connection):
+            spare.take(sending)
+
+    def lost(self, connection: AnyConnection) -> None:
         """Forget a connection; open it anew when an exchange is announced for it."""
         self._all.discard(connection)
         self._streaming.discard(connection)
@@ -228,23 +254,25 @@ class Pool:
         del self._recorded[number]
         # A target that takes connections and closes them unused must not be stormed.
         if self._announced.get(number) and connection.exchanges:
-            self._open_recorded(number, connection.server_name)
+            self._open_recorded(number, connection.server_name, http2=connection.http2)
 
     # -- the run's housekeeping ------------------------------------------------------------
 
     def sweep(self, now_ns: int, timeout_ns: int) -> None:
         """Give up exchanges that have waited longer than ``timeout_ns``."""
-        for connection in [one for one in self._all if one.overdue(now_ns, timeout_ns)]:
-            connection.give_up(Outcome.TIMEOUT, now_ns)
+        for connection in list(self._all):
+            connection.expire(now_ns, timeout_ns)
 
     def end_endless_streams(self, waiting: int) -> None:
         """Close the streams that have no recorded end, if nothing else is among ``waiting`` rows."""
-        if len(self._streaming) < waiting:
-            return
         endless = [one for one in self._streaming if one.endless]
-        if endless and len(endless) == waiting:
-            for connection in endless:
-                connection.end_stream(connection.row)
+        others = [one for one in self._all if one.http2 and one.endless]
+        if len(endless) + sum(one.endless for one in others) != waiting or not waiting:
+            return
+        for connection in endless:
+            connection.end_stream(connection.row)
+        for other in others:
+            other.end_endless()
 
     async def close(self) -> None:
         """Close all connections; exchanges that still wait were interrupted."""
@@ -262,43 +290,45 @@ class Pool:
 
     # -- opening ---------------------------------------------------------------------------
 
-    def _take_spare(self, server_name: str) -> Connection:
-        spares = self._spares.setdefault(server_name, [])
-        spares[:] = [spare for spare in spares if not spare.closed]
+    def _take_spare(self, server_name: str, *, http2: bool) -> AnyConnection:
+        spares = self._spares.setdefault((server_name, http2), [])
+        spares[:] = [spare for spare in spares if not spare.closed and spare.row == IDLE]
         standing = next((spare for spare in reversed(spares) if spare.connected), None)
         if standing is None:
             self._reserve = min(self._reserve + 1, _MOST_RESERVE)
-        taken = standing or (spares[0] if spares else self._open(self._spare_number(), server_name))
+        taken = standing or (
+            spares[0] if spares else self._open(self._spare_number(), server_name, http2=http2)
+        )
         if taken in spares:
             spares.remove(taken)
         if len(spares) < self._reserve:
-            spares.append(self._open(self._spare_number(), server_name))
+            spares.append(self._open(self._spare_number(), server_name, http2=http2))
         return taken
 
     def _spare_number(self) -> int:
         self._spares_made += 1
         return -self._spares_made
 
-    def _open_recorded(self, number: int, server_name: str) -> Connection:
-        connection = self._recorded[number] = self._open(number, server_name)
+    def _open_recorded(self, number: int, server_name: str, *, http2: bool) -> AnyConnection:
+        connection = self._recorded[number] = self._open(number, server_name, http2=http2)
         return connection
 
-    def _new(self, number: int, server_name: str) -> Connection:
-        connection = Connection(
+    def _new(self, number: int, server_name: str, *, http2: bool) -> AnyConnection:
+        connection = (Http2Connection if http2 else Connection)(
             columns=self._columns, owner=self, loop=self._loop, number=number, server_name=server_name
         )
         self._all.add(connection)
         return connection
 
-    def _open(self, number: int, server_name: str) -> Connection:
-        connection = self._new(number, server_name)
+    def _open(self, number: int, server_name: str, *, http2: bool) -> AnyConnection:
+        connection = self._new(number, server_name, http2=http2)
         task = self._loop.create_task(self._dial_for(connection))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
         return connection
 
-    async def _dial_for(self, connection: Connection) -> None:
-        outcome = Outcome.CONNECT_FAILED
+    async def _dial_for(self, connection: AnyConnection) -> None:
+        outcome, shortage = Outcome.CONNECT_FAILED, ""
         try:
             await self._connect(connection)
         except ssl.SSLError:
@@ -309,22 +339,24 @@ class Pool:
             outcome = Outcome.TLS_FAILED if self._dial.tls is not None else outcome
         except (OSError, TimeoutError) as error:
             if error.errno in _OUR_SHORTAGES:
-                outcome = Outcome.DROPPED
-                self.shortages[_os_reason(error)] += connection.row != IDLE
+                outcome, shortage = Outcome.DROPPED, _os_reason(error)
         else:
             return
         self._all.discard(connection)
-        connection.connect_failed(outcome)
+        waiting = connection.connect_failed(outcome)
+        if shortage:
+            self.shortages[shortage] += waiting
 
-    async def _connect(self, connection: Connection) -> None:
+    async def _connect(self, connection: AnyConnection) -> None:
         dial = self._dial
+        tls = dial.tls_http2 if connection.http2 else dial.tls
         async with asyncio.timeout(dial.timeout_ns / NS_PER_S):
             await self._loop.create_connection(
                 lambda: connection,
                 self._address,
                 dial.target.port,
-                ssl=dial.tls,
-                server_hostname=connection.server_name if dial.tls is not None else None,
+                ssl=tls,
+                server_hostname=connection.server_name if tls is not None else None,
             )
 
 

@@ -43,6 +43,7 @@ class Replayed:
 
     run: Run
     spare_connections: int
+    http_versions: dict[str, int]  # requests sent over each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +75,12 @@ def replay(
     offered_hash = schedule_hash(schedule, reader.header)
     chains = chains_of(reader, options.chains, schedule)
     spoken = spoken_of(reader, schedule, mints=chains is not None)
-    if options.workers == 1:
-        offered = send_schedule(reader, options, schedule, progress=progress, chains=chains, spoken=spoken)
-    else:
-        ties = () if chains is None else Chaining(schedule, chains).pairs()
-        if spoken is not None:
-            ties = chain(ties, spoken.ties(schedule))
-        shares = shares_of(sessions(schedule, ties), options.workers)
-        send_share = partial(_send_share, reader, options, chains, spoken)
-        offered = send_in_workers(schedule, shares, send_share, progress)
+    offered = _offer(reader, options, schedule, chains, spoken, progress)
     sent = offered.sent
     notes = (
         *_capture_notes(reader),
         *_host_notes(offered.hosts),
+        *_version_notes(offered.tally),
         *_notes(schedule, offered.tally, options.keyring),
         *_unsendable_notes(offered.unsendable),
         *_sending_notes(sent),
@@ -118,8 +112,30 @@ def replay(
         generator=sent.generator,
         chains=offered.chains,
     )
-    run = Run(header=header, rows=sent.rows, messages=messages)
-    return Replayed(run=run, spare_connections=sent.spare_connections)
+    return Replayed(
+        run=Run(header=header, rows=sent.rows, messages=messages),
+        spare_connections=sent.spare_connections,
+        http_versions=_http_versions(offered.tally),
+    )
+
+
+def _offer(
+    reader: CaptureReader,
+    options: ReplayOptions,
+    schedule: Schedule,
+    chains: Chains | None,
+    spoken: Spoken | None,
+    progress: Callable[[Progress], None] | None,
+) -> Offered:
+    """Send the schedule, from this process or from several."""
+    if options.workers == 1:
+        return send_schedule(reader, options, schedule, progress=progress, chains=chains, spoken=spoken)
+    ties = () if chains is None else Chaining(schedule, chains).pairs()
+    if spoken is not None:
+        ties = chain(ties, spoken.ties(schedule))
+    shares = shares_of(sessions(schedule, ties), options.workers)
+    send_share = partial(_send_share, reader, options, chains, spoken)
+    return send_in_workers(schedule, shares, send_share, progress)
 
 
 def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
@@ -132,7 +148,8 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
 
     """
     schedule = _schedule(reader, options)
-    compiler = make_compiler(reader, options, schedule)
+    # Nobody is asked: that the target speaks HTTP/2 is supposed, and the notes say so.
+    compiler = make_compiler(reader, options, schedule, http2=lambda: not options.manners.http1)
     try:
         for _ in compiler.windows(scheduled_exchanges(reader, schedule)):
             pass
@@ -150,6 +167,7 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
         notes=(
             *_capture_notes(reader),
             *_host_notes(compiler.rewriter.hosts),
+            *_rehearsed_version_notes(tally),
             *_notes(schedule, tally, options.keyring),
             *_unsendable_notes(compiler.unsendable()),
         ),
@@ -210,10 +228,34 @@ def _host_notes(hosts: Collection[bytes]) -> tuple[str, ...]:
     return (f"Requests recorded for {len(hosts)} different hosts all go to the one target.",)
 
 
+def _http_versions(tally: Tally) -> dict[str, int]:
+    counts = {"HTTP/1": tally.requests - tally.over_http2, "HTTP/2": tally.over_http2}
+    return {version: count for version, count in counts.items() if count}
+
+
+def _version_notes(tally: Tally) -> tuple[str, ...]:
+    notes = []
+    if tally.over_http2:
+        notes.append(f"{tally.over_http2} exchanges captured over HTTP/2 were sent over HTTP/2.")
+    if tally.http2 > tally.over_http2:
+        others = tally.http2 - tally.over_http2
+        notes.append(f"{others} exchanges captured over HTTP/2 were sent over HTTP/1.1.")
+    return tuple(notes)
+
+
+def _rehearsed_version_notes(tally: Tally) -> tuple[str, ...]:
+    if tally.over_http2:
+        return (
+            f"{tally.over_http2} exchanges captured over HTTP/2 would be sent over HTTP/2 if the target "
+            "speaks it, else over HTTP/1.1.",
+        )
+    return (
+        (f"{tally.http2} exchanges captured over HTTP/2 would be sent over HTTP/1.1.",) if tally.http2 else ()
+    )
+
+
 def _notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[str, ...]:
     notes = []
-    if tally.http2:
-        notes.append(f"{tally.http2} exchanges captured over HTTP/2 were sent over HTTP/1.1.")
     if tally.streams:
         notes.append(
             f"{tally.streams} streams were kept open for their recorded length at this speed; "
@@ -323,7 +365,7 @@ def _unsendable_notes(unsendable: Counter[str]) -> tuple[str, ...]:
     if not unsendable:
         return ()
     reasons = ", ".join(f"{reason} x {count}" for reason, count in sorted(unsendable.items()))
-    return (f"{unsendable.total()} captured requests are not valid HTTP/1.1 and are never sent: {reasons}.",)
+    return (f"{unsendable.total()} captured requests are not valid HTTP and are never sent: {reasons}.",)
 
 
 def _sending_notes(sent: Sent) -> tuple[str, ...]:
@@ -336,6 +378,11 @@ def _sending_notes(sent: Sent) -> tuple[str, ...]:
     if sent.reconnections:
         notes.append(
             f"{sent.reconnections} times a recorded connection was opened again after the target closed it."
+        )
+    if sent.resent:
+        notes.append(
+            f"{sent.resent} exchanges were sent again on another connection, as the target had refused them "
+            "unprocessed; their times count from the first sending."
         )
     notes += [
         f"{count} exchanges were dropped as this machine could open no connection for them ({why}); "

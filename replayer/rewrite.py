@@ -2,8 +2,8 @@
 A captured request as it is sent: what belongs to the recorded hop goes, the rest stays.
 
 The named rewrites are: Host, credentials, hop-by-hop headers, Expect, framing
-(Content-Length, Transfer-Encoding), and for HTTP/2 captures the Host made from the authority
-and the joined cookie crumbs. Header order, case and duplicates are kept otherwise.
+(Content-Length, Transfer-Encoding), and for HTTP/2 captures that go over HTTP/1.1 the Host made from
+the authority and the joined cookie crumbs. Header order, case and duplicates are kept otherwise.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from captures.http1 import HTTP_1, header_tokens
 from captures.model import Headers, Request
 from replayer.credentials import Keyring
 from replayer.handshake import KEY_BYTES, handshake_headers, is_handshake
+from replayer.http2_wire import HTTP_2
 
 _HOP_BY_HOP = frozenset(
     {
@@ -30,6 +31,7 @@ MARK_HEADER = b"X-Hookreel-Run"
 
 _NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"close"})
 _HOSTS_MAX = 1000  # what comes later would only make a large number larger
+_NOT_IN_HTTP_2 = frozenset({b"host", b"connection", b"transfer-encoding"})
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -38,11 +40,13 @@ class Deeds:
     """
     What was done to one request; ``mapped`` and ``unmapped`` hold a fingerprint for each use.
 
+    ``http2`` says that it was captured over HTTP/2 (or 3), ``over_http2`` that it goes over it.
     ``signed`` is the scheme of a new signature, ``unsigned`` that of one whose secret is not
     known. ``unsendable`` says why it cannot be sent at all, and is empty otherwise.
     """
 
     http2: bool = False
+    over_http2: bool = False
     truncated: bool = False
     stream: bool = False
     socket: bool = False
@@ -59,6 +63,7 @@ class Tally:
 
     requests: int = 0
     http2: int = 0
+    over_http2: int = 0
     truncated: int = 0
     streams: int = 0
     sockets: int = 0
@@ -71,6 +76,7 @@ class Tally:
         """Count ``times`` requests to which the same was done."""
         self.requests += times
         self.http2 += times * deeds.http2
+        self.over_http2 += times * deeds.over_http2
         self.truncated += times * deeds.truncated
         self.streams += times * deeds.stream
         self.sockets += times * deeds.socket
@@ -117,28 +123,54 @@ class Rewriter:
         self.hosts: set[bytes] = set()
         """Whom the requests were recorded for: authorities, lower case, at most ``_HOSTS_MAX``."""
 
-    def __call__(self, request: Request) -> tuple[Request, Deeds]:
-        """The request to send, over HTTP/1.1 (or 1.0 if it was recorded so)."""
+    def __call__(self, request: Request, *, over_http2: bool = False) -> tuple[Request, Deeds]:
+        """The request to send, over HTTP/2 or HTTP/1.1 (or 1.0 if it was recorded so)."""
         if len(self.hosts) < _HOSTS_MAX:
             self.hosts.add(request.authority.lower())
-        over_http2 = request.http_version not in HTTP_1
-        headers = _join_cookies(request.headers) if over_http2 else request.headers
+        becomes_http1 = not over_http2 and request.http_version not in HTTP_1
+        headers = _join_cookies(request.headers) if becomes_http1 else request.headers
         if is_handshake(request):
             headers = handshake_headers(headers, self._draw(KEY_BYTES))
         else:
             headers = _without_hop(headers)
         headers, mapped, unmapped = self._with_credentials(headers)
-        headers = _with_framing(headers, request)
-        headers = (*self._with_host(headers, request), *self._mark)
-        rewritten = replace(
-            request,
-            target=request.target or b"/",
-            http_version=b"HTTP/1.1" if over_http2 else request.http_version,
-            headers=headers,
+        if over_http2:
+            rewritten = self._for_http2(headers, request)
+        else:
+            headers = _with_framing(headers, request)
+            rewritten = replace(
+                request,
+                target=request.target or b"/",
+                http_version=b"HTTP/1.1" if becomes_http1 else request.http_version,
+                headers=(*self._with_host(headers, request), *self._mark),
+            )
+        return rewritten, Deeds(
+            http2=captured_over_http2(request),
+            over_http2=over_http2,
+            truncated=request.truncated_bytes > 0,
+            mapped=mapped,
+            unmapped=unmapped,
         )
-        truncated = request.truncated_bytes > 0
-        http2 = request.http_version.startswith((b"HTTP/2", b"HTTP/3"))  # anything else is made up
-        return rewritten, Deeds(http2=http2, truncated=truncated, mapped=mapped, unmapped=unmapped)
+
+    def _for_http2(self, headers: Headers, request: Request) -> Request:
+        """The authority stands for Host, and the frames of HTTP/2 for what frames a body in HTTP/1."""
+        hosts = (value for name, value in headers if name.lower() == b"host")
+        length = b"%d" % len(request.body)
+        kept = [
+            (name, length if name.lower() == b"content-length" else value)
+            for name, value in headers
+            if name.lower() not in _NOT_IN_HTTP_2
+        ]
+        if b"trailers" in header_tokens(request.headers, b"te"):  # gRPC servers ask for it
+            kept.append((b"te", b"trailers"))
+        return replace(
+            request,
+            scheme=self._scheme,
+            authority=self._host or request.authority or next(hosts, b""),
+            target=request.target or b"/",
+            http_version=HTTP_2,
+            headers=(*kept, *self._mark),
+        )
 
     def url(self, rewritten: Request) -> bytes:
         """The URL of a request to send as its receiver sees it, which some signatures cover."""
@@ -167,6 +199,11 @@ class Rewriter:
                 mapped.append(fingerprint)
                 values.append((credential, value))
         return replace_values(headers, values) if values else headers, tuple(mapped), tuple(unmapped)
+
+
+def captured_over_http2(request: Request) -> bool:
+    """Whether a request came over HTTP/2 or its successor; other unknown versions are made up."""
+    return request.http_version.startswith((b"HTTP/2", b"HTTP/3"))
 
 
 def _without_hop(headers: Headers) -> Headers:

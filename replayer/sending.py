@@ -16,6 +16,7 @@ from replayer.compile import Compiler
 from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.fresh_ids import FreshIds
+from replayer.negotiate import speaks_http2
 from replayer.options import ReplayOptions
 from replayer.passes import Identity, exchanges_of
 from replayer.pool import Dial
@@ -77,10 +78,14 @@ def send_schedule(
     fresh = None
     if spoken is not None:
         fresh = FreshWords(schedule, spoken, options.keyring, reader.header.fingerprint_salt)
-    compiler = make_compiler(reader, options, schedule, chaining, fresh)
+    compiler = make_compiler(
+        reader, options, schedule, chaining, fresh, http2=lambda: _may_use_http2(options)
+    )
     fresh_ids = make_fresh_ids(options, chains)
     feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, fresh_ids)))
-    dial = Dial(target=options.target, tls=options.tls, timeout_ns=options.timeout_ns)
+    dial = Dial(
+        target=options.target, tls=options.tls, tls_http2=options.tls_http2, timeout_ns=options.timeout_ns
+    )
 
     async def send() -> Sent:
         engine = Engine(
@@ -119,8 +124,10 @@ def make_compiler(
     schedule: Schedule,
     chaining: Chaining | None = None,
     fresh: FreshWords | None = None,
+    *,
+    http2: Callable[[], bool],
 ) -> Compiler:
-    """What turns the capture's exchanges into what is sent."""
+    """What turns the capture's exchanges into what is sent; ``http2`` tells whether the target speaks it."""
     rewriter = Rewriter(
         host=None if options.recorded_host else options.target.authority.encode(),
         keyring=options.keyring,
@@ -136,7 +143,15 @@ def make_compiler(
         server_names=options.recorded_sni,
         chaining=chaining,
         fresh=fresh,
+        http2=http2,
     )
+
+
+def _may_use_http2(options: ReplayOptions) -> bool:
+    """Whether HTTP/2 is wanted, and the target speaks it: it is asked now."""
+    if options.manners.http1 or (options.target.tls and options.tls_http2 is None):
+        return False
+    return speaks_http2(options.target, options.tls_http2, options.timeout_ns)
 
 
 def make_fresh_ids(options: ReplayOptions, chains: Chains | None) -> FreshIds | None:

@@ -31,7 +31,8 @@ class Sent:
     ``rows`` holds all rows that came due; fewer than the schedule's when the run was stopped,
     for the reason in ``stopped`` (None when it was not). ``shortages`` counts the exchanges that
     were dropped because this machine could open no connection, by reason; ``crowded_out`` those
-    that were dropped because as many waited as may.
+    that were dropped because as many waited as may; ``resent`` those that went out twice, as the
+    target said of the first time that it had not processed it (HTTP/2).
     """
 
     rows: RunRows
@@ -42,6 +43,7 @@ class Sent:
     reconnections: int
     shortages: dict[str, int]
     crowded_out: int
+    resent: int
     exact_timer: bool
     generator: GeneratorFacts
     streams: StreamsSent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -96,7 +96,9 @@ def summarise(run: Run) -> Summary:
     )
 
 
-def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any]:
+def as_json(
+    run: Run, summary: Summary, spare_connections: int, http_versions: Mapping[str, int]
+) -> dict[str, Any]:
     """The summary as the command line's JSON has it: every number is a number."""
     return {
         "run_id": run.header.run_id,
@@ -122,6 +124,7 @@ def as_json(run: Run, summary: Summary, spare_connections: int) -> dict[str, Any
         "achieved_rps": summary.achieved_rps,
         "duration_ns": summary.duration_ns,
         "spare_connections": spare_connections,
+        "http_versions": dict(http_versions),
         "fidelity": _fidelity(run, summary),
         "streams": streams_json(summarise_streams(run)),
         "chains": None if run.header.chains is None else asdict(run.header.chains),

@@ -14,9 +14,10 @@ def client_context(
     cert_file: Path | None = None,
     key_file: Path | None = None,
     insecure: bool,
+    http2: bool = False,
 ) -> ssl.SSLContext:
     """
-    The context for all connections of a replay; HTTP/1.1 is what it offers by ALPN.
+    The context for connections of a replay; by ALPN it offers HTTP/1.1, and before that HTTP/2 if asked.
 
     ``ca_file`` replaces the system's authorities. ``key_file`` may be left out when
     ``cert_file`` holds the key as well. ``insecure`` switches verification off.
@@ -44,7 +45,7 @@ def client_context(
                 f"{cert_file} cannot be used as client certificate ({_reason(error)}); "
                 "give PEM files of a certificate and its key without a passphrase."
             ) from error
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     return context
 
 

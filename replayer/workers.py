@@ -60,6 +60,7 @@ class _Account:
     reconnections: int
     shortages: dict[str, int]
     crowded_out: int
+    resent: int
     exact_timer: bool
     generator: GeneratorFacts
     tally: Tally
@@ -265,6 +266,7 @@ class _Crew:
             reconnections=sum(one.reconnections for one in accounts),
             shortages=dict(sum((Counter(one.shortages) for one in accounts), Counter[str]())),
             crowded_out=sum(one.crowded_out for one in accounts),
+            resent=sum(one.resent for one in accounts),
             exact_timer=all(one.exact_timer for one in accounts),
             generator=together([one.generator for one in accounts] or [GeneratorWatch().facts()]),
             streams=merged(self._streams(offered)),
@@ -339,6 +341,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             reconnections=sent.reconnections,
             shortages=sent.shortages,
             crowded_out=sent.crowded_out,
+            resent=sent.resent,
             exact_timer=sent.exact_timer,
             generator=sent.generator,
             tally=offered.tally,

@@ -50,8 +50,13 @@ def test_what_is_due_while_too_many_wait_is_dropped(
 ) -> None:
     """Two may wait: the others are counted as dropped, so the run is invalid and says why."""
     hold = threading.Event()
-    server = serve(lambda seen: answer(hold=hold if seen.request.target in {b"/0", b"/1"} else None))
-    threading.Timer(0.4, hold.set).start()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/1":  # the last is due 60 ms after it
+            threading.Timer(1.5, hold.set).start()
+        return answer(hold=hold if seen.request.target in {b"/0", b"/1"} else None)
+
+    server = serve(respond)
     replayed = send(traffic(exchange, 8, 8), server.url, manners=Manners(max_in_flight=2))
     outcomes = replayed.run.rows.outcome.tolist()
     assert outcomes == [Outcome.COMPLETED] * 2 + [Outcome.DROPPED] * 6

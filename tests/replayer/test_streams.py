@@ -396,7 +396,7 @@ def test_minted_values_and_credentials_go_into_messages(
     (line,) = found.events
     assert (line.exchange, line.stream, line.since_due.count) == ("POST /runs", "GET /socket", 1)
     assert line.since_due.p50 >= 80 * MS - 50 * MS
-    told = as_json(run, summarise(run), 0)["streams"]
+    told = as_json(run, summarise(run), 0, {})["streams"]
     assert told["events"][0]["since_response_ns"]["p50"] == line.since_response.p50
     assert "POST /runs -> GET /socket" in as_text(run, summarise(run))
 

@@ -89,15 +89,15 @@ def test_json_is_numeric_whatever_happened() -> None:
     """A run without a single response has the same keys and numbers as any other."""
     nothing = make_run([Outcome.CONNECT_FAILED], [0])
     for run in (MIXED, nothing):
-        document = json.loads(json.dumps(as_json(run, summarise(run), 2)))
+        document = json.loads(json.dumps(as_json(run, summarise(run), 2, {"HTTP/1": 4})))
         for name in ("sent", "completed", "failed", "dropped", "duration_ns", "offered_rps", "achieved_rps"):
             assert isinstance(document[name], int | float)
         for name in ("send_lag_ns", "service_time_ns", "response_time_ns"):
             assert set(document[name]) == {"p50", "p90", "p99", "p999", "max"}
             assert all(isinstance(number, int) for number in document[name].values())
         assert document["spare_connections"] == 2
-    assert as_json(MIXED, summarise(MIXED), 0)["valid"] is False
-    assert as_json(nothing, summarise(nothing), 0)["valid"] is True
+    assert as_json(MIXED, summarise(MIXED), 0, {})["valid"] is False
+    assert as_json(nothing, summarise(nothing), 0, {})["valid"] is True
 
 
 def test_text_prints_no_quantile_that_says_nothing() -> None:

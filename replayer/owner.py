@@ -1,0 +1,36 @@
+"""What an HTTP/1.1 connection tells whoever owns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from replayer.streams import Events, Socket
+
+if TYPE_CHECKING:
+    from replayer.connection import Connection
+
+
+class Owner(Protocol):
+    """Who decides what a connection does next; ``pump`` sends what is due."""
+
+    next_due_ns: int
+
+    def made(self, connection: Connection) -> None:
+        """The connection stands."""
+
+    def released(self, connection: Connection) -> None:
+        """A response came and the connection can take another request."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+    def answered(self, row: int, head: bytes, body: bytes) -> None:
+        """The whole response to a parent of chained exchanges."""
+
+    def opened(
+        self, connection: Connection, head: bytes, length_ns: int | None, *, socket: bool
+    ) -> Socket | Events | None:
+        """A stream stands on the connection: who listens to it, if anybody does."""
+
+    def pump(self) -> None:
+        """Send everything that is due."""
