@@ -9,7 +9,7 @@ as that lets them: webhook POSTs of 0.2 to 10 kB, reads of 1 kB, now and then 64
 stream. The WebSockets stay open from before the first request until after the last one, and carry
 messages (Phoenix channels, as Supabase Realtime speaks them) in both directions all the time.
 
-The recorder's resident memory is printed as it goes. Then the recording is ended and the file
+The recorder's memory (proportional set size, proxy and writer) is printed as it goes. Then the recording is ended and the file
 compared with the server's own count. Exit 1 when memory grew by more than 50 MB from before the
 first request to its highest, or when a single exchange or message is missing or too many.
 """
@@ -219,20 +219,30 @@ async def read_answer(reader: asyncio.StreamReader) -> int:
 # -- measuring ---------------------------------------------------------------------------------
 
 
+def pss_bytes(pid: int) -> int:
+    """
+    A process's share of memory: the queue between proxy and writer lies in both, and counts once.
+
+    Resident memory would count it, and all that the writer was forked with, twice.
+    """
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+
+
 @dataclass
 class Memory:
-    """Resident memory of a process and its children, by what had been answered."""
+    """Memory of a process and its children, by what had been answered; shared pages count once."""
 
     pid: int
     samples: list[tuple[float, int, int]] = field(default_factory=list)
 
     def now_bytes(self) -> int:
-        """Resident memory at this moment."""
+        """Memory at this moment."""
         total, pids = 0, [self.pid]
         while pids:
             pid = pids.pop()
             with suppress(OSError, ValueError):
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+                total += pss_bytes(pid)
                 pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         return total
 
@@ -359,13 +369,13 @@ def main() -> int:
         asyncio.run(serve())
         return 0
     workers = ("--workers", str(options.workers)) if options.workers > 1 else ()
-    print("seconds  exchanges    RSS MB")
+    print("seconds  exchanges    PSS MB")
     result = soak(exchanges=options.exchanges, websockets=options.websockets, options=workers)
     print(
         f"{result.exchanges} exchanges and {result.messages} messages in {result.seconds:.0f} s "
         f"({result.exchanges / result.seconds:.0f} a second), file {format_size(result.file_bytes)} "
         f"({result.file_bytes / result.exchanges:.0f} B an exchange)\n"
-        f"RSS: {result.idle_bytes / 1e6:.1f} MB before the first request, "
+        f"PSS: {result.idle_bytes / 1e6:.1f} MB before the first request, "
         f"{result.warm_bytes / 1e6:.1f} after 5 %, "
         f"{result.highest_bytes / 1e6:.1f} at most, {result.last_bytes / 1e6:.1f} at the end: "
         f"grew by {result.growth_bytes / 1e6:.1f} MB (limit {MOST_GROWTH_BYTES / 1e6:.0f})"
