@@ -10,8 +10,9 @@ stream. The WebSockets stay open from before the first request until after the l
 messages (Phoenix channels, as Supabase Realtime speaks them) in both directions all the time.
 
 The recorder's memory (proportional set size, proxy and writer) is printed as it goes. Then the
-recording is ended and the file compared with the server's own count. Exit 1 when memory grew by more than 50 MB from before the
-first request to its highest, or when a single exchange or message is missing or too many.
+recording is ended and the file compared with the server's own count. Exit 1 when memory grew by
+more than 50 MB from before the first request to its highest, or when a single exchange or message is
+missing or too many.
 """
 
 from __future__ import annotations
