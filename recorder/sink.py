@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -109,6 +110,8 @@ class Sink:
 
         ``release`` is called in that process first: it closes what only the proxy may hold open.
         """
+        # A collection writes to every object it looks at, and so would copy all that the two share.
+        gc.freeze()
         self._process = os.fork()
         if self._process == 0:
             status = 1
