@@ -89,8 +89,12 @@ def mentions_login(value: Any) -> bool:
 def test_arbitrary_texts_do_not_fail(text: bytes) -> None:
     """Edits of any bytes lie in them and do not overlap."""
     scrubber = scrubbers(text)
-    splice(text, scrubber.text(text, Context()))
-    splice(text, scrubber.json(text))
+    for edits in (scrubber.text(text, Context()), scrubber.json(text)):
+        bounds = [bound for edit in edits for bound in (edit.start, edit.stop)]
+        assert bounds == sorted(bounds)
+        assert all(0 <= bound <= len(text) for bound in bounds)
+        kept = len(text) - sum(edit.stop - edit.start for edit in edits)
+        assert len(splice(text, edits)) == kept + sum(len(edit.new) for edit in edits)
 
 
 def test_collecting_changes_nothing() -> None:
