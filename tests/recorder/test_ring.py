@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import mmap
 import os
+import sys
 import threading
 
 import pytest
@@ -17,8 +19,8 @@ def taken(ring: Ring) -> bytes:
     """All that is in the queue."""
     found = b""
     while ring.look():
-        found += b"".join(map(bytes, ring.take()))
-    return found + b"".join(map(bytes, ring.take()))
+        found += b"".join(ring.take())
+    return found + b"".join(ring.take())
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -34,7 +36,7 @@ def test_what_was_put_comes_out_once_and_in_order(ordered: bool, steps: list[byt
         for step in steps:
             if step is None:
                 ring.look()
-                got += b"".join(map(bytes, ring.take()))
+                got += b"".join(ring.take())
                 continue
             data = bytes((counter + at) % 251 for at in range(len(step)))
             if ring.put(data):
@@ -69,6 +71,45 @@ def test_a_queue_that_is_emptied_begins_at_its_start():
     assert bytes(ring._bytes[5000:10000]) == bytes(5000)
 
 
+def test_memory_of_what_was_taken_is_given_back():
+    """A queue that is never empty goes round through all its room, and still holds only what waits."""
+    page = mmap.PAGESIZE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring_module, "KEPT_BYTES", page)
+        ring = Ring(16 * page)
+        rows = [bytes([number % 251 + 1]) * 3 * page for number in range(100)]
+        assert ring.put(rows[0])
+        found = b""
+        for row in rows[1:]:
+            ring.look()
+            assert ring.put(row)  # after the look, so that there is always one that waits
+            found += b"".join(ring.take())
+        assert found + taken(ring) == b"".join(rows)
+    held = [at for at in range(16) if any(ring._bytes[at * page : (at + 1) * page])]
+    assert 0 in held
+    if sys.platform == "linux":
+        assert len(held) < 16
+
+
+@given(steps=st.lists(st.one_of(st.integers(1, 9 * mmap.PAGESIZE), st.none()), max_size=30))
+@settings(max_examples=100)
+def test_what_waits_is_not_given_back(steps: list[int | None]):
+    """Whatever is taken when, pages that hold bytes nobody took yet stay as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring_module, "KEPT_BYTES", 0)
+        patch.setattr(ring_module, "PIECE_BYTES", 5000)
+        ring = Ring(8 * mmap.PAGESIZE)
+        put = got = b""
+        for number, size in enumerate(steps):
+            if size is None:
+                ring.look()
+                got += next(iter(ring.take()), b"")
+            elif ring.put(data := bytes([number % 255 + 1]) * size):
+                put += data
+            assert put.startswith(got)
+        assert got + taken(ring) == put
+
+
 def test_two_threads_share_it():
     """One puts as fast as there is room, the other takes, and nothing is lost or doubled."""
     ring = Ring(1000)
@@ -84,7 +125,7 @@ def test_two_threads_share_it():
     found = b""
     while thread.is_alive() or ring.queued_bytes:
         ring.look()
-        found += b"".join(map(bytes, ring.take()))
+        found += b"".join(ring.take())
     thread.join()
     assert found + taken(ring) == b"".join(rows)
 
