@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from replayer.review.answers import EndpointAnswers
+
 QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -97,7 +99,8 @@ class EndpointResult:
 
     ``outcome`` is the status class whose response times were compared (``"2xx"``), empty when
     none could be. ``deciding`` is the quantile that stands for the verdict, None without one.
-    ``advice`` says what to do about an endpoint that could not be judged.
+    ``advice`` says what to do about an endpoint that could not be judged. ``answers`` compares
+    the answers to the same requests, None where no request was answered on both sides.
     """
 
     endpoint: str
@@ -110,6 +113,7 @@ class EndpointResult:
     deciding: QuantileResult | None = None
     warnings: tuple[str, ...] = ()
     advice: str = ""
+    answers: EndpointAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
