@@ -49,9 +49,10 @@ class BlockType(IntEnum):
     FOOTER = 7
     COLUMNS = 8
     KEY = 9
+    KEPT = 10
 
 
-_ROW_TYPES = frozenset({BlockType.EXCHANGES, BlockType.MESSAGES, BlockType.DICTIONARY})
+_ROW_TYPES = frozenset({BlockType.EXCHANGES, BlockType.MESSAGES, BlockType.DICTIONARY, BlockType.KEPT})
 _MAX_RATIO = 64  # of the other blocks' compression: what unpacks to far more was made to fill memory
 
 

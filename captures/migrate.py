@@ -22,7 +22,7 @@ Map: TypeAlias = dict[str, Any]
 _Value = TypeVar("_Value", Row, Map)
 
 CAPTURE_VERSION = 1
-RUN_VERSION = 2
+RUN_VERSION = 3
 
 
 def _same_row(row: Row) -> Row:
@@ -64,8 +64,16 @@ def _with_instances(columns: Map) -> Map:
     return {**columns, "instance": [b"I", pack(bytes(4 * rows))], "waited_ns": [b"q", pack(bytes(8 * rows))]}
 
 
+def _without_kept(header: Map) -> Map:
+    """Nothing was kept; how the capture was anonymized stands in a note."""
+    return {**header, "kept": None, "anonymized": None, "capture_problems": []}
+
+
 CAPTURE_MIGRATIONS: Mapping[int, Migration] = {}
-RUN_MIGRATIONS: Mapping[int, Migration] = {1: Migration(header=_with_load, columns=_with_instances)}
+RUN_MIGRATIONS: Mapping[int, Migration] = {
+    1: Migration(header=_with_load, columns=_with_instances),
+    2: Migration(header=_without_kept),
+}
 
 
 class MigrationPath:

@@ -20,6 +20,7 @@ from captures.frames import (
     FILE_HEADER,
     RUN_MAGIC,
     TRAILER,
+    Block,
     BlockOpener,
     BlockPacker,
     BlockType,
@@ -31,8 +32,10 @@ from captures.frames import (
 )
 from captures.keys import create_private_file
 from captures.migrate import RUN_MIGRATIONS, RUN_VERSION, MigrationPath
+from captures.model import Provenance
 from captures.scanning import Damage, scan_blocks
 from replayer.generator import GeneratorFacts
+from replayer.kept import KeptFacts, KeptResponses, build_facts, build_provenance, pack_kept
 from replayer.messages import MessageRows, build_messages, message_columns
 
 Int64s: TypeAlias = NDArray[np.int64]
@@ -101,6 +104,8 @@ class RunHeader:
     valid; each is one sentence. ``notes`` are things a reader must know (HTTP/2 sent as HTTP/1.1,
     unsigned exchanges). ``generator`` is what
     the run cost its own machine, ``chains`` what became of chained exchanges; None if not known.
+    ``anonymized`` says how the capture was (None if it was not, or before version 3),
+    ``capture_problems`` what it was missing, ``kept`` which responses the run kept (None: none were to be).
     """
 
     run_id: str
@@ -118,6 +123,9 @@ class RunHeader:
     interrupted: bool = False
     generator: GeneratorFacts | None = None
     chains: ChainCounts | None = None
+    anonymized: Provenance | None = None
+    capture_problems: tuple[str, ...] = ()
+    kept: KeptFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,11 +161,12 @@ class RunRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """One replay's header, rows and stream messages; save and load are ``write_run`` and ``read_run``."""
+    """One replay: header, rows, stream messages, kept responses; ``write_run`` and ``read_run`` store it."""
 
     header: RunHeader
     rows: RunRows
     messages: MessageRows = field(default_factory=MessageRows.none)
+    kept: KeptResponses = field(default_factory=KeptResponses)
 
     @property
     def valid(self) -> bool:
@@ -219,6 +228,7 @@ def _run_parts(run: Run) -> list[bytes]:
     for chunk in message_columns(run.messages):
         rows = len(chunk["stream"])
         parts.append(packer.pack(BlockType.MESSAGES, pack_columns(chunk), rows=rows, compress=False))
+    parts += pack_kept(packer, run.kept.values())
     return parts
 
 
@@ -253,6 +263,7 @@ def _read_run(descriptor: int, path: Path) -> Run:
     header: RunHeader | None = None
     chunks: list[ColumnBlock] = []
     said: list[ColumnBlock] = []
+    kept: list[Block] = []
     total = 0
     whole = end >= FILE_HEADER.size and parse_trailer(read(end, TRAILER.size)) == end
     for item in scan_blocks(read, FILE_HEADER.size, end) if whole else ():
@@ -268,13 +279,18 @@ def _read_run(descriptor: int, path: Path) -> Run:
                 break
             found = chunks if item.header.type == BlockType.COLUMNS else said
             found.append(ColumnBlock(opener.open(item), item.header.rows, migrate=migration.columns))
+        elif item.header.type == BlockType.KEPT:
+            kept.append(item)
     if not whole or header is None or not chunks:
         raise CaptureError(f"The run {path.name} is damaged or cut; replay again to make a new one.")
     columns: dict[str, Any] = {name: _join(chunks, name) for name in _COLUMN_TYPES}
     rows = RunRows(**columns)
     if len(rows) and int(np.max(rows.endpoint)) >= len(header.endpoints):
         raise CaptureError(f"The run {path.name} names an endpoint that is not there; replay again.")
-    return Run(header=header, rows=rows, messages=build_messages(said, len(rows)))
+    responses = KeptResponses(kept)
+    if max(responses, default=-1) >= len(rows):
+        raise CaptureError(f"The run {path.name} kept a response to no exchange of it; replay again.")
+    return Run(header=header, rows=rows, messages=build_messages(said, len(rows)), kept=responses)
 
 
 def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
@@ -287,14 +303,9 @@ def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
 def _build_header(values: dict[str, Any]) -> RunHeader:
     try:
         known = {one.name: values[one.name] for one in fields(RunHeader)}
-        for name in ("endpoints", "invalid_reasons", "notes"):
+        for name in ("endpoints", "invalid_reasons", "notes", "capture_problems"):
             known[name] = tuple(_texts(known[name]))
-        _texts(
-            [
-                known[name]
-                for name in ("run_id", "capture_id", "target", "speed", "load", "tool", "schedule_hash")
-            ]
-        )
+        _texts([known[name] for name in _TEXTS])
         check_ints(known["started_wall_ns"])
         _check_flag(known["interrupted"])
         return RunHeader(
@@ -303,6 +314,8 @@ def _build_header(values: dict[str, Any]) -> RunHeader:
                 "limits": _build_limits(known["limits"]),
                 "generator": _build_generator(known["generator"]),
                 "chains": _build_chains(known["chains"]),
+                "anonymized": build_provenance(known["anonymized"]),
+                "kept": build_facts(known["kept"]),
             }
         )
     except (LookupError, TypeError, ValueError) as error:
@@ -320,8 +333,9 @@ def _build_generator(values: Any) -> GeneratorFacts | None:
 def _build_chains(values: Any) -> ChainCounts | None:
     if values is None:
         return None
+    counts = ChainCounts(**values)
     check_ints(*values.values())
-    return ChainCounts(**values)
+    return counts
 
 
 def _check_flag(value: object) -> None:

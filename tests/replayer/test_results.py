@@ -136,7 +136,8 @@ def craft(path: Path, change: Callable[[dict[str, Any]], object], *, copies: int
     values = asdict(run.header)
     change(values)
     columns = pack_columns({name: getattr(run.rows, name) for name in RunRows.__slots__})
-    content = pack_file_header(RUN_MAGIC, 1, b"i" * 16) + packer.pack(BlockType.META, msgpack.packb(values))
+    content = pack_file_header(RUN_MAGIC, RUN_VERSION, b"i" * 16)
+    content += packer.pack(BlockType.META, msgpack.packb(values))
     for _ in range(copies):
         content += packer.pack(BlockType.COLUMNS, columns, rows=rows, compress=False)
     path.write_bytes(content + pack_trailer(len(content), 0))
@@ -150,6 +151,8 @@ def craft(path: Path, change: Callable[[dict[str, Any]], object], *, copies: int
         {"interrupted": 1}, {"endpoints": "GET"}, {"endpoints": [5]}, {"notes": None}, {"speed": 2},
         {"limits": {"lag_p99_ns": "soon"}}, {"limits": {"lag_p99_ns": 1.5}}, {"limits": {"rate_error": None}},
         {"limits": {"rate_error": float("nan")}}, {"limits": [1]}, {"limits": {"lag_max_ns": True}},
+        {"kept": {}}, {"kept": 1}, {"anonymized": {"policy": 1, "key_fingerprint": "a"}},
+        {"anonymized": {"policy": "a", "key_fingerprint": "a", "audit_passed": 1}}, {"capture_problems": [1]},
     ],
 )  # fmt: skip
 def test_a_header_of_other_types_is_a_capture_error(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -235,3 +238,18 @@ def test_a_run_of_the_first_version_is_read(tmp_path: Path, monkeypatch: pytest.
     assert read.header == replace(written.header, load="time compressed 3/2x")
     assert read.rows.instance.tolist() == [0] * len(written.rows)
     assert np.array_equal(read.rows.due_ns, written.rows.due_ns)
+
+
+def test_a_run_of_the_second_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before responses were kept there were none, and provenance stood in a note."""
+    path = tmp_path / "a.run"
+    original, new = results.asdict, {"kept", "anonymized", "capture_problems"}
+    with monkeypatch.context() as old:
+        old.setattr(results, "RUN_VERSION", 2)
+        old.setattr(
+            results, "asdict", lambda header: {n: v for n, v in original(header).items() if n not in new}
+        )
+        write_run(path, make_run())
+    read = read_run(path)
+    assert same(read, make_run())
+    assert len(read.kept) == 0
