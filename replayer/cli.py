@@ -27,8 +27,9 @@ from replayer.replay import Rehearsal, rehearse
 from replayer.replay import replay as run_replay
 from replayer.results import Limits, write_run
 from replayer.sent import Progress
+from replayer.services import Service
 from replayer.summary import as_json, as_text, summarise
-from replayer.targets import Target, parse_target
+from replayer.targets import parse_targets
 from replayer.tls import client_context
 
 _NO = 3
@@ -37,7 +38,13 @@ _INVALID_RUN = 4
 
 @click.command(short_help="Send a capture to a target again, with its timing.")
 @click.argument("capture", metavar="IN", type=click.Path(path_type=Path))
-@click.option("--target", required=True, metavar="URL", help="Where to send to; there is no default.")
+@click.option(
+    "--target",
+    required=True,
+    multiple=True,
+    metavar="[HOST=]URL",
+    help="Where to send to; there is no default. HOST=URL, for what was recorded for HOST, repeats.",
+)
 @load_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the run here.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print the results as JSON.")
@@ -133,7 +140,7 @@ def replay(
         if dry_run:
             rehearsal = rehearse(reader, options)
             unused = _unused_secrets(options.keyring, reader.endpoint_labels)
-            _print_rehearsal(rehearsal, options.target, unused, json_wanted=json_wanted)
+            _print_rehearsal(rehearsal, unused, json_wanted=json_wanted)
             return
         for note in _unused_secrets(options.keyring, reader.endpoint_labels):
             click.echo(f"Note: {note}", err=True)
@@ -159,7 +166,7 @@ def replay(
 
 def _options(
     *,
-    target: str,
+    target: Sequence[str],
     credentials: Path | None,
     secret: Sequence[str],
     timeout: str,
@@ -185,18 +192,24 @@ def _options(
     **load: Any,
 ) -> ReplayOptions:
     """What the command line asks for; every mistake in it is found here."""
-    where = parse_target(target, allowed_hosts=allow_host, resolve=resolve)
-    if not where.tls and (cacert or cert or key or insecure):
+    targets = parse_targets(target, allowed_hosts=allow_host, resolve=resolve)
+    secure = any(one.tls for one in targets.values())
+    if not secure and (cacert or cert or key or insecure):
         raise UsageError("TLS options need an https target; write --target https://... or leave them out.")
     tls = tls_http2 = None
-    if where.tls:
+    if secure:
         context = partial(client_context, ca_file=cacert, cert_file=cert, key_file=key, insecure=insecure)
         tls, tls_http2 = context(), context(http2=True)
+    services = tuple(
+        Service(host=host, target=one, tls=tls if one.tls else None, tls_http2=tls_http2 if one.tls else None)
+        for host, one in targets.items()
+    )
     return ReplayOptions(
-        target=where,
+        target=services[0].target,
         load=load_of(**load),
-        tls=tls,
-        tls_http2=tls_http2,
+        tls=services[0].tls,
+        tls_http2=services[0].tls_http2,
+        services=services if services[0].host else (),
         timeout_ns=_positive_ns(timeout),
         keyring=build_keyring(file=credentials, secrets=secret, environment=os.environ),
         limits=_limits(lag_p99, lag_max, rate_error),
@@ -267,13 +280,18 @@ class _ProgressLine:
             self._console.print(padded, end="\r", markup=False, highlight=False)
 
 
-def _print_rehearsal(
-    rehearsal: Rehearsal, target: Target, unused: Sequence[str], *, json_wanted: bool
-) -> None:
+def _print_rehearsal(rehearsal: Rehearsal, unused: Sequence[str], *, json_wanted: bool) -> None:
     schedule, tally = rehearsal.schedule, rehearsal.tally
     totals = {
-        "target": target.url,
-        "addresses": list(target.addresses),
+        "targets": [
+            {
+                "host": service.host,
+                "url": service.target.url,
+                "addresses": list(service.target.addresses),
+                "exchanges": count,
+            }
+            for service, count in rehearsal.services
+        ],
         "speed": schedule.load.speed,
         "load": schedule.load.text,
         "exchanges": len(schedule),
@@ -294,9 +312,13 @@ def _print_rehearsal(
         click.echo(json.dumps(totals, indent=2))
         return
     what = f"{counted(len(schedule), 'exchange')} on {counted(rehearsal.connections, 'connection')}"
+    places = [
+        f"{one.target.url} ({', '.join(one.target.addresses)})"
+        + (f" for {clean(one.host)} ({counted(count, 'exchange')})" if one.host else "")
+        for one, count in rehearsal.services
+    ]
     click.echo(
-        f"Would send {what} to {target.url} "
-        f"({', '.join(target.addresses)}) in {format_duration(schedule.duration_ns)} "
+        f"Would send {what} to {', to '.join(places)} in {format_duration(schedule.duration_ns)} "
         f"({schedule.load.text}), "
         f"{schedule.offered_rps:.1f} requests/s. Nothing was sent."
     )

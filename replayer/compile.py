@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from replayer.chaining import Chaining
 from replayer.credentials import Keyring
 from replayer.handshake import is_handshake
 from replayer.http2_wire import HTTP_2, pack_request
+from replayer.results import UInt16s
 from replayer.rewrite import Deeds, Rewriter, Tally, captured_over_http2
 from replayer.schedule import UPGRADED, Schedule
 from replayer.spoken import FreshWords
@@ -121,7 +121,7 @@ class Window:
         return self.first + len(self.traits)
 
 
-def _never() -> bool:
+def _never(_service: int) -> bool:
     return False
 
 
@@ -129,8 +129,10 @@ class Compiler:
     """
     Makes windows out of a schedule and the exchanges of its capture, in the same order.
 
-    ``http2`` tells whether the target speaks HTTP/2; it is asked once, when an exchange captured over
-    HTTP/2 comes up. A connection speaks what its first exchange was captured over.
+    ``rewriters`` has one for each service, ``service`` for each row the place of its own in there (None:
+    all have the first). ``http2`` tells whether the target of a service speaks HTTP/2; it is asked once,
+    when an exchange captured over HTTP/2 comes up. A connection speaks what its first exchange was
+    captured over.
     """
 
     def __init__(
@@ -138,22 +140,25 @@ class Compiler:
         *,
         schedule: Schedule,
         endpoints: tuple[str, ...],
-        rewriter: Rewriter,
+        rewriters: Sequence[Rewriter],
         keyring: Keyring,
+        service: UInt16s | None = None,
         server_names: bool = False,
         chaining: Chaining | None = None,
         fresh: FreshWords | None = None,
-        http2: Callable[[], bool] = _never,
+        http2: Callable[[int], bool] = _never,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._schedule = schedule
         self._endpoints = endpoints
-        self.rewriter = rewriter
+        self._rewriters = rewriters
+        self._service = None if service is None else service.data
         self._keyring = keyring
         self._with_server_names = server_names
         self._chaining = chaining
         self._fresh = fresh
-        self._target_speaks_http2 = cache(http2)
+        self._ask_http2 = http2
+        self._targets_speak_http2: dict[int, bool] = {}  # by service
         self._speaks_http2: dict[int, bool] = {}  # by connection
         self._window_bytes = window_bytes
         self._kinds: dict[Deeds, int] = {}  # numbered, as most requests have the same done to them
@@ -186,6 +191,11 @@ class Compiler:
         if draft.traits:
             yield draft.window()
 
+    @property
+    def hosts(self) -> frozenset[bytes]:
+        """Whom the requests were recorded for."""
+        return frozenset().union(*(rewriter.hosts for rewriter in self._rewriters))
+
     def tally(self, sent: NDArray[np.bool_] | None = None) -> Tally:
         """What was done to the first ``len(sent)`` requests where ``sent`` is true; all by default."""
         kinds = np.frombuffer(self._kind_of_row, dtype=np.uint32)
@@ -209,7 +219,8 @@ class Compiler:
 
     def _add(self, draft: _Draft, row: int, exchange: Exchange, label: str) -> None:
         over_http2 = self._goes_over_http2(row, exchange.request)
-        request, deeds = self.rewriter(exchange.request, over_http2=over_http2)
+        rewriter = self._rewriters[0 if self._service is None else self._service[row]]
+        request, deeds = rewriter(exchange.request, over_http2=over_http2)
         recipe = exchange.signing
         if recipe is None and self._keyring.signs:
             recipe = recognise(request.headers)
@@ -226,7 +237,7 @@ class Compiler:
             else:
                 deeds = replace(deeds, signed=recipe.scheme.value)
                 unsigned = UnsignedRequest(
-                    request=request, url=self.rewriter.url(request), recipe=recipe, secret=secret
+                    request=request, url=rewriter.url(request), recipe=recipe, secret=secret
                 )
                 wire = unsigned.wire(0)  # a secret that does not fit is found now, not in mid-run
                 if is_timed(recipe):
@@ -255,7 +266,7 @@ class Compiler:
                     draft.unsigned.pop(row, None)
                     draft.chained[row] = ChainedRequest(
                         request=exchange.request,
-                        rewriter=self.rewriter,
+                        rewriter=rewriter,
                         recipe=recipe,
                         secret=secret,
                         http2=over_http2,
@@ -276,9 +287,15 @@ class Compiler:
         number = self._schedule.connection.data[row]
         known = self._speaks_http2.get(number)
         if known is None:
-            known = captured_over_http2(request) and self._target_speaks_http2()
+            known = captured_over_http2(request) and self._target_speaks_http2(row)
             self._speaks_http2[number] = known
         return known
+
+    def _target_speaks_http2(self, row: int) -> bool:
+        service = 0 if self._service is None else self._service[row]
+        if service not in self._targets_speak_http2:
+            self._targets_speak_http2[service] = self._ask_http2(service)
+        return self._targets_speak_http2[service]
 
     def _stream_ns(self, row: int, exchange: Exchange) -> int | None:
         outcome = exchange.outcome
@@ -287,6 +304,14 @@ class Compiler:
         if outcome.end_ns is None:
             return None
         return self._schedule.scale_ns(row, max(0, outcome.end_ns - exchange.offset_ns))
+
+
+def begin_with_http2(window: Window, service: UInt16s | None) -> set[int]:
+    """The services whose first exchange in ``window`` goes over HTTP/2; ``service`` has that of each row."""
+    over_http2 = np.frombuffer(window.traits, np.uint8) & Trait.HTTP2 != 0
+    of = np.zeros(len(over_http2), np.uint16) if service is None else service[window.first : window.stop]
+    services, first = np.unique(of, return_index=True)
+    return set(services[over_http2[first]].tolist())
 
 
 def _is_stream(exchange: Exchange) -> bool:

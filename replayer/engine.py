@@ -22,13 +22,14 @@ from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
 from replayer.chaining import Chaining
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Cells, Columns
-from replayer.compile import Trait, Window
+from replayer.compile import Trait, Window, begin_with_http2
+from replayer.dial import Dials
 from replayer.feed import WindowFeed
 from replayer.generator import GeneratorWatch
 from replayer.guard import ended_by_signals, fatal_error, no_collector
 from replayer.holding import NEVER_DUE_NS, Holding
 from replayer.manners import Connections, Manners
-from replayer.pool import Dial, Pool
+from replayer.pool import Pool
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
 from replayer.sent import Progress, Sent, Start
@@ -56,7 +57,7 @@ class Engine:
         *,
         schedule: Schedule,
         feed: WindowFeed,
-        dial: Dial,
+        dials: Dials,
         server_names: bool = False,
         progress: Callable[[Progress], None] | None = None,
         start: Start | None = None,
@@ -72,7 +73,7 @@ class Engine:
         if manners.connections is Connections.NEW:
             connection = np.arange(len(schedule), dtype=np.uint32)
         self._pool = Pool(
-            dial=dial,
+            dials=dials,
             columns=self._columns,
             connection=connection,
             pump=self._pump,
@@ -94,7 +95,7 @@ class Engine:
             schedule=schedule, fresh=fresh, columns=self._columns, pool=self._pool, wake=self._wake_by
         )
         self._feed = feed
-        self._timeout_ns = dial.timeout_ns
+        self._dials = dials
         self._server_names = server_names
         self._progress = progress
         self._start_time = start
@@ -127,9 +128,9 @@ class Engine:
         self._loop.set_exception_handler(self._on_exception)
         try:
             first = self._window_of(0, wait=False) if self._total else None
-            http2 = first is not None and bool(first.traits[0] & _HTTP2)
-            await self._pool.probe(http2=http2)
-            self._pool.open_reserve(http2=http2)
+            http2 = set() if first is None else begin_with_http2(first, self._dials.service)
+            await self._pool.probe(http2)
+            self._pool.open_reserve(http2)
             await self._warm_up()
             with ended_by_signals(self._loop, self.stop), no_collector():
                 self._start()
@@ -354,9 +355,8 @@ class Engine:
         return None
 
     def _server_name(self, window: Window, row: int) -> str:
-        if self._server_names:
-            return window.server_names[row - window.first] or self._pool.default_name
-        return self._pool.default_name
+        named = window.server_names[row - window.first] if self._server_names else ""
+        return named or self._pool.default_name(self._connection[row])
 
     # -- housekeeping ----------------------------------------------------------------------
 
@@ -364,7 +364,7 @@ class Engine:
         """Look for timeouts a few times in each timeout's length, and tell the progress once a second."""
         now_ns = self._columns.now_ns()
         self._watch.looked(now_ns - self._sweep_due_ns)
-        self._pool.sweep(now_ns, self._timeout_ns)
+        self._pool.sweep(now_ns, self._dials.timeout_ns)
         self._abort_if_asked(now_ns)
         if self._row >= self._total:
             self._pool.end_endless_streams(self._columns.unfinished)
@@ -376,7 +376,7 @@ class Engine:
             self._progress_due_ns = now_ns + NS_PER_S
             waiting = self._in_flight(self._row)
             self._progress(Progress(now_ns=now_ns, sent=self._row, total=self._total, waiting=waiting))
-        interval_s = min(0.25, max(0.01, self._timeout_ns / NS_PER_S / 20))
+        interval_s = min(0.25, max(0.01, self._dials.timeout_ns / NS_PER_S / 20))
         self._sweep_due_ns = self._columns.now_ns() + int(interval_s * NS_PER_S)
         self._sweep_handle = self._loop.call_later(interval_s, self._sweep)
 

@@ -10,6 +10,7 @@ from replayer.credentials import Keyring
 from replayer.load import Load
 from replayer.manners import Manners
 from replayer.results import Limits
+from replayer.services import Service
 from replayer.targets import Target
 
 CHAINS_AUTO_MAX = 200_000  # exchanges; a larger capture takes minutes to analyse
@@ -29,10 +30,12 @@ class ReplayOptions:
     What a replay is asked for.
 
     ``recorded_host`` and ``recorded_sni`` keep the capture's own Host header and TLS server
-    name; otherwise the target's are used. ``tls`` is None for a plain target, ``tls_http2`` is the same
-    but for offering HTTP/2; without it a TLS target is never asked for that. ``workers`` processes
-    send. ``mark`` is the value of a header that tells replayed requests apart, empty for none;
-    ``ids_key`` the run's secret for fresh ids, empty to send them as recorded.
+    name; otherwise the target's are used. ``services`` say where the traffic recorded for each host
+    goes, in place of ``target``, which is that of the first one then. ``tls`` is None for a plain
+    target, ``tls_http2`` is the same but for offering HTTP/2; without it a TLS target is never asked
+    for that. ``workers`` processes send. ``mark`` is the value of a header that tells replayed
+    requests apart, empty for none; ``ids_key`` the run's secret for fresh ids, empty to send them as
+    recorded.
     """
 
     target: Target
@@ -49,3 +52,10 @@ class ReplayOptions:
     manners: Manners = field(default_factory=Manners)
     mark: bytes = b""
     ids_key: bytes = b""
+    services: tuple[Service, ...] = ()
+
+    @property
+    def destinations(self) -> tuple[Service, ...]:
+        """Where traffic goes: one entry for each service, or one for everything."""
+        everything = Service(host="", target=self.target, tls=self.tls, tls_http2=self.tls_http2)
+        return self.services or (everything,)

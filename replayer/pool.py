@@ -7,8 +7,7 @@ import errno
 import os
 import ssl
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 import numpy as np
@@ -17,11 +16,11 @@ from captures.errors import HookreelError
 from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
+from replayer.dial import Dials
 from replayer.http2 import USUAL_STREAMS, Http2Connection
 from replayer.http2_streams import Sending
 from replayer.results import NEVER_NS, Outcome, UInt32s
 from replayer.streams import Events, Line, Opened, Socket
-from replayer.targets import Target
 
 _MOST_RESERVE = 64
 _NEVER_DUE_NS = 2**63 - 1
@@ -29,6 +28,7 @@ _NEVER_DUE_NS = 2**63 - 1
 _OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 
+_Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: what makes connections alike
 AnyConnection: TypeAlias = Connection | Http2Connection
 """A connection of either version; ``row`` is ``IDLE`` while it takes another request."""
 Answered = Callable[[int, bytes, bytes], None]
@@ -43,23 +43,9 @@ def _unheard(line: Line, head: bytes, length_ns: int | None, *, socket: bool) ->
     """Nobody listens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dial:
-    """
-    How the target is connected to.
-
-    ``tls`` is None for plain connections; ``tls_http2`` offers HTTP/2.
-    """
-
-    target: Target
-    tls: ssl.SSLContext | None
-    timeout_ns: int
-    tls_http2: ssl.SSLContext | None = None
-
-
 class Pool:
     """
-    Opens, finds and closes connections.
+    Opens, finds and closes connections, to one target or several.
 
     A recorded connection is opened when ``prepare`` says that it will be needed, and closed
     after its last exchange. When it is busy at due time the exchange goes on a spare one; a
@@ -73,7 +59,7 @@ class Pool:
     def __init__(
         self,
         *,
-        dial: Dial,
+        dials: Dials,
         columns: Columns,
         connection: UInt32s,
         pump: Callable[[], None],
@@ -83,12 +69,19 @@ class Pool:
         numbers, counts = np.unique(connection, return_counts=True)
         self._remaining = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
         self._announced: dict[int, int] = {}
-        self._dial = dial
+        self._dials = dials.each
+        self._addresses = [dial.target.addresses[0] for dial in dials.each]
+        # the service of each connection, spares included, that is not of the first
+        self._service_of: dict[int, int] = {}
+        self._services = [0]
+        if (service := dials.service) is not None:
+            apart = np.flatnonzero(service)
+            self._service_of.update(zip(connection[apart].tolist(), service[apart].tolist(), strict=True))
+            self._services = np.unique(service).tolist()
         self._columns = columns
         self._loop = asyncio.get_running_loop()
-        self._address = dial.target.addresses[0]
         self._recorded: dict[int, AnyConnection] = {}
-        self._spares: dict[tuple[str, bool], list[AnyConnection]] = {}  # by server name and version
+        self._spares: dict[_Like, list[AnyConnection]] = {}
         self._all: set[AnyConnection] = set()
         self._streaming: set[Connection] = set()  # in no sweep, since nothing there can time out
         self._dialling: set[asyncio.Task[None]] = set()
@@ -113,24 +106,29 @@ class Pool:
         """Exchanges that wait for the end of a stream alone."""
         return len(self._streaming)
 
-    @property
-    def default_name(self) -> str:
-        """The server name of connections that no recorded one decides."""
-        return self._dial.target.host
+    def default_name(self, number: int) -> str:
+        """The server name of the connection ``number`` where no recorded one decides."""
+        return self._dials[self._service_of.get(number, 0)].target.host
 
-    async def probe(self, *, http2: bool = False) -> None:
+    async def probe(self, http2: Collection[int] = ()) -> None:
         """
-        Open a first connection, at the first address that takes one; it becomes a spare.
+        Open a first connection to each target, at the first address that takes one; it becomes a spare.
+
+        ``http2`` has the services whose first exchange goes over HTTP/2.
 
         Raises:
-            HookreelError: the target cannot be reached, or TLS fails.
+            HookreelError: a target cannot be reached, or TLS fails.
 
         """
-        target = self._dial.target
+        for service in self._services:
+            await self._probe(service, http2=service in http2)
+
+    async def _probe(self, service: int, *, http2: bool) -> None:
+        target = self._dials[service].target
         failure: Exception | None = None
         for address in target.addresses:
-            self._address = address
-            connection = self._new(self._spare_number(), self.default_name, http2=http2)
+            self._addresses[service] = address
+            connection = self._new(self._spare_number(service), target.host, http2=http2)
             try:
                 await self._connect(connection)
             except ssl.SSLError as error:
@@ -142,7 +140,7 @@ class Pool:
                 self._all.discard(connection)
                 failure = error
             else:
-                self._spares.setdefault((self.default_name, http2), []).append(connection)
+                self._spares.setdefault((service, target.host, http2), []).append(connection)
                 return
         if isinstance(failure, OSError) and failure.errno in _OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
             raise HookreelError(
@@ -163,7 +161,7 @@ class Pool:
     def take(self, number: int, server_name: str, *, http2: bool = False) -> AnyConnection:
         """A connection for an exchange of ``number`` that is due now: its own, or a spare one."""
         if self._pooled:
-            return self._take_spare(server_name, http2=http2)
+            return self._take_spare(self._like(number, server_name, http2=http2))
         self._remaining[number] -= 1
         announced = self._announced.get(number, 0)
         if announced > 1:
@@ -176,7 +174,7 @@ class Pool:
         if own.row == IDLE:
             return own
         self.spare_exchanges += 1
-        spare = self._take_spare(server_name, http2=http2)
+        spare = self._take_spare(self._like(number, server_name, http2=http2))
         self.spares_used.add(spare.number)
         return spare
 
@@ -192,18 +190,21 @@ class Pool:
         own = self._recorded.get(number)
         if not self._pooled and (own is None or own.closed or own.row == IDLE):
             return False
-        return not any(spare.connected for spare in self._spares.get((server_name, http2), ()))
+        like = self._like(number, server_name, http2=http2)
+        return not any(spare.connected for spare in self._spares.get(like, ()))
 
     async def dialled(self) -> None:
         """Wait until no connection is being opened."""
         while self._dialling:
             await asyncio.wait(self._dialling)
 
-    def open_reserve(self, *, http2: bool = False) -> None:
-        """Open spares ahead of need."""
-        spares = self._spares.setdefault((self.default_name, http2), [])
-        while len(spares) < self._reserve:
-            spares.append(self._open(self._spare_number(), self.default_name, http2=http2))
+    def open_reserve(self, http2: Collection[int] = ()) -> None:
+        """Open spares ahead of need; ``http2`` as for ``probe``."""
+        for service in self._services:
+            like = (service, self._dials[service].target.host, service in http2)
+            spares = self._spares.setdefault(like, [])
+            while len(spares) < self._reserve:
+                spares.append(self._open_spare(like))
 
     # -- what connections call -------------------------------------------------------------
 
@@ -219,7 +220,8 @@ class Pool:
             self._streaming.remove(connection)
             self._all.add(connection)
         if connection.number < 0:
-            spares = self._spares.setdefault((connection.server_name, connection.http2), [])
+            like = self._like(connection.number, connection.server_name, http2=connection.http2)
+            spares = self._spares.setdefault(like, [])
             if not connection.http2 or connection not in spares:  # only HTTP/2 ones may be there
                 spares.append(connection)
         elif not self._remaining[connection.number]:
@@ -239,7 +241,7 @@ class Pool:
             self.resent += 1
         else:
             self.spare_exchanges += 1
-        spare = self._take_spare(connection.server_name, http2=True)
+        spare = self._take_spare(self._like(connection.number, connection.server_name, http2=True))
         self.spares_used.add(spare.number)
         if isinstance(spare, Http2Connection):
             spare.take(sending)
@@ -290,24 +292,31 @@ class Pool:
 
     # -- opening ---------------------------------------------------------------------------
 
-    def _take_spare(self, server_name: str, *, http2: bool) -> AnyConnection:
-        spares = self._spares.setdefault((server_name, http2), [])
+    def _like(self, number: int, server_name: str, *, http2: bool) -> _Like:
+        return self._service_of.get(number, 0), server_name, http2
+
+    def _take_spare(self, like: _Like) -> AnyConnection:
+        spares = self._spares.setdefault(like, [])
         spares[:] = [spare for spare in spares if not spare.closed and spare.row == IDLE]
         standing = next((spare for spare in reversed(spares) if spare.connected), None)
         if standing is None:
             self._reserve = min(self._reserve + 1, _MOST_RESERVE)
-        taken = standing or (
-            spares[0] if spares else self._open(self._spare_number(), server_name, http2=http2)
-        )
+        taken = standing or (spares[0] if spares else self._open_spare(like))
         if taken in spares:
             spares.remove(taken)
         if len(spares) < self._reserve:
-            spares.append(self._open(self._spare_number(), server_name, http2=http2))
+            spares.append(self._open_spare(like))
         return taken
 
-    def _spare_number(self) -> int:
+    def _spare_number(self, service: int) -> int:
         self._spares_made += 1
+        if service:
+            self._service_of[-self._spares_made] = service
         return -self._spares_made
+
+    def _open_spare(self, like: _Like) -> AnyConnection:
+        service, server_name, http2 = like
+        return self._open(self._spare_number(service), server_name, http2=http2)
 
     def _open_recorded(self, number: int, server_name: str, *, http2: bool) -> AnyConnection:
         connection = self._recorded[number] = self._open(number, server_name, http2=http2)
@@ -336,7 +345,8 @@ class Pool:
         except ConnectionRefusedError:
             pass
         except (ConnectionResetError, ConnectionAbortedError):  # in the handshake, if there is one
-            outcome = Outcome.TLS_FAILED if self._dial.tls is not None else outcome
+            secure = self._dials[self._service_of.get(connection.number, 0)].tls is not None
+            outcome = Outcome.TLS_FAILED if secure else outcome
         except (OSError, TimeoutError) as error:
             if error.errno in _OUR_SHORTAGES:
                 outcome, shortage = Outcome.DROPPED, _os_reason(error)
@@ -348,12 +358,13 @@ class Pool:
             self.shortages[shortage] += waiting
 
     async def _connect(self, connection: AnyConnection) -> None:
-        dial = self._dial
+        service = self._service_of.get(connection.number, 0)
+        dial = self._dials[service]
         tls = dial.tls_http2 if connection.http2 else dial.tls
         async with asyncio.timeout(dial.timeout_ns / NS_PER_S):
             await self._loop.create_connection(
                 lambda: connection,
-                self._address,
+                self._addresses[service],
                 dial.target.port,
                 ssl=tls,
                 server_hostname=connection.server_name if tls is not None else None,

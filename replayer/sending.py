@@ -19,11 +19,11 @@ from replayer.fresh_ids import FreshIds
 from replayer.negotiate import speaks_http2
 from replayer.options import ReplayOptions
 from replayer.passes import Identity, exchanges_of
-from replayer.pool import Dial
 from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import Schedule
 from replayer.sent import Progress, Sent, Start
+from replayer.services import Routing, Service
 from replayer.spoken import FreshWords, Spoken
 
 try:
@@ -56,6 +56,7 @@ def send_schedule(
     reader: CaptureReader,
     options: ReplayOptions,
     schedule: Schedule,
+    routing: Routing,
     *,
     progress: Callable[[Progress], None] | None = None,
     start: Start | None = None,
@@ -66,8 +67,9 @@ def send_schedule(
     """
     Send every row of ``schedule`` from this process.
 
-    ``start`` says when run time 0 is (soon, by default), ``chains`` what later requests take from
-    earlier responses, ``spoken`` what is said on streams, ``cells`` where the results are written.
+    ``routing`` says where its rows go, ``start`` when run time 0 is (soon, by default), ``chains`` what
+    later requests take from earlier responses, ``spoken`` what is said on streams, ``cells`` where the
+    results are written.
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
@@ -79,19 +81,22 @@ def send_schedule(
     if spoken is not None:
         fresh = FreshWords(schedule, spoken, options.keyring, reader.header.fingerprint_salt)
     compiler = make_compiler(
-        reader, options, schedule, chaining, fresh, http2=lambda: _may_use_http2(options)
+        reader,
+        options,
+        schedule,
+        routing,
+        chaining,
+        fresh,
+        http2=lambda service: _may_use_http2(options, routing.services[service]),
     )
     fresh_ids = make_fresh_ids(options, chains)
     feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, fresh_ids)))
-    dial = Dial(
-        target=options.target, tls=options.tls, tls_http2=options.tls_http2, timeout_ns=options.timeout_ns
-    )
 
     async def send() -> Sent:
         engine = Engine(
             schedule=schedule,
             feed=feed,
-            dial=dial,
+            dials=routing.dials(schedule, options.timeout_ns),
             server_names=options.recorded_sni,
             progress=progress,
             start=start,
@@ -112,7 +117,7 @@ def send_schedule(
         sent=sent,
         tally=compiler.tally(sent.rows.outcome != Outcome.DROPPED),
         unsendable=compiler.unsendable(len(sent.rows)),
-        hosts=frozenset(compiler.rewriter.hosts),
+        hosts=compiler.hosts,
         chains=ChainCounts() if chaining is None else chaining.counts,
         fresh_ids=0 if fresh_ids is None else fresh_ids.replaced,
     )
@@ -122,23 +127,28 @@ def make_compiler(
     reader: CaptureReader,
     options: ReplayOptions,
     schedule: Schedule,
+    routing: Routing,
     chaining: Chaining | None = None,
     fresh: FreshWords | None = None,
     *,
-    http2: Callable[[], bool],
+    http2: Callable[[int], bool],
 ) -> Compiler:
-    """What turns the capture's exchanges into what is sent; ``http2`` tells whether the target speaks it."""
-    rewriter = Rewriter(
-        host=None if options.recorded_host else options.target.authority.encode(),
-        keyring=options.keyring,
-        salt=reader.header.fingerprint_salt,
-        scheme=options.target.scheme.encode(),
-        mark=options.mark,
-    )
+    """What turns the capture's exchanges into what is sent; ``http2`` tells whether a service speaks it."""
+    rewriters = [
+        Rewriter(
+            host=None if options.recorded_host else service.target.authority.encode(),
+            keyring=options.keyring,
+            salt=reader.header.fingerprint_salt,
+            scheme=service.target.scheme.encode(),
+            mark=options.mark,
+        )
+        for service in routing.services
+    ]
     return Compiler(
         schedule=schedule,
-        endpoints=tuple(reader.endpoint_labels),
-        rewriter=rewriter,
+        endpoints=routing.endpoints,
+        rewriters=rewriters,
+        service=routing.service(schedule),
         keyring=options.keyring,
         server_names=options.recorded_sni,
         chaining=chaining,
@@ -147,11 +157,11 @@ def make_compiler(
     )
 
 
-def _may_use_http2(options: ReplayOptions) -> bool:
-    """Whether HTTP/2 is wanted, and the target speaks it: it is asked now."""
-    if options.manners.http1 or (options.target.tls and options.tls_http2 is None):
+def _may_use_http2(options: ReplayOptions, service: Service) -> bool:
+    """Whether HTTP/2 is wanted, and the target of ``service`` speaks it: it is asked now."""
+    if options.manners.http1 or (service.target.tls and service.tls_http2 is None):
         return False
-    return speaks_http2(options.target, options.tls_http2, options.timeout_ns)
+    return speaks_http2(service.target, service.tls_http2, options.timeout_ns)
 
 
 def make_fresh_ids(options: ReplayOptions, chains: Chains | None) -> FreshIds | None:

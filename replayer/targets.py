@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from captures.errors import HookreelError, UsageError
+
+_RECORDED_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s=/?#@:\[\]]+(?::\d+)?")
 
 Resolver = Callable[[str, int], Sequence[str]]
 """IP addresses of a host name; raises OSError when there are none."""
@@ -89,6 +92,42 @@ def parse_target(
             f"if it is yours to load, add --allow-host {host}."
         )
     return Target(scheme=scheme, host=host, port=port, addresses=tuple(addresses))
+
+
+def parse_targets(
+    texts: Sequence[str],
+    *,
+    allowed_hosts: Sequence[str] = (),
+    resolve: Sequence[str] = (),
+    resolver: Resolver = resolve_host,
+) -> dict[str, Target]:
+    """
+    The targets by the recorded host (lower case) whose traffic they get; one for all is under "".
+
+    Each of ``texts`` is a URL or ``RECORDED_HOST=URL``; the rest is as for ``parse_target``.
+
+    Raises:
+        UsageError: a text is wrong, names a host again, or a URL stands beside others; or as there.
+        HookreelError: as there.
+
+    """
+    found: dict[str, Target] = {}
+    for text in texts:
+        host, equals, url = text.partition("=")
+        if not equals or "://" in host:
+            host, url = "", text
+        elif not _RECORDED_HOST.fullmatch(host):
+            raise UsageError(
+                f"{text!r} is not HOST=URL; write it like api.example.com=http://localhost:3000."
+            )
+        host = host.lower()
+        if host in found:
+            what = f"{host} gets two targets" if host else "There are two targets for everything"
+            raise UsageError(f"{what}; give one --target for each recorded host, as HOST=URL.")
+        found[host] = parse_target(url, allowed_hosts=allowed_hosts, resolve=resolve, resolver=resolver)
+    if "" in found and len(found) > 1:
+        raise UsageError("One --target is for everything and others are not; write each as HOST=URL.")
+    return found
 
 
 def is_private(address: str) -> bool:

@@ -96,7 +96,7 @@ def test_a_dry_run_sends_nothing(command: Command, serve: Serve, exchange: Make,
     document = command(path, "--target", server.url, "--dry-run", "--json", "--secret", "stripe=x").json
     assert document["endpoints"] == {"GET /": 3}
     assert document["signed"] == {"stripe": 3}
-    assert document["addresses"] == ["127.0.0.1"]
+    assert [one["addresses"] for one in document["targets"]] == [["127.0.0.1"]]
     assert server.connections == 0
 
 

@@ -38,7 +38,7 @@ def compiled(
         compiler = Compiler(
             schedule=build_schedule(reader.index, Load(multiplier=Fraction(2))),
             endpoints=reader.endpoint_labels,
-            rewriter=rewriter,
+            rewriters=(rewriter,),
             keyring=keyring,
             **options,
         )

@@ -20,10 +20,10 @@ from captures.errors import CaptureError, HookreelError
 from captures.model import Exchange
 from captures.reader import CaptureReader
 from replayer.compile import Window
+from replayer.dial import Dial, Dials
 from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.load import Load
-from replayer.pool import Dial
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule, build_schedule
@@ -76,7 +76,7 @@ def run_engine(
 
     async def run() -> Sent:
         dial = Dial(target=parse_target(url), tls=None, timeout_ns=5_000 * MS)
-        return await Engine(schedule=schedule, feed=feed, dial=dial, progress=progress).run()
+        return await Engine(schedule=schedule, feed=feed, dials=Dials(each=(dial,)), progress=progress).run()
 
     try:
         return asyncio.run(run())
@@ -263,7 +263,9 @@ def test_only_a_transports_own_os_errors_are_passed_over(serve: Serve) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(0.2, loop.call_exception_handler, context)
         try:
-            return await Engine(schedule=make_schedule([500 * MS]), feed=feed, dial=dial).run()
+            return await Engine(
+                schedule=make_schedule([500 * MS]), feed=feed, dials=Dials(each=(dial,))
+            ).run()
         finally:
             feed.close()
 

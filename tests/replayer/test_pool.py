@@ -17,8 +17,9 @@ from captures.errors import HookreelError
 from captures.model import Exchange
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
+from replayer.dial import Dial, Dials
 from replayer.load import Load
-from replayer.pool import Dial, Pool
+from replayer.pool import Pool
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
@@ -164,7 +165,8 @@ def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
     async def run() -> list[bool]:
         columns = Columns(schedule, lambda: None)
         dial = Dial(target=parse_target(server.url), tls=None, timeout_ns=5_000 * MS)
-        pool = Pool(dial=dial, columns=columns, connection=schedule.connection, pump=lambda: None)
+        dials = Dials(each=(dial,))
+        pool = Pool(dials=dials, columns=columns, connection=schedule.connection, pump=lambda: None)
         found = [pool.must_open(0, "127.0.0.1")]
         pool.prepare(0, "127.0.0.1")
         await pool.dialled()
@@ -236,7 +238,8 @@ def test_a_machine_that_can_open_nothing_is_told(serve: Serve, monkeypatch: pyte
     async def run() -> None:
         columns = Columns(schedule, lambda: None)
         dial = Dial(target=parse_target(server.url), tls=None, timeout_ns=5_000 * MS)
-        await Pool(dial=dial, columns=columns, connection=schedule.connection, pump=lambda: None).probe()
+        dials = Dials(each=(dial,))
+        await Pool(dials=dials, columns=columns, connection=schedule.connection, pump=lambda: None).probe()
 
     server = serve()
     schedule = make_schedule()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from captures.errors import HookreelError, UsageError
-from replayer.targets import is_private, parse_target
+from replayer.targets import is_private, parse_target, parse_targets
 
 
 def answer(*addresses: str) -> object:
@@ -101,3 +101,31 @@ def test_a_host_without_address_is_told() -> None:
 def test_private_addresses_are_told_from_public_ones(address: str, private: bool) -> None:
     """Loopback, link-local and private ranges count, mapped ones by what they map."""
     assert is_private(address) is private
+
+
+def test_targets_of_several_services_are_told_apart_by_the_recorded_host() -> None:
+    """Hosts are lower case and may have a port; a URL by itself is for everything, even with ``=`` in it."""
+    found = parse_targets(["API.test=http://127.0.0.1:1", "[::1]:80=http://[::1]:2"])
+    assert {host: target.url for host, target in found.items()} == {
+        "api.test": "http://127.0.0.1:1",
+        "[::1]:80": "http://[::1]:2",
+    }
+    assert list(parse_targets(["http://127.0.0.1:1"])) == [""]
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (["http://127.0.0.1:1", "http://127.0.0.1:2"], "two targets for everything"),
+        (["a.test=http://127.0.0.1:1", "A.test=http://127.0.0.1:2"], "a.test gets two targets"),
+        (["a.test=http://127.0.0.1:1", "http://127.0.0.1:2"], "others are not"),
+        (["a b=http://127.0.0.1:1"], "is not HOST=URL"),
+        (["=http://127.0.0.1:1"], "is not HOST=URL"),
+        (["a.test=127.0.0.1:1"], "not an http or https URL"),
+        (["a.test=http://example.com"], "--allow-host"),
+    ],
+)
+def test_targets_that_say_two_things_are_refused(texts: list[str], why: str) -> None:
+    """The same host twice, or everything and something beside it."""
+    with pytest.raises(UsageError, match=why):
+        parse_targets(texts, resolver=lambda host, _: [host if host[0] == "1" else "93.184.216.34"])
