@@ -1,7 +1,7 @@
 """
 How often the review is wrong, and what it finds: simulated runs with everything known.
 
-    python -m benchmarks.review_campaign [--reports 400] [--seed 1]
+    python -m benchmarks.review_campaign [--reports 400] [--seed 1] [--only alarms]
 
 A run is a schedule of Poisson sends per endpoint. Response times are lognormal around each
 endpoint's median, drift together within a run (AR(1), shared by all endpoints of the process) and
@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy import stats
+from tabulate import tabulate
 
 from replayer.results import Limits, Outcome, Run, RunHeader, RunRows
 from replayer.review.compare import compare
@@ -29,7 +31,8 @@ class World:
     What a simulated release and its machine are like.
 
     ``medians_ms`` is the median response time by endpoint; ``run_sd`` and ``endpoint_run_sd`` the
-    log sd between runs, shared by all endpoints and of each; ``drift_sd`` that of the shared AR(1)
+    log sd between runs, shared by all endpoints and of each; ``unlike`` how much the latter varies
+    between endpoints (1: by a factor of e); ``drift_sd`` that of the shared AR(1)
     within a run; ``service_sd`` that of single requests. ``factor`` multiplies an endpoint's times,
     ``extra_ms`` adds to them. ``statuses`` maps an endpoint to (status, share, time in ms) instead.
     """
@@ -38,6 +41,7 @@ class World:
     requests: int = 1_000
     run_sd: float = 0.0
     endpoint_run_sd: float = 0.03
+    unlike: float = 0.0
     drift_sd: float = 0.10
     service_sd: float = 0.35
     factor: dict[str, float] = field(default_factory=dict)
@@ -61,7 +65,7 @@ def simulate(world: World, seed: int, *, schedule: str = "schedule", started_s: 
     endpoint = rng.permutation(np.repeat(np.arange(len(labels)), world.requests))
     times_ms = np.array(list(world.medians_ms.values()))[endpoint]
     log = rng.normal(0, world.service_sd, count) + _drift(rng, count, len(labels)) * world.drift_sd
-    log += rng.normal(0, world.run_sd) + rng.normal(0, world.endpoint_run_sd, len(labels))[endpoint]
+    log += rng.normal(0, world.run_sd) + rng.normal(0, _run_sds(world))[endpoint]
     times_ms = times_ms * np.exp(log)
     status = np.full(count, 200)
     for at, label in enumerate(labels):
@@ -81,6 +85,13 @@ def simulate(world: World, seed: int, *, schedule: str = "schedule", started_s: 
         schedule=schedule,
         started_s=started_s,
     )
+
+
+def _run_sds(world: World) -> np.ndarray:
+    """What each endpoint varies by between runs: alike, or some far more than others."""
+    count = len(world.medians_ms)
+    places = np.random.default_rng(7).permutation(count)  # so that it has nothing to do with the median
+    return world.endpoint_run_sd * np.exp(world.unlike * stats.norm.ppf((places + 0.5) / count))
 
 
 def _drift(rng: np.random.Generator, count: int, memory: int) -> np.ndarray:
@@ -169,8 +180,6 @@ def called(comparison: Comparison) -> set[str]:
 
 def upper_bound(hits: int, tries: int) -> float:
     """95 % one-sided Clopper-Pearson upper bound."""
-    from scipy import stats
-
     return float(stats.beta.ppf(0.95, hits + 1, tries - hits)) if hits < tries else 1.0
 
 
@@ -197,34 +206,59 @@ def false_alarms(
     ]
 
 
-def power(name: str, quiet: World, factor: float, runs: tuple[int, int], reports: int, seed: int) -> list:
-    """One endpoint of many changed: how often it is named, and how often another is."""
+def power(
+    name: str, quiet: World, factor: float, runs: tuple[int, int], reports: int, seed: int, **options: object
+) -> list:
+    """
+    One endpoint of many changed: how often it is named, by the headline, and how often another too.
+
+    The headline's share is of the reports that name anything.
+    """
     print(f"one endpoint changed: {name} ...", file=sys.stderr)
     label = list(quiet.medians_ms)[len(quiet.medians_ms) // 2]
     changed = replace(quiet, factor={label: factor})
-    hits = others = 0
+    hits = first = any_named = others = 0
     for at in range(reports):
-        found = called(review(quiet, changed, runs, seed * 100_000 + at))
+        comparison = review(quiet, changed, runs, seed * 100_000 + at, Options(**options))
+        found = called(comparison)
         hits += label in found
+        any_named += bool(found)
+        first += bool(found) and comparison.endpoints[0].endpoint == label
         others += bool(found - {label})
-    return [name, reports, f"{hits / reports:.1%}", f"{others / reports:.1%}"]
+    headline = f"{first / any_named:.1%}" if any_named else "-"
+    return [name, reports, f"{hits / reports:.1%}", headline, f"{others / reports:.1%}"]
 
 
-def calibration(quiet: World, runs: tuple[int, int], reports: int, seed: int) -> list:
-    """Plant the change a first review says it would see in p50; find how often it is missed."""
+def calibration(
+    quiet: World, runs: tuple[int, int], reports: int, seed: int, quantile: float = 0.5, **options: object
+) -> list:
+    """Plant what one review says it would have seen, and find how often the next one misses it."""
+    print(f"smallest change: p{quantile * 100:g}, {options} ...", file=sys.stderr)
     label = list(quiet.medians_ms)[len(quiet.medians_ms) // 2]
 
-    def p50(comparison: Comparison):
+    def judged(comparison: Comparison):
         endpoint = next(e for e in comparison.endpoints if e.endpoint == label)
-        return next(q for q in endpoint.quantiles if q.quantile == 0.5)
+        return next(q for q in endpoint.quantiles if q.quantile == quantile)
 
-    stated = [p50(review(quiet, quiet, runs, seed * 100_000 + at)).mde for at in range(reports)]
-    changed = replace(quiet, factor={label: 1 + float(np.mean(stated))})
-    missed = sum(
-        p50(review(quiet, changed, runs, (seed + 1) * 100_000 + at)).verdict is not Verdict.SLOWER
-        for at in range(reports)
+    stated, missed = [], 0
+    for at in range(reports):
+        said = judged(review(quiet, quiet, runs, seed * 100_000 + at, Options(**options)))
+        changed = replace(quiet, factor={label: 1 + said.mde})
+        again = review(quiet, changed, runs, (seed + 50) * 100_000 + at, Options(**options))
+        stated.append(said.mde)
+        missed += judged(again).verdict is not Verdict.SLOWER
+    low, high = (
+        float(stats.beta.ppf(level, missed + more, reports - missed + 1 - more))
+        for level, more in ((0.025, 0), (0.975, 1))
     )
-    return [f"{runs[0]} v {runs[1]}", reports, f"{float(np.mean(stated)):.1%}", f"{missed / reports:.1%}"]
+    kind = "paired" if options.get("paired") else "unpaired"
+    return [
+        f"p{quantile * 100:g}, {runs[0]} v {runs[1]} {kind}",
+        reports,
+        f"{float(np.median(stated)):.1%}",
+        f"{missed / reports:.1%}",
+        f"{low:.1%} to {high:.1%}",
+    ]
 
 
 def million(seed: int) -> list:
@@ -246,49 +280,86 @@ def million(seed: int) -> list:
     ]
 
 
-def main() -> None:
-    from tabulate import tabulate
+SMALL = World(
+    medians_ms={f"GET /s{at}": 2.0 + at for at in range(8)},
+    requests=150,
+    run_sd=0.05,
+    endpoint_run_sd=0.06,
+)
 
+
+def alarm_rows(quiet: World, reports: int, seed: int) -> list[list]:
+    """Identical builds."""
+    return [
+        false_alarms("8 pairs, 30 endpoints", quiet, (8, 8), reports, seed, paired=True),
+        false_alarms("8 v 8, 30 endpoints", quiet, (8, 8), reports, seed + 1),
+        false_alarms(
+            "8 pairs, some far noisier", replace(quiet, unlike=0.7), (8, 8), reports, seed, paired=True
+        ),
+        false_alarms(
+            "8 pairs, runs differ as a whole", replace(quiet, run_sd=0.04), (8, 8), reports, seed, paired=True
+        ),
+        false_alarms("3 v 3, 30 endpoints", quiet, (3, 3), reports, seed + 2),
+        false_alarms("2 v 1, 8 quick endpoints", SMALL, (2, 1), reports, seed + 3),
+        false_alarms("1 v 1, 30 endpoints", quiet, (1, 1), reports, seed + 4),
+    ]
+
+
+def power_rows(quiet: World, reports: int, seed: int) -> list[list]:
+    """Changed builds."""
+    pairs = (8, 8)
+    return [
+        power("+10 %, 8 pairs", quiet, 1.10, pairs, reports, seed + 5, paired=True),
+        power("+20 %, 8 pairs", quiet, 1.20, pairs, reports, seed + 6, paired=True),
+        power("-20 %, 8 pairs", quiet, 0.80, pairs, reports, seed + 7, paired=True),
+        power("+10 %, 8 v 8 unpaired", quiet, 1.10, pairs, reports, seed + 5),
+        power("x6, 2 v 1, 8 quick endpoints", SMALL, 6.0, (2, 1), reports, seed + 8),
+        power("x2, 1 v 1", quiet, 2.0, (1, 1), reports, seed + 9),
+    ]
+
+
+def calibration_rows(quiet: World, reports: int, seed: int) -> list[list]:
+    """The smallest change that would have been seen."""
+    return [
+        calibration(quiet, (8, 8), reports, seed + 10, 0.5, paired=True),
+        calibration(quiet, (8, 8), reports, seed + 11, 0.95, paired=True),
+        calibration(quiet, (8, 8), reports, seed + 12, 0.5),
+    ]
+
+
+PARTS = {
+    "alarms": (
+        alarm_rows,
+        ["identical builds", "reports", "any alarm", "95 % bound", "endpoints", "SAME"],
+    ),
+    "power": (
+        power_rows,
+        ["one endpoint changed", "reports", "named", "headline names it", "another too"],
+    ),
+    "calibration": (
+        calibration_rows,
+        ["smallest change", "reports", "stated (median)", "missed at it (20 % meant)", "95 % interval"],
+    ),
+    "million": (
+        lambda _quiet, _reports, seed: [million(seed)],
+        ["requests a side", "compare", "RSS before", "RSS peak"],
+    ),
+}
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--reports", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--requests", type=int, default=300, help="per endpoint and run for false alarms")
+    parser.add_argument("--requests", type=int, default=300, help="per endpoint and run")
+    parser.add_argument("--only", choices=PARTS, action="append", help="repeats; default: every part")
     asked = parser.parse_args()
     quiet = world(30, requests=asked.requests)
-    small = World(
-        medians_ms={f"GET /s{at}": 2.0 + at for at in range(8)},
-        requests=150,
-        run_sd=0.05,
-        endpoint_run_sd=0.06,
-    )
-    reports, seed = asked.reports, asked.seed
-    rows = [
-        false_alarms("8 v 8 pairs, 30 endpoints", quiet, (8, 8), reports, seed, paired=True),
-        false_alarms("8 v 8, 30 endpoints", quiet, (8, 8), reports, seed + 1),
-        false_alarms("3 v 3, 30 endpoints", quiet, (3, 3), reports, seed + 2),
-        false_alarms("2 v 1, 8 quick endpoints", small, (2, 1), reports, seed + 3),
-        false_alarms("1 v 1, 30 endpoints", quiet, (1, 1), reports, seed + 4),
-    ]
-    head = ["identical builds", "reports", "any alarm", "95 % bound", "endpoints", "SAME"]
-    print(tabulate(rows, headers=head), end="\n\n")
-    some = max(20, reports // 4)
-    full = replace(quiet, requests=1_000)
-    rows = [
-        power("+10 %, 8 v 8, 1,000 requests", full, 1.10, (8, 8), some, seed + 5),
-        power("+20 %, 8 v 8, 1,000 requests", full, 1.20, (8, 8), some, seed + 6),
-        power("-20 %, 8 v 8, 1,000 requests", full, 0.80, (8, 8), some, seed + 7),
-        power("5 ms -> 30 ms, 2 v 1", small, 6.0, (2, 1), some, seed + 8),
-        power("x2, 1 v 1", quiet, 2.0, (1, 1), some, seed + 9),
-    ]
-    print(tabulate(rows, headers=["one endpoint changed", "reports", "named", "another named"]), end="\n\n")
-    rows = [calibration(quiet, (8, 8), some, seed + 10)]
-    print(
-        tabulate(rows, headers=["smallest change", "reports", "stated", "missed at it (20 % meant)"]),
-        end="\n\n",
-    )
-    print(tabulate([million(seed)], headers=["requests a side", "compare", "RSS before", "RSS peak"]))
+    for name in asked.only or PARTS:
+        rows_of, head = PARTS[name]
+        print(tabulate(rows_of(quiet, asked.reports, asked.seed), headers=head), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

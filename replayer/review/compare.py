@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -19,8 +20,10 @@ from replayer.review.latency import (
     few_runs,
     judge,
     measure,
+    residuals_of,
     shared_sds,
 )
+from replayer.review.moderation import moderate
 from replayer.review.runlevel import ALPHA, Effect
 from replayer.review.sides import (
     EndpointSample,
@@ -30,6 +33,7 @@ from replayer.review.sides import (
     split_by_endpoint,
     summarise,
 )
+from replayer.review.slo import judge_objectives
 from replayer.review.verdict import (
     QUANTILES,
     Comparison,
@@ -37,9 +41,13 @@ from replayer.review.verdict import (
     Evidence,
     Options,
     QuantileResult,
+    RunSummary,
     StatusMix,
     Verdict,
 )
+
+Effects: TypeAlias = dict[tuple[str, float], tuple[Measured, Effect]]
+"""By endpoint label and quantile."""
 
 _HARM = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER, Verdict.INCONCLUSIVE, Verdict.SAME, Verdict.FASTER)
 
@@ -77,18 +85,22 @@ def compare(
         baseline=summaries[0],
         candidate=summaries[1],
         assumed_run_sd=dict(ASSUMED_RUN_SD) if few else {},
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_saturation_warnings(*summaries)),
+        objectives=judge_objectives([named.run for named in candidate], options.objectives),
     )
     if any(summary.invalid_reasons for side in summaries for summary in side):
         return frame
     endpoints = _endpoints(*sides)
-    effects, shift = _effects(endpoints, options)
+    overloaded = any(summary.saturated for side in summaries for summary in side)
+    effects, shift = _effects(endpoints, options, few=few)
     quantiles = _judged(endpoints, effects, options)
     mixes = _adjusted([endpoint.mix.p for endpoint in endpoints])
     results = [
         _result(endpoint, tuple(quantiles[endpoint.label]), mix_p)
         for endpoint, mix_p in zip(endpoints, mixes, strict=True)
     ]
+    if overloaded:
+        results = [_saturated(result) for result in results]
     return replace(
         frame,
         verdict=_overall([result.verdict for result in results]),
@@ -123,9 +135,7 @@ def _endpoints(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> l
     return found
 
 
-def _effects(
-    endpoints: Sequence[_Endpoint], options: Options
-) -> tuple[dict[tuple[str, float], tuple[Measured, Effect]], float | None]:
+def _effects(endpoints: Sequence[_Endpoint], options: Options, *, few: bool) -> tuple[Effects, float | None]:
     """Every effect that can be computed, by endpoint and quantile, and what the middle endpoint did."""
     seen = [endpoint for endpoint in endpoints if endpoint.times.shifts]
     shared = {
@@ -138,13 +148,26 @@ def _effects(
             effect = effect_of(measured, shared[quantile][at], options, f"{endpoint.label}\0{quantile}")
             if effect is not None:
                 effects[endpoint.label, quantile] = measured, effect
+    if not few:
+        effects = _moderated(effects, options)
     medians = [endpoint.times.shifts[0.5] for endpoint in seen]
     return effects, math.exp(float(np.median(medians))) if len(medians) > 3 else None
 
 
+def _moderated(effects: Effects, options: Options) -> Effects:
+    """The effects, with what endpoints show of each other's spread between runs."""
+    found = dict(effects)
+    for quantile in QUANTILES:
+        here = [key for key in effects if key[1] == quantile]
+        residuals = [residuals_of(effects[key][0], options) for key in here]
+        moderated = moderate([effects[key][1] for key in here], residuals)
+        found |= {key: (effects[key][0], effect) for key, effect in zip(here, moderated, strict=True)}
+    return found
+
+
 def _judged(
     endpoints: Sequence[_Endpoint],
-    effects: dict[tuple[str, float], tuple[Measured, Effect]],
+    effects: Effects,
     options: Options,
 ) -> dict[str, list[QuantileResult]]:
     adjusted = _adjusted([effect.p for _, effect in effects.values()])
@@ -192,6 +215,31 @@ def _result(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...], mix_p: f
         warnings=(*warnings, *_mix_warnings(mix, different=different or bool(endpoint.missing))),
         advice=advice,
     )
+
+
+def _saturated(result: EndpointResult) -> EndpointResult:
+    """The result without a claim about response times: those of a growing queue say how long it grew."""
+    unclear = tuple(replace(quantile, verdict=Verdict.INCONCLUSIVE) for quantile in result.quantiles)
+    behaves = result.verdict is Verdict.BEHAVES_DIFFERENTLY
+    return replace(
+        result,
+        verdict=result.verdict if behaves else Verdict.INCONCLUSIVE,
+        quantiles=unclear,
+        deciding=unclear[0] if unclear else None,
+        advice=result.advice
+        or "A target was saturated, so its response times are no property of the release.",
+    )
+
+
+def _saturation_warnings(baseline: Sequence[RunSummary], candidate: Sequence[RunSummary]) -> tuple[str, ...]:
+    fell = [[run for run in side if run.saturated] for side in (baseline, candidate)]
+    warnings = [f"{run.name}: {run.saturated}" for side in fell for run in side]
+    if fell[1] and not fell[0]:
+        warnings.append(
+            "Only the candidate fell behind at this load: it can do less than the baseline, which is a"
+            " finding of its own."
+        )
+    return tuple(warnings)
 
 
 def _latency_verdict(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...]) -> tuple[Verdict, list[str]]:

@@ -172,6 +172,15 @@ def effect_of(measured: Measured, shared_sd: float, options: Options, seed: str)
     return Effect(log_ratio=measured.log_ratio, se=math.sqrt(variance), df=_ASSUMED_DF + df)
 
 
+def residuals_of(measured: Measured, options: Options) -> Floats:
+    """What runs, or pairs of them, differ from their mean by; shape (R + S,), or (R,) of pairs."""
+    if options.paired:
+        pairs = measured.candidate - measured.baseline
+        return np.asarray(pairs - pairs.mean(), dtype=np.float64)
+    sides = (measured.baseline, measured.candidate)
+    return np.concatenate([side - side.mean() for side in sides])
+
+
 def shared_sds(log_ratios: Sequence[float]) -> list[float]:
     """
     For each endpoint, how far the others moved: their median |log ratio| as an sd.
@@ -218,6 +227,8 @@ def judge(
         mde=_exp(effect.detectable(level, matters)) - 1,
         noise=_exp(effect.noise) - 1,
         fragile=effect.fragile or measured.drifting,
+        baseline_runs_ns=tuple(np.exp(measured.baseline).tolist()),
+        candidate_runs_ns=tuple(np.exp(measured.candidate).tolist()),
     )
 
 

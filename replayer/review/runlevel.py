@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, product
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from replayer.review.quantile_estimates import Floats
 
 ALPHA = 0.05
 _ARRANGEMENTS = 9_999
 _MOST_EXACT = 12_000  # arrangements up to which all are tried
+_POWER = 0.8
+_WELL_KNOWN_DF = 1_000
+_GRID = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +52,14 @@ class Effect:
         return float(stats.t.ppf(0.975, self.df)) * self.se
 
     def detectable(self, level: float, floor: float) -> float:
-        """The |log ratio| found with 80 % power by a two-sided test at ``level`` and above ``floor``."""
-        needed = float(stats.t.ppf(1 - level / 2, self.df)) * self.se
-        return max(needed, floor) + float(stats.t.ppf(0.8, self.df)) * self.se
+        """
+        The |log ratio| that the next review as long as this one finds four times out of five.
+
+        Found is what passes a two-sided test at ``level`` and lies above ``floor``.
+        """
+        known = max(1, min(round(self.df), _WELL_KNOWN_DF))
+        by_test = _distance(known, float(stats.t.isf(level / 2, known))) * self.se
+        return max(by_test, floor + float(stats.norm.ppf(_POWER)) * self.se)
 
     @property
     def fragile(self) -> bool:
@@ -94,6 +103,23 @@ def paired(baseline: Floats, candidate: Floats, seed: int) -> Effect | None:
         permutation_p=p,
         permutation_floor=floor,
     )
+
+
+@lru_cache(maxsize=4096)
+def _distance(df: int, critical: float) -> float:
+    """
+    How many estimated standard errors off an effect is found with 80 % power.
+
+    Both the standard error that states the distance and the one of the test to come are
+    estimates with ``df`` degrees of freedom, so that few runs ask for more than a known spread would.
+    """
+    levels = (np.arange(_GRID) + 0.5) / _GRID
+    estimates = np.sqrt(stats.chi2.ppf(levels, df) / df)
+
+    def missed(distance: float) -> float:
+        return float(stats.norm.cdf(critical * estimates[:, None] - distance * estimates).mean())
+
+    return float(optimize.brentq(lambda distance: missed(distance) - (1 - _POWER), 0.0, 100 * critical + 100))
 
 
 def _varies(variance: float, baseline: Floats, candidate: Floats) -> bool:

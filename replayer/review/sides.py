@@ -10,6 +10,7 @@ import numpy as np
 from captures.errors import HookreelError, UsageError
 from replayer.results import Int64s, Outcome, Run, UInt16s
 from replayer.review.quantile_estimates import Floats
+from replayer.review.saturation import saturation
 from replayer.review.verdict import Options, RunSummary
 
 
@@ -60,6 +61,7 @@ def summarise(named: NamedRun) -> RunSummary:
     rows, header = named.run.rows, named.run.header
     dropped = int(np.count_nonzero(rows.outcome == Outcome.DROPPED))
     completed = int(np.count_nonzero(rows.outcome == Outcome.COMPLETED))
+    fell_behind = saturation(named.run)
     return RunSummary(
         name=named.name,
         run_id=header.run_id,
@@ -70,6 +72,7 @@ def summarise(named: NamedRun) -> RunSummary:
         dropped=dropped,
         invalid_reasons=invalid_reasons(named.run),
         notes=header.notes,
+        saturated=fell_behind.text if fell_behind else "",
     )
 
 

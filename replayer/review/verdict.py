@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from replayer.review.answers import EndpointAnswers
+from replayer.review.slo import Objective, ObjectiveResult, Proof
 
 QUANTILES = (0.5, 0.95, 0.99)
+EXIT_NO = 3
+EXIT_INVALID = 4
+EXIT_INCONCLUSIVE = 5
 
 
 class Verdict(StrEnum):
@@ -33,8 +37,8 @@ class Verdict(StrEnum):
     def exit_code(self) -> int:
         """What the command line ends with: 3 the answer is no, 4 invalid, otherwise 0."""
         if self in (Verdict.SLOWER, Verdict.BEHAVES_DIFFERENTLY):
-            return 3
-        return 4 if self is Verdict.INVALID else 0
+            return EXIT_NO
+        return EXIT_INVALID if self is Verdict.INVALID else 0
 
 
 class Evidence(StrEnum):
@@ -52,7 +56,8 @@ class QuantileResult:
     ``baseline_ns`` and ``candidate_ns`` are geometric means over a side's runs; ``ratio`` is
     candidate / baseline, ``ci`` its 95 % confidence interval, ``mde`` the smallest change
     (0.12 is 12 %) that would have been found four times out of five, ``noise`` the change
-    that nineteen of twenty identical pairs stay below.
+    that nineteen of twenty identical pairs stay below. ``baseline_runs_ns`` and ``candidate_runs_ns``
+    are the Harrell-Davis estimates of the single runs, in the order the runs were made.
     """
 
     quantile: float
@@ -66,6 +71,8 @@ class QuantileResult:
     mde: float
     noise: float
     fragile: bool
+    baseline_runs_ns: tuple[float, ...] = ()
+    candidate_runs_ns: tuple[float, ...] = ()
 
     @property
     def delta_ns(self) -> float:
@@ -118,7 +125,7 @@ class EndpointResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """One run as a report names it."""
+    """One run as a report names it; ``saturated`` says how its target fell behind, empty when it kept up."""
 
     name: str
     run_id: str
@@ -129,6 +136,7 @@ class RunSummary:
     dropped: int
     invalid_reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    saturated: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +147,14 @@ class Options:
     ``margin`` is the relative change that matters (0.05 is 5 %), ``floor_ns`` the absolute one;
     a change must exceed both to be called. ``paired`` says that the runs of both sides were
     interleaved, so that the n-th of each belong together. ``allow_mismatch`` compares runs of
-    different schedules.
+    different schedules. ``objectives`` are judged on the candidate's runs alone.
     """
 
     margin: float = 0.05
     floor_ns: int = 1_000_000
     paired: bool = False
     allow_mismatch: bool = False
+    objectives: tuple[Objective, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,3 +175,13 @@ class Comparison:
     assumed_run_sd: dict[float, float] = field(default_factory=dict)
     shared_shift: float | None = None
     warnings: tuple[str, ...] = ()
+    objectives: tuple[ObjectiveResult, ...] = ()
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """What the command line ends with: the verdict's, 3 for a missed objective, 5 for not knowing."""
+        missed = any(result.proof is Proof.MISSED for result in self.objectives)
+        unsure = self.verdict is Verdict.INCONCLUSIVE or any(
+            result.proof is Proof.NOT_PROVEN for result in self.objectives
+        )
+        code = self.verdict.exit_code or (EXIT_NO if missed else 0)
+        return code or (EXIT_INCONCLUSIVE if strict and unsure else 0)
