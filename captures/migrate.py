@@ -65,8 +65,8 @@ def _with_instances(columns: Map) -> Map:
 
 
 def _without_kept(header: Map) -> Map:
-    """Nothing was kept; how the capture was anonymized stands in a note."""
-    return {**header, "kept": None, "anonymized": None, "capture_problems": []}
+    """Nothing was kept, all went to one target; how the capture was anonymized stands in a note."""
+    return {**header, "kept": None, "anonymized": None, "capture_problems": [], "services": []}
 
 
 CAPTURE_MIGRATIONS: Mapping[int, Migration] = {}

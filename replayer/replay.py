@@ -115,6 +115,7 @@ def replay(
         tool=TOOL,
         schedule_hash=offered_hash,
         endpoints=routing.labels,
+        services=routing.hosts,
         limits=options.limits,
         invalid_reasons=reasons,
         notes=notes,

@@ -106,6 +106,8 @@ class RunHeader:
     the run cost its own machine, ``chains`` what became of chained exchanges; None if not known.
     ``anonymized`` says how the capture was (None if it was not, or before version 3),
     ``capture_problems`` what it was missing, ``kept`` which responses the run kept (None: none were to be).
+    ``services`` has the host that each of ``endpoints`` was recorded for (its label has it, too); it is
+    empty when all went to one target.
     """
 
     run_id: str
@@ -126,6 +128,7 @@ class RunHeader:
     anonymized: Provenance | None = None
     capture_problems: tuple[str, ...] = ()
     kept: KeptFacts | None = None
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -303,9 +306,10 @@ def _join(chunks: list[ColumnBlock], name: str) -> NDArray[Any]:
 def _build_header(values: dict[str, Any]) -> RunHeader:
     try:
         known = {one.name: values[one.name] for one in fields(RunHeader)}
-        for name in ("endpoints", "invalid_reasons", "notes", "capture_problems"):
+        for name in ("endpoints", "services", "invalid_reasons", "notes", "capture_problems"):
             known[name] = tuple(_texts(known[name]))
         _texts([known[name] for name in _TEXTS])
+        _check_services(known["services"], known["endpoints"])
         check_ints(known["started_wall_ns"])
         _check_flag(known["interrupted"])
         return RunHeader(
@@ -336,6 +340,11 @@ def _build_chains(values: Any) -> ChainCounts | None:
     counts = ChainCounts(**values)
     check_ints(*values.values())
     return counts
+
+
+def _check_services(services: tuple[str, ...], endpoints: tuple[str, ...]) -> None:
+    if services and len(services) != len(endpoints):
+        raise ValueError
 
 
 def _check_flag(value: object) -> None:

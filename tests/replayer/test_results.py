@@ -153,6 +153,7 @@ def craft(path: Path, change: Callable[[dict[str, Any]], object], *, copies: int
         {"limits": {"rate_error": float("nan")}}, {"limits": [1]}, {"limits": {"lag_max_ns": True}},
         {"kept": {}}, {"kept": 1}, {"anonymized": {"policy": 1, "key_fingerprint": "a"}},
         {"anonymized": {"policy": "a", "key_fingerprint": "a", "audit_passed": 1}}, {"capture_problems": [1]},
+        {"services": ["a.test"] * 7}, {"services": None}, {"services": [1]},
     ],
 )  # fmt: skip
 def test_a_header_of_other_types_is_a_capture_error(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -241,9 +242,9 @@ def test_a_run_of_the_first_version_is_read(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_run_of_the_second_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before responses were kept there were none, and provenance stood in a note."""
+    """Before responses were kept there were none, provenance stood in a note, and there was one target."""
     path = tmp_path / "a.run"
-    original, new = results.asdict, {"kept", "anonymized", "capture_problems"}
+    original, new = results.asdict, {"kept", "anonymized", "capture_problems", "services"}
     with monkeypatch.context() as old:
         old.setattr(results, "RUN_VERSION", 2)
         old.setattr(

@@ -41,6 +41,7 @@ def test_each_exchange_goes_to_the_target_of_its_host(
     run = read_run(output)
     assert run.rows.outcome.tolist() == [Outcome.COMPLETED] * 12
     assert run.header.endpoints == ("GET api.test/", "GET hooks.test/")
+    assert run.header.services == ("api.test", "hooks.test")
     assert run.rows.endpoint.tolist() == [0, 1] * 6
     assert run.header.target == f"api.test={api.url}, hooks.test={hooks.url}"
     assert not any("different hosts" in note for note in run.header.notes)
