@@ -223,10 +223,15 @@ def power(
         found = called(comparison)
         hits += label in found
         any_named += bool(found)
-        first += bool(found) and comparison.endpoints[0].endpoint == label
+        first += bool(found) and _headlined(comparison) == label
         others += bool(found - {label})
     headline = f"{first / any_named:.1%}" if any_named else "-"
     return [name, reports, f"{hits / reports:.1%}", headline, f"{others / reports:.1%}"]
+
+
+def _headlined(comparison: Comparison) -> str:
+    """The endpoint that the verdict line names."""
+    return next(e.endpoint for e in comparison.endpoints if e.verdict is comparison.verdict)
 
 
 def calibration(

@@ -170,12 +170,32 @@ def _judged(
     effects: Effects,
     options: Options,
 ) -> dict[str, list[QuantileResult]]:
-    adjusted = _adjusted([effect.p for _, effect in effects.values()])
+    adjusted = _adjusted_by_endpoint({key: effect.p for key, (_, effect) in effects.items()})
     level = ALPHA / max(1, len(effects))  # what a lone change must pass under Benjamini-Hochberg
     judged: dict[str, list[QuantileResult]] = {endpoint.label: [] for endpoint in endpoints}
-    for ((label, _), (measured, effect)), p_adjusted in zip(effects.items(), adjusted, strict=True):
-        judged[label].append(judge(measured, effect, p_adjusted, level, options))
+    for key, (measured, effect) in effects.items():
+        judged[key[0]].append(judge(measured, effect, adjusted[key], level, options))
     return judged
+
+
+def _adjusted_by_endpoint(ps: dict[tuple[str, float], float]) -> dict[tuple[str, float], float]:
+    """
+    Adjusted p of each endpoint's quantiles: Simes within an endpoint, Benjamini-Hochberg over endpoints.
+
+    A change that shows in three quantiles of one endpoint is one finding, not three that would make
+    the next endpoint's share of errors larger.
+    """
+    by_label: dict[str, list[tuple[str, float]]] = {}
+    for key in ps:
+        by_label.setdefault(key[0], []).append(key)
+    within = {
+        key: p
+        for keys in by_label.values()
+        for key, p in zip(keys, _adjusted([ps[key] for key in keys]), strict=True)
+    }
+    simes = [min(within[key] for key in keys) for keys in by_label.values()]
+    over = dict(zip(by_label, _adjusted(simes), strict=True))
+    return {key: max(within[key], over[key[0]]) for key in ps}
 
 
 def _adjusted(ps: Sequence[float]) -> list[float]:
