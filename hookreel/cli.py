@@ -41,7 +41,10 @@ COMMANDS = {
         "Give back the original of an anonymized capture, with its vault and the vault's key.",
     ),
     "policy": ("anonymizer.policy_cli:policy", "Propose a policy for anonymizing a capture, or check one."),
-    "replay": ("replayer.cli:replay", "Send the exchanges of the capture IN to a target, when they are due."),
+    "replay": (
+        "hookreel.replaying:replay",
+        "Send the exchanges of the capture IN to a target, when they are due.",
+    ),
     "chains": (
         "replayer.chains_cli:chains",
         "List the values that the target mints in a response and a client sends back later.",

@@ -6,27 +6,27 @@ import json
 import os
 import secrets
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from tabulate import tabulate
 
 from captures.errors import UsageError
 from captures.model import SignatureScheme
 from captures.reader import CaptureReader
 from captures.text import clean, counted
-from captures.units import NS_PER_S, format_duration, parse_duration_ns, parse_share
+from captures.units import format_duration, parse_duration_ns, parse_share
 from replayer.credentials import Keyring, build_keyring
+from replayer.keep_options import KEEP_NAMES, keep_of, keep_options
 from replayer.load_options import load_of, load_options
 from replayer.manners_options import manners_of, manners_options
 from replayer.options import ReplayOptions, UseChains
 from replayer.replay import Rehearsal, rehearse
 from replayer.replay import replay as run_replay
 from replayer.results import Limits, write_run
-from replayer.sent import Progress
 from replayer.services import Service
 from replayer.summary import as_json, as_text, summarise
 from replayer.targets import parse_targets
@@ -61,6 +61,7 @@ _INVALID_RUN = 4
     metavar="SCHEME=VALUE",
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
 )
+@keep_options
 @manners_options
 @click.option("--keep-ids", is_flag=True, help="Send delivery, event and idempotency ids as recorded.")
 @click.option(
@@ -132,8 +133,11 @@ def replay(
     \b
     Example:
       hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
+      hookreel replay safe.reel --target http://localhost:3000 -o candidate.run \
+        --keep-bodies mismatches,sample:1% --key-file safe.reel.key
     """
-    options = _options(**asked)
+    keep = keep_of(output=output, **{name: asked.pop(name) for name in KEEP_NAMES})
+    options = replace(_options(**asked), keep=keep)
     if output is not None:
         _check_output(output)
     with CaptureReader.open(capture) as reader:
@@ -144,11 +148,7 @@ def replay(
             return
         for note in _unused_secrets(options.keyring, reader.endpoint_labels):
             click.echo(f"Note: {note}", err=True)
-        line = _ProgressLine(Console(stderr=True))
-        try:
-            replayed = run_replay(reader, options, line)
-        finally:
-            line.clear()
+        replayed = run_replay(reader, options)
     run, summary = replayed.run, summarise(replayed.run)
     if json_wanted:
         click.echo(
@@ -255,29 +255,6 @@ def _check_output(output: Path) -> None:
         raise UsageError(f"The folder of {output} does not exist; create it first.")
     if not os.access(output.parent, os.W_OK):
         raise UsageError(f"The folder of {output} cannot be written to; choose another place.")
-
-
-class _ProgressLine:
-    """A line on the terminal that is written over once a second; nothing when stderr is no terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._width = console.width - 1
-
-    def __call__(self, progress: Progress) -> None:
-        self._write(
-            f"{progress.sent}/{progress.total} sent after {progress.now_ns / NS_PER_S:.0f} s, "
-            f"{progress.waiting} waiting for a response"
-        )
-
-    def clear(self) -> None:
-        """Leave the line empty for what is printed next."""
-        self._write("")
-
-    def _write(self, text: str) -> None:
-        if self._console.is_terminal:
-            padded = text[: self._width].ljust(self._width)
-            self._console.print(padded, end="\r", markup=False, highlight=False)
 
 
 def _print_rehearsal(rehearsal: Rehearsal, unused: Sequence[str], *, json_wanted: bool) -> None:

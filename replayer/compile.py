@@ -42,7 +42,7 @@ class Trait(IntFlag):
     TIMED_SIGNATURE = 4  # signed for the moment of sending
     UNSENDABLE = 8  # no valid request; it has no bytes
     CHAINED = 16  # carries what an earlier response minted
-    PARENT = 32  # its response mints what a later request carries
+    WANTED = 32  # its whole response is: it mints what a later request carries, or is kept
     SOCKET = 64  # asks for a WebSocket
     HTTP2 = 128  # goes over HTTP/2, and is packed for it
 
@@ -147,9 +147,11 @@ class Compiler:
         chaining: Chaining | None = None,
         fresh: FreshWords | None = None,
         http2: Callable[[int], bool] = _never,
+        kept: NDArray[np.bool_] | None = None,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._schedule = schedule
+        self._kept = None if kept is None else kept.data
         self._endpoints = endpoints
         self._rewriters = rewriters
         self._service = None if service is None else service.data
@@ -256,26 +258,31 @@ class Compiler:
                 trait |= Trait.STREAM
                 deeds = replace(deeds, stream=True)
                 draft.stream_ns[row] = self._stream_ns(row, exchange)
-            if self._fresh is not None and self._fresh.is_parent(row):
-                trait |= Trait.PARENT
-            if self._chaining is not None:
-                if self._chaining.is_parent(row):
-                    trait |= Trait.PARENT
-                if self._chaining.is_chained(row):
-                    trait, wire = (trait | Trait.CHAINED) & ~Trait.TIMED_SIGNATURE, b""
-                    draft.unsigned.pop(row, None)
-                    draft.chained[row] = ChainedRequest(
-                        request=exchange.request,
-                        rewriter=rewriter,
-                        recipe=recipe,
-                        secret=secret,
-                        http2=over_http2,
-                    )
-                    draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
+            if self._is_wanted(row, trait):
+                trait |= Trait.WANTED
+            if self._chaining is not None and self._chaining.is_chained(row):
+                trait, wire = (trait | Trait.CHAINED) & ~Trait.TIMED_SIGNATURE, b""
+                draft.unsigned.pop(row, None)
+                draft.chained[row] = ChainedRequest(
+                    request=exchange.request,
+                    rewriter=rewriter,
+                    recipe=recipe,
+                    secret=secret,
+                    http2=over_http2,
+                )
+                draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
         draft.add(wire, trait)
         self._kind_of_row.append(self._kinds.setdefault(deeds, len(self._kinds)))
         if self._with_server_names:
             draft.server_names.append(server_name(exchange.request.authority))
+
+    def _is_wanted(self, row: int, trait: Trait) -> bool:
+        """Whether somebody needs the whole response; what goes on until it is closed is not kept."""
+        if self._kept is not None and self._kept[row] and not trait & Trait.STREAM:
+            return True
+        if self._fresh is not None and self._fresh.is_parent(row):
+            return True
+        return self._chaining is not None and self._chaining.is_parent(row)
 
     def _is_socket(self, row: int, exchange: Exchange) -> bool:
         found = is_handshake(exchange.request)

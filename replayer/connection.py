@@ -32,7 +32,7 @@ _SOCKET = int(Trait.SOCKET)
 _SWITCHING = 101
 _GOODBYE_S = 1.0  # for the target to answer a WebSocket's closing frame
 _HEAD = int(Trait.HEAD)
-_PARENT = int(Trait.PARENT)
+_WANTED = int(Trait.WANTED)
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
 _FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
         """Count body bytes, transfer coding removed."""
         if not self._complete:
             self._body_bytes += len(body)
-            if self._trait & _PARENT and self._body_bytes <= MAX_BODY_BYTES:
+            if self._trait & _WANTED and self._body_bytes <= MAX_BODY_BYTES:
                 self._kept.append(body)
             if self._stream is not None:
                 self._stream.received(body, self._now_ns)
@@ -335,7 +335,7 @@ class Connection(asyncio.Protocol):
         if self._head_ns != NEVER_NS and outcome is Outcome.COMPLETED:
             done_ns = self._head_ns  # a stream's end says nothing about the target's speed
         status, body_bytes = self._status, self._body_bytes
-        if self._trait & _PARENT and outcome is Outcome.COMPLETED:
+        if self._trait & _WANTED and outcome is Outcome.COMPLETED:
             self._owner.answered(row, self._final_head(), b"".join(self._kept))
         self._clear()
         self._columns.finish(row, outcome, done_ns, status, body_bytes)

@@ -38,6 +38,14 @@ class Keyring:
         """Whether there is any signing secret."""
         return bool(self.by_endpoint or self.by_scheme)
 
+    def values(self) -> frozenset[bytes]:
+        """Everything in it that must not be told."""
+        found = {*self.credentials.values(), *self.by_endpoint.values(), *self.by_scheme.values()}
+        for fingerprint, value in self.credentials.items():
+            if fingerprint.startswith("basic:"):  # user:password: the target may say either half alone
+                found.update((*value.partition(b":")[::2], base64.b64encode(value)))
+        return frozenset(found - {b""})
+
     def secret(self, scheme: SignatureScheme, endpoint: str) -> bytes | None:
         """The secret that signs requests of ``endpoint`` by ``scheme``, None without one."""
         return self.by_endpoint.get(endpoint) or self.by_scheme.get(scheme)

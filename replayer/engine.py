@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from captures.errors import CaptureError, HookreelError
 from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from replayer.board import soon
 from replayer.chaining import Chaining
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
 from replayer.columns import Cells, Columns
@@ -28,19 +28,18 @@ from replayer.feed import WindowFeed
 from replayer.generator import GeneratorWatch
 from replayer.guard import ended_by_signals, fatal_error, no_collector
 from replayer.holding import NEVER_DUE_NS, Holding
+from replayer.keeping import Keeper
 from replayer.manners import Connections, Manners
 from replayer.pool import Pool
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
-from replayer.sent import Progress, Sent, Start
+from replayer.sent import Sent, Start
 from replayer.spoken import FreshWords
 from replayer.streams import Streams
 
 LOOK_AHEAD_NS = 250 * NS_PER_MS
-_START_DELAY_NS = 50 * NS_PER_MS
 _QUIET_NS = 150 * NS_PER_US  # preparing stops when a send is nearer than this
 _SLICE = 32  # rows prepared before responses get their turn
-_PROGRESS_QUIET_NS = 2 * NS_PER_MS
 _MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
 _USUAL_MANNERS = Manners()
 _TIMED = int(Trait.TIMED_SIGNATURE)
@@ -59,12 +58,12 @@ class Engine:
         feed: WindowFeed,
         dials: Dials,
         server_names: bool = False,
-        progress: Callable[[Progress], None] | None = None,
-        start: Start | None = None,
+        start: Start = soon,
         chaining: Chaining | None = None,
         cells: Cells | None = None,
         fresh: FreshWords | None = None,
         manners: Manners = _USUAL_MANNERS,
+        keeper: Keeper | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._finished: asyncio.Future[None] = self._loop.create_future()
@@ -94,12 +93,12 @@ class Engine:
         self._streams = Streams(
             schedule=schedule, fresh=fresh, columns=self._columns, pool=self._pool, wake=self._wake_by
         )
+        if keeper is not None:
+            self._pool.answered = keeper.beside(self._pool.answered)
         self._feed = feed
         self._dials = dials
         self._server_names = server_names
-        self._progress = progress
         self._start_time = start
-        self._progress_due_ns = NS_PER_S
         self._total = len(schedule)
         self._due_ns = schedule.due_ns.data
         self._connection = connection.data
@@ -197,7 +196,7 @@ class Engine:
     def _start(self) -> None:
         finest_timer_slack()
         shortest_time_slice()
-        zero_ns = monotonic_ns() + _START_DELAY_NS if self._start_time is None else self._start_time()
+        zero_ns = self._start_time()
         self._columns.zero_ns = zero_ns
         self._started_wall_ns = time.time_ns() + zero_ns - monotonic_ns()
         if self._holding is not None:
@@ -361,21 +360,13 @@ class Engine:
     # -- housekeeping ----------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        """Look for timeouts a few times in each timeout's length, and tell the progress once a second."""
+        """Look for timeouts a few times in each timeout's length."""
         now_ns = self._columns.now_ns()
         self._watch.looked(now_ns - self._sweep_due_ns)
         self._pool.sweep(now_ns, self._dials.timeout_ns)
         self._abort_if_asked(now_ns)
         if self._row >= self._total:
             self._pool.end_endless_streams(self._columns.unfinished)
-        if (
-            self._progress is not None
-            and now_ns >= self._progress_due_ns
-            and self._pool.next_due_ns - now_ns > _PROGRESS_QUIET_NS
-        ):
-            self._progress_due_ns = now_ns + NS_PER_S
-            waiting = self._in_flight(self._row)
-            self._progress(Progress(now_ns=now_ns, sent=self._row, total=self._total, waiting=waiting))
         interval_s = min(0.25, max(0.01, self._dials.timeout_ns / NS_PER_S / 20))
         self._sweep_due_ns = self._columns.now_ns() + int(interval_s * NS_PER_S)
         self._sweep_handle = self._loop.call_later(interval_s, self._sweep)

@@ -28,7 +28,7 @@ USUAL_STREAMS = 100  # at once, before a target has said how many it takes
 _FULL = 0  # what ``row`` holds while no other request can be taken
 _REFUSED_STREAM = 7
 _STREAM = int(Trait.STREAM)
-_PARENT = int(Trait.PARENT)
+_WANTED = int(Trait.WANTED)
 
 
 class Http2Owner(Protocol):
@@ -47,7 +47,7 @@ class Http2Owner(Protocol):
         """The connection is gone."""
 
     def answered(self, row: int, head: bytes, body: bytes) -> None:
-        """The whole response to a parent of chained exchanges."""
+        """The whole response to an exchange of which that is wanted."""
 
     def pump(self) -> None:
         """Send everything that is due."""
@@ -245,7 +245,7 @@ class Http2Connection(asyncio.Protocol):
         elif kind is events.InformationalResponseReceived:
             self._first_byte(stream)
         elif kind is events.DataReceived:
-            stream.take_body(event.data, keep=bool(stream.sending.trait & _PARENT))
+            stream.take_body(event.data, keep=bool(stream.sending.trait & _WANTED))
         elif kind is events.StreamEnded:
             self._streams.answered(number)
             self._finish(number, Outcome.COMPLETED, self._now_ns)
@@ -259,7 +259,7 @@ class Http2Connection(asyncio.Protocol):
     def _head(self, number: int, stream: Stream, headers: Headers) -> None:
         self._first_byte(stream)
         sending = stream.sending
-        stream.take_head(headers, keep=bool(sending.trait & _PARENT))
+        stream.take_head(headers, keep=bool(sending.trait & _WANTED))
         if sending.trait & _STREAM:
             stream.head_ns = self._now_ns
             if sending.stream_ns is not None:
@@ -313,7 +313,7 @@ class Http2Connection(asyncio.Protocol):
         if outcome is Outcome.COMPLETED:
             if stream.head_ns != NEVER_NS:
                 done_ns = stream.head_ns  # a stream's end says nothing about the target's speed
-            if sending.trait & _PARENT:
+            if sending.trait & _WANTED:
                 self._owner.answered(sending.row, stream.head, b"".join(stream.kept))
         self._columns.finish(sending.row, outcome, done_ns, stream.status, stream.body_bytes)
 

@@ -53,8 +53,8 @@ class KeptFacts:
     What a run was to keep (``policy``, within ``budget_bytes`` of heads and bodies) and what became of it.
 
     ``over_budget`` counts responses that there was no room for, ``lost`` those that could not be
-    anonymized or whose worker died; neither are in the run. ``anonymized`` says how the others were made
-    fit to keep: bodies of two runs are equal value by value only under one key.
+    anonymized; neither are in the run. ``anonymized`` says how the others were made fit to keep: values in
+    the bodies of two runs can be compared only under one key.
     """
 
     policy: str

@@ -8,9 +8,10 @@ from collections.abc import Collection
 from captures.provenance import provenance_sentence
 from captures.reader import CaptureReader
 from captures.text import counted
-from captures.units import format_duration
+from captures.units import format_duration, format_size
 from replayer.chain import Chains
 from replayer.credentials import Keyring
+from replayer.kept import KeptFacts
 from replayer.results import ChainCounts
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule
@@ -189,4 +190,19 @@ def sending_notes(sent: Sent) -> tuple[str, ...]:
         )
     if not sent.exact_timer:
         notes.append("This system has no timerfd; sends were timed by the event loop, with lower fidelity.")
+    return tuple(notes)
+
+
+def kept_notes(facts: KeptFacts | None) -> tuple[str, ...]:
+    """How many responses are in the run, and how many should be and are not."""
+    if facts is None:
+        return ()
+    notes = [f"{counted(facts.kept, 'response')} ({facts.policy}) kept in the run, anonymized."]
+    if facts.over_budget:
+        notes.append(
+            f"{counted(facts.over_budget, 'response')} found no room in the budget of "
+            f"{format_size(facts.budget_bytes)} and were not kept; raise --keep-budget or keep a sample."
+        )
+    if facts.lost:
+        notes.append(f"{counted(facts.lost, 'response')} could not be anonymized and were not kept.")
     return tuple(notes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from replayer.credentials import Keyring
+from replayer.keeping import Keep
 from replayer.load import Load
 from replayer.manners import Manners
 from replayer.results import Limits
@@ -35,7 +36,7 @@ class ReplayOptions:
     target, ``tls_http2`` is the same but for offering HTTP/2; without it a TLS target is never asked
     for that. ``workers`` processes send. ``mark`` is the value of a header that tells replayed
     requests apart, empty for none; ``ids_key`` the run's secret for fresh ids, empty to send them as
-    recorded.
+    recorded; ``keep`` says which responses the run keeps, None for none.
     """
 
     target: Target
@@ -53,6 +54,7 @@ class ReplayOptions:
     mark: bytes = b""
     ids_key: bytes = b""
     services: tuple[Service, ...] = ()
+    keep: Keep | None = None
 
     @property
     def destinations(self) -> tuple[Service, ...]:

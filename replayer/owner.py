@@ -25,7 +25,7 @@ class Owner(Protocol):
         """The connection is gone."""
 
     def answered(self, row: int, head: bytes, body: bytes) -> None:
-        """The whole response to a parent of chained exchanges."""
+        """The whole response to an exchange of which that is wanted."""
 
     def opened(
         self, connection: Connection, head: bytes, length_ns: int | None, *, socket: bool

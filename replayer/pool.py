@@ -32,7 +32,7 @@ _Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: 
 AnyConnection: TypeAlias = Connection | Http2Connection
 """A connection of either version; ``row`` is ``IDLE`` while it takes another request."""
 Answered = Callable[[int, bytes, bytes], None]
-"""Gets the row, head and body of a response that others depend on."""
+"""Gets the row, head and body of a response that is wanted whole."""
 
 
 def _nobody(_row: int, _head: bytes, _body: bytes) -> None:

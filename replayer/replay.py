@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -15,18 +14,23 @@ from numpy.typing import NDArray
 from captures.conditions import any_holds
 from captures.errors import CaptureError
 from captures.limits import raise_file_limit
+from captures.model import Request
 from captures.reader import CaptureReader
 from captures.writer import TOOL
+from replayer.board import Board, soon
 from replayer.chain import Chains, find_chains
 from replayer.chaining import Chaining, sessions
 from replayer.columns import Cells
 from replayer.feed import telling
 from replayer.fidelity import invalid_reasons
+from replayer.keeping import clean_kept
+from replayer.kept import KeptResponses
 from replayer.notes import (
     capture_notes,
     chain_notes,
     host_notes,
     id_notes,
+    kept_notes,
     rehearsed_version_notes,
     request_notes,
     sending_notes,
@@ -39,7 +43,7 @@ from replayer.results import Run, RunHeader
 from replayer.rewrite import Tally
 from replayer.schedule import UPGRADED, Schedule, build_schedule, schedule_hash
 from replayer.sending import LOOP_NOTE, Offered, make_compiler, scheduled_exchanges, send_schedule
-from replayer.sent import Progress, Start
+from replayer.sent import Start
 from replayer.services import Routing, Service, routed
 from replayer.spoken import Spoken, find_minted, listen
 from replayer.streams import with_causes
@@ -68,9 +72,7 @@ class Rehearsal:
     notes: tuple[str, ...]
 
 
-def replay(
-    reader: CaptureReader, options: ReplayOptions, progress: Callable[[Progress], None] | None = None
-) -> Replayed:
+def replay(reader: CaptureReader, options: ReplayOptions) -> Replayed:
     """
     Send the capture's exchanges to the target on schedule.
 
@@ -85,8 +87,11 @@ def replay(
     offered_hash = schedule_hash(schedule, reader.header)
     chains = chains_of(reader, options.chains, schedule)
     spoken = spoken_of(reader, schedule, mints=chains is not None)
-    offered = _offer(reader, options, schedule, routing, chains, spoken, progress)
-    sent = offered.sent
+    offered = _offer(reader, options, schedule, routing, chains, spoken)
+    sent, kept, facts = offered.sent, KeptResponses(), None
+    if options.keep is not None:
+        request_of, secret = partial(_request_of, reader), options.keyring.values()
+        kept, facts = clean_kept(options.keep, offered.gathered, sent.rows, request_of, secret)
     notes = (
         *capture_notes(reader),
         *host_notes(offered.hosts, routing),
@@ -97,6 +102,7 @@ def replay(
         *chain_notes(chains, offered.chains),
         *stream_notes(spoken, sent.streams),
         *id_notes(offered.fresh_ids),
+        *kept_notes(facts),
         *((f"{options.workers} worker processes sent it.",) if options.workers > 1 else ()),
         *LOOP_NOTE,
     )
@@ -122,9 +128,12 @@ def replay(
         interrupted=sent.stopped is not None,
         generator=sent.generator,
         chains=offered.chains,
+        anonymized=reader.header.anonymized,
+        capture_problems=(*reader.header.source_problems, *reader.problems),
+        kept=facts,
     )
     return Replayed(
-        run=Run(header=header, rows=sent.rows, messages=messages),
+        run=Run(header=header, rows=sent.rows, messages=messages, kept=kept),
         spare_connections=sent.spare_connections,
         http_versions=_http_versions(offered.tally),
     )
@@ -137,19 +146,19 @@ def _offer(
     routing: Routing,
     chains: Chains | None,
     spoken: Spoken | None,
-    progress: Callable[[Progress], None] | None,
 ) -> Offered:
     """Send the schedule, from this process or from several."""
+    total = len(schedule)
     if options.workers == 1:
-        return send_schedule(
-            reader, options, schedule, routing, progress=progress, chains=chains, spoken=spoken
-        )
+        board = Board([slice(0, total)], total)
+        send_share = partial(_send_share, reader, options, routing, chains, spoken, board)
+        return send_share(schedule, soon, board.shares[0].cells)
     ties = () if chains is None else Chaining(schedule, chains).pairs()
     if spoken is not None:
         ties = chain(ties, spoken.ties(schedule))
-    shares = shares_of(sessions(schedule, ties), options.workers)
-    send_share = partial(_send_share, reader, options, routing, chains, spoken)
-    return send_in_workers(schedule, shares, send_share, progress)
+    board = Board(shares_of(sessions(schedule, ties), options.workers), total)
+    send_share = partial(_send_share, reader, options, routing, chains, spoken, board)
+    return send_in_workers(schedule, board, send_share)
 
 
 def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
@@ -198,23 +207,32 @@ def _send_share(
     routing: Routing,
     chains: Chains | None,
     spoken: Spoken | None,
+    board: Board,
     schedule: Schedule,
-    progress: Callable[[Progress], None],
     start: Start,
     cells: Cells,
 ) -> Offered:
-    """A worker's part; what it reads of the capture is its own."""
+    """One process's part; what it reads of the capture is its own."""
     return send_schedule(
         reader,
         options,
         schedule,
         routing,
-        progress=progress,
-        start=start,
+        start=board.noting(start),
+        cells=cells,
         chains=chains,
         spoken=spoken,
-        cells=cells,
     )
+
+
+def _request_of(reader: CaptureReader, seq: int) -> Request:
+    """The captured request of an exchange."""
+    offset_ns = reader.index.offset_of(seq)
+    found = () if offset_ns is None else reader.exchanges(start_ns=offset_ns, stop_ns=offset_ns + 1)
+    request = next((exchange.request for exchange in found if exchange.seq == seq), None)
+    if request is None:
+        raise CaptureError("The capture no longer holds what was sent; verify it.")
+    return request
 
 
 def _schedule(reader: CaptureReader, options: ReplayOptions) -> tuple[Schedule, Routing]:

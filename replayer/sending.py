@@ -16,13 +16,14 @@ from replayer.compile import Compiler
 from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.fresh_ids import FreshIds
+from replayer.keeping import Gathered, Keeper
 from replayer.negotiate import speaks_http2
 from replayer.options import ReplayOptions
 from replayer.passes import Identity, exchanges_of
 from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Rewriter, Tally
 from replayer.schedule import Schedule
-from replayer.sent import Progress, Sent, Start
+from replayer.sent import Sent, Start
 from replayer.services import Routing, Service
 from replayer.spoken import FreshWords, Spoken
 
@@ -41,7 +42,8 @@ class Offered:
     """
     What was sent, and what was done to the requests before.
 
-    ``hosts`` are those they were recorded for; ``fresh_ids`` of them got ids of their own.
+    ``hosts`` are those they were recorded for; ``fresh_ids`` of them got ids of their own. ``gathered`` are
+    the responses to keep, as they came.
     """
 
     sent: Sent
@@ -50,6 +52,7 @@ class Offered:
     hosts: frozenset[bytes]
     chains: ChainCounts
     fresh_ids: int
+    gathered: Gathered
 
 
 def send_schedule(
@@ -58,18 +61,16 @@ def send_schedule(
     schedule: Schedule,
     routing: Routing,
     *,
-    progress: Callable[[Progress], None] | None = None,
-    start: Start | None = None,
+    start: Start,
+    cells: Cells,
     chains: Chains | None = None,
     spoken: Spoken | None = None,
-    cells: Cells | None = None,
 ) -> Offered:
     """
     Send every row of ``schedule`` from this process.
 
-    ``routing`` says where its rows go, ``start`` when run time 0 is (soon, by default), ``chains`` what
-    later requests take from earlier responses, ``spoken`` what is said on streams, ``cells`` where the
-    results are written.
+    ``routing`` says where its rows go, ``start`` when run time 0 is, ``cells`` where the results are
+    written, ``chains`` what later requests take from earlier responses, ``spoken`` what is said on streams.
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
@@ -90,6 +91,7 @@ def send_schedule(
         http2=lambda service: _may_use_http2(options, routing.services[service]),
     )
     fresh_ids = make_fresh_ids(options, chains)
+    keeper = make_keeper(options, schedule)
     feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, fresh_ids)))
 
     async def send() -> Sent:
@@ -98,12 +100,12 @@ def send_schedule(
             feed=feed,
             dials=routing.dials(schedule, options.timeout_ns),
             server_names=options.recorded_sni,
-            progress=progress,
             start=start,
             chaining=chaining,
             cells=cells,
             fresh=fresh,
             manners=options.manners,
+            keeper=keeper,
         )
         return await engine.run()
 
@@ -120,6 +122,7 @@ def send_schedule(
         hosts=compiler.hosts,
         chains=ChainCounts() if chaining is None else chaining.counts,
         fresh_ids=0 if fresh_ids is None else fresh_ids.replaced,
+        gathered=Gathered() if keeper is None else keeper.gathered(),
     )
 
 
@@ -154,6 +157,7 @@ def make_compiler(
         chaining=chaining,
         fresh=fresh,
         http2=http2,
+        kept=None if options.keep is None else options.keep.wanted(schedule),
     )
 
 
@@ -171,6 +175,14 @@ def make_fresh_ids(options: ReplayOptions, chains: Chains | None) -> FreshIds | 
     links = () if chains is None else chains.links.values()
     minted = (spot.value for found in links for link in found for spot in link.spots)
     return FreshIds(options.ids_key, kept=minted, signs=options.keyring.signs)
+
+
+def make_keeper(options: ReplayOptions, schedule: Schedule) -> Keeper | None:
+    """What gathers the responses to keep, within this process's part of the budget; None to keep none."""
+    keep = options.keep
+    if keep is None:
+        return None
+    return Keeper(keep, schedule, budget_bytes=keep.budget_bytes // options.workers)
 
 
 def scheduled_exchanges(

@@ -1,4 +1,4 @@
-"""What a sender tells: how far it is, and at the end what it sent."""
+"""What a sender tells at the end: what it sent."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from replayer.streams import StreamsSent
 
 Start = Callable[[], int]
 """Gives run time 0 on CLOCK_MONOTONIC once everything is prepared; it may wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is; times are run time."""
-
-    now_ns: int
-    sent: int
-    total: int
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from captures.provenance import provenance_map
 from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration
 from replayer.fidelity import lag_ns, lag_p99_limit_ns, response_ns, service_ns, worst_second
@@ -128,6 +129,9 @@ def as_json(
         "fidelity": _fidelity(run, summary),
         "streams": streams_json(summarise_streams(run)),
         "chains": None if run.header.chains is None else asdict(run.header.chains),
+        "anonymized": provenance_map(run.header.anonymized),
+        "capture_problems": list(run.header.capture_problems),
+        "kept": None if run.header.kept is None else asdict(run.header.kept),
         "notes": list(run.header.notes),
     }
 

@@ -10,7 +10,6 @@ is not lost with it.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import signal
 import sys
@@ -30,22 +29,24 @@ from numpy.typing import NDArray
 
 from captures.errors import HookreelError
 from captures.units import NS_PER_MS
-from replayer.columns import Cells, cells_bytes, joined, make_cells
+from replayer.board import Board, Share
+from replayer.columns import Cells, joined, make_cells
 from replayer.feed import telling
 from replayer.generator import GeneratorFacts, GeneratorWatch, together
+from replayer.keeping import Came, Gathered
 from replayer.results import NEVER_NS, ChainCounts, Outcome
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule
 from replayer.sending import Offered
-from replayer.sent import Progress, Sent
+from replayer.sent import Sent
 from replayer.streams import StreamsSent, merged
 
 _START_DELAY_NS = 100 * NS_PER_MS  # for the word to reach every worker
 _PR_SET_PDEATHSIG = 1
 _DIED = "a worker process ended unexpectedly"
 
-SendShare = Callable[[Schedule, Callable[[Progress], None], Callable[[], int], Cells], Offered]
-"""Sends a share of a schedule: with whom to tell the progress, when to start, where results go."""
+SendShare = Callable[[Schedule, Callable[[], int], Cells], Offered]
+"""Sends a share of a schedule: with when to start, and where results go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class _Account:
     hosts: frozenset[bytes]
     chains: ChainCounts
     fresh_ids: int
+    gathered: Gathered
     streams: StreamsSent
 
 
@@ -78,7 +80,6 @@ class _Worker:
     rows: NDArray[np.int64]  # of the whole schedule
     cells: Cells
     ready: bool = False
-    progress: Progress | None = None
     account: _Account | None = None
     error: HookreelError | None = None
 
@@ -107,25 +108,22 @@ def shares_of(session: NDArray[np.int64], workers: int) -> list[NDArray[np.int64
 
 def send_in_workers(
     schedule: Schedule,
-    shares: Sequence[NDArray[np.int64]],
+    board: Board,
     send_share: SendShare,
-    progress: Callable[[Progress], None] | None,
 ) -> Offered:
     """
-    Send ``schedule`` from a process for each of ``shares``; what they found out comes back as of one.
+    Send ``schedule`` from a process for each share of ``board``; what they found out comes back as of one.
 
     Raises:
         HookreelError: a worker could not begin, so nothing was sent.
 
     """
-    crew = _Crew(schedule, shares, send_share)
+    crew = _Crew(schedule, board, send_share)
     with _forwarding(crew.interrupt):
         try:
             crew.start()
-            while crew.attend(0.5):
-                total = crew.progress()
-                if progress is not None and total is not None:
-                    progress(total)
+            while crew.attend(None):
+                pass
         finally:
             crew.close()
     return crew.offered()
@@ -134,33 +132,25 @@ def send_in_workers(
 class _Crew:
     """The workers of one replay."""
 
-    def __init__(
-        self, schedule: Schedule, shares: Sequence[NDArray[np.int64]], send_share: SendShare
-    ) -> None:
+    def __init__(self, schedule: Schedule, board: Board, send_share: SendShare) -> None:
         self._schedule = schedule
-        sizes = [cells_bytes(len(rows)) for rows in shares]
-        self._memory = mmap.mmap(-1, max(1, sum(sizes)))
         self._died_ns: int | None = None
         self._interrupted = False
         self._zero_ns = 0
-        self._workers: list[_Worker] = []
-        taken = 0
-        for rows, size in zip(shares, sizes, strict=True):
-            cells = make_cells(len(rows), memoryview(self._memory)[taken : taken + size])
-            taken += size
-            self._workers.append(self._fork(rows, cells, send_share))
+        self._workers = [self._fork(share, send_share) for share in board.shares]
 
-    def _fork(self, rows: NDArray[np.int64], cells: Cells, send_share: SendShare) -> _Worker:
+    def _fork(self, share: Share, send_share: SendShare) -> _Worker:
         # Forked, not spawned: keys, TLS contexts and the open capture go along as they are.
         context = get_context("fork")
         ours, theirs = context.Pipe()
-        share = _part(self._schedule, rows)
+        rows = np.arange(len(self._schedule))[share.rows]
+        part = _part(self._schedule, rows)
         process = context.Process(
-            target=_work, args=(share, cells, send_share, theirs, os.getpid()), daemon=True
+            target=_work, args=(part, share.cells, send_share, theirs, os.getpid()), daemon=True
         )
         process.start()
         theirs.close()
-        return _Worker(process=process, pipe=ours, rows=rows, cells=cells)
+        return _Worker(process=process, pipe=ours, rows=rows, cells=share.cells)
 
     def start(self) -> None:
         """Wait until every worker is connected, then let all begin."""
@@ -193,9 +183,7 @@ class _Crew:
                 self._died_ns = monotonic_ns() - self._zero_ns
                 self.interrupt()
             return
-        if isinstance(said, Progress):
-            worker.progress = said
-        elif isinstance(said, _Account):
+        if isinstance(said, _Account):
             worker.account = said
             if said.stopped is not None:
                 self.interrupt()
@@ -212,18 +200,6 @@ class _Crew:
         for worker in self._workers:
             if not worker.ended and worker.account is None and worker.process.pid is not None:
                 os.kill(worker.process.pid, signal.SIGTERM)
-
-    def progress(self) -> Progress | None:
-        """How far all are; None before every worker has told."""
-        told = [worker.progress for worker in self._workers if worker.progress is not None]
-        if len(told) < len(self._workers):
-            return None
-        return Progress(
-            now_ns=max(one.now_ns for one in told),
-            sent=sum(one.sent for one in told),
-            total=len(self._schedule),
-            waiting=sum(one.waiting for one in told),
-        )
 
     def close(self) -> None:
         """Leave no process behind."""
@@ -278,7 +254,20 @@ class _Crew:
             hosts=frozenset().union(*(one.hosts for one in accounts)),
             chains=chains,
             fresh_ids=sum(one.fresh_ids for one in accounts),
+            gathered=self._gathered(offered),
         )
+
+    def _gathered(self, offered: NDArray[np.bool_]) -> Gathered:
+        """The responses to keep of all workers, by the rows of the run."""
+        place = np.cumsum(offered) - 1
+        came: list[Came] = []
+        over_budget = 0
+        for worker in self._workers:
+            if worker.account is not None:
+                rows, gathered = place[worker.rows], worker.account.gathered
+                came += (one._replace(row=int(rows[one.row])) for one in gathered.came)
+                over_budget += gathered.over_budget
+        return Gathered(came=came, over_budget=over_budget)
 
     def _streams(self, offered: NDArray[np.bool_]) -> Iterator[tuple[StreamsSent, NDArray[np.int64]]]:
         """What each worker's streams came to, with the number in the run of each of its rows."""
@@ -325,7 +314,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
         return zero_ns
 
     try:
-        offered = send_share(share, pipe.send, start, cells)
+        offered = send_share(share, start, cells)
     except Exception as error:  # noqa: BLE001  whatever it was, the parent tells it
         with suppress(OSError):  # a parent that has gone wants no word
             pipe.send(telling(error))
@@ -349,6 +338,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             hosts=offered.hosts,
             chains=offered.chains,
             fresh_ids=offered.fresh_ids,
+            gathered=offered.gathered,
             streams=sent.streams,
         )
     )

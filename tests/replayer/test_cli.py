@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import stat
@@ -14,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from captures.credentials import find_credentials
 from captures.model import Exchange, SignatureScheme, SigningRecipe
-from replayer.cli import _ProgressLine
 from replayer.results import read_run
-from replayer.sent import Progress
 
 Make = Callable[..., Exchange]
 Write = Callable[..., Path]
@@ -247,15 +243,3 @@ def test_ctrl_c_writes_the_partial_run(
     assert document["sent"] == 1
     assert "it offered 1 of 2 exchanges" in document["invalid_reasons"][0]
     assert read_run(output).header.interrupted
-
-
-def test_progress_is_written_to_terminals_only() -> None:
-    """A terminal gets one line that is written over; a file gets nothing."""
-    progress = Progress(now_ns=3 * 10**9, sent=10, total=20, waiting=1)
-    for terminal in (True, False):
-        stream = io.StringIO()
-        line = _ProgressLine(Console(file=stream, force_terminal=terminal, width=60))
-        line(progress)
-        line.clear()
-        assert ("10/20 sent after 3 s, 1 waiting" in stream.getvalue()) is terminal
-        assert "\n" not in stream.getvalue()

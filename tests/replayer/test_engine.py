@@ -27,7 +27,7 @@ from replayer.load import Load
 from replayer.replay import Replayed
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule, build_schedule
-from replayer.sent import Progress, Sent
+from replayer.sent import Sent
 from replayer.targets import parse_target
 
 Make = Callable[..., Exchange]
@@ -68,7 +68,6 @@ def run_engine(
     schedule: Schedule,
     windows: Iterator[Window],
     url: str,
-    progress: Callable[[Progress], None] | None = None,
     ahead: int = 5,
 ) -> Sent:
     feed = WindowFeed(windows, ahead)
@@ -76,7 +75,7 @@ def run_engine(
 
     async def run() -> Sent:
         dial = Dial(target=parse_target(url), tls=None, timeout_ns=5_000 * MS)
-        return await Engine(schedule=schedule, feed=feed, dials=Dials(each=(dial,)), progress=progress).run()
+        return await Engine(schedule=schedule, feed=feed, dials=Dials(each=(dial,))).run()
 
     try:
         return asyncio.run(run())
@@ -212,15 +211,6 @@ def test_a_signal_ends_the_run_in_good_order(
     assert run.header.invalid_reasons[0] == (
         "The run was stopped early (interrupted): it offered 4 of 5 exchanges."
     )
-
-
-def test_progress_is_told_once_a_second(serve: Serve) -> None:
-    """What was sent and what waits, in gaps between sends."""
-    told: list[Progress] = []
-    server = serve()
-    schedule = make_schedule([0, 1_500 * MS])
-    run_engine(schedule, iter([window(0, 2)]), server.url, told.append)
-    assert [(one.sent, one.total, one.waiting) for one in told] == [(1, 2, 0)]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), ValueError("sesame")])
