@@ -133,8 +133,7 @@ def replay(
     \b
     Example:
       hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
-      hookreel replay safe.reel --target http://localhost:3000 -o candidate.run \
-        --keep-bodies mismatches,sample:1% --key-file safe.reel.key
+      hookreel replay safe.reel --target http://localhost:3000 --keep-bodies sample:1% -o candidate.run
     """
     keep = keep_of(output=output, **{name: asked.pop(name) for name in KEEP_NAMES})
     options = replace(_options(**asked), keep=keep)
