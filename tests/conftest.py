@@ -12,7 +12,7 @@ from hypothesis import settings
 settings.register_profile("hookreel", deadline=None)
 settings.load_profile("hookreel")
 
-TOOL_OF_MARKER = {"nginx": "nginx", "tshark": "tshark", "npm": "npm"}
+TOOL_OF_MARKER = {"nginx": "nginx", "tshark": "tshark", "npm": "npm", "chromium": "chromium", "go": "go"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

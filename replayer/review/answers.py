@@ -1,4 +1,4 @@
-"""What a release answers differently, request by request: plain data that each report prints in its own way."""
+"""What a release answers differently, request by request: plain data that each report prints in its way."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -10,12 +12,12 @@ from captures.errors import UsageError, WriteError
 from captures.units import parse_share
 from replayer.results import read_run
 from replayer.review.compare import compare
-from replayer.review.report import json as json_report
-from replayer.review.report import markdown, text, wording
+from replayer.review.report import pipelines, wording
+from replayer.review.report.material import Material
+from replayer.review.report.writers import WRITERS
 from replayer.review.sides import InvalidRunError, NamedRun
 from replayer.review.verdict import Options, Verdict
 
-_WRITERS = {"text": text.render, "json": json_report.render, "markdown": markdown.render}
 _SIDES = ("--baseline", "--candidate")
 _EXIT_INCONCLUSIVE = 5
 
@@ -68,7 +70,7 @@ says so. Exit code 3: slower or different answers, 4: a run is not valid, 5: inc
 \b
 Examples:
   hookreel diff baseline.run candidate.run
-  hookreel diff --baseline a.run b.run --candidate c.run d.run --format markdown
+  hookreel diff --baseline a.run b.run --candidate c.run d.run --format html -o report.html
 """,
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[BASELINE CANDIDATE]")
@@ -89,10 +91,11 @@ Examples:
 @click.option(
     "--format",
     "style",
-    type=click.Choice(sorted(_WRITERS)),
+    type=click.Choice(list(WRITERS)),
     default="text",
     show_default=True,
-    help="How to write the report; markdown is made for a pull request comment.",
+    help="How to write the report: markdown for a pull request comment, html is one page without network, "
+    "codequality for GitLab, benchstat and otava hold the figures of each run for these tools.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -116,6 +119,19 @@ Examples:
 )
 @click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE.")
 @click.option(
+    "--annotate",
+    is_flag=True,
+    help="Also write GitHub workflow commands to standard error, an annotation for each changed endpoint.",
+)
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _param, asked: _print_schema(context, asked=asked),
+    help="Print the JSON schema of --format json and exit.",
+)
+@click.option(
     "--allow-mismatch",
     is_flag=True,
     help="Compare runs of different captures, schedules or speeds all the same.",
@@ -130,22 +146,51 @@ def diff(
     margin: str,
     paired: bool,
     strict: bool,
+    annotate: bool,
     allow_mismatch: bool,
 ) -> None:
     """Parse, compare, print, exit."""
     before, after = _sides(runs, baseline, candidate)
-    comparison = compare(
-        [NamedRun(name=str(path), run=read_run(path)) for path in before],
-        [NamedRun(name=str(path), run=read_run(path)) for path in after],
-        Options(margin=_margin(margin), paired=paired, allow_mismatch=allow_mismatch),
-    )
+    options = Options(margin=_margin(margin), paired=paired, allow_mismatch=allow_mismatch)
     style = "json" if as_json else style
+    material = _compared(before, after, options, style)
+    comparison = material.comparison
     if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
-        _emit(_WRITERS[style](comparison), wording.headline(comparison), output)
+        _emit(WRITERS[style](material), wording.headline(comparison), output)
+    if annotate:
+        click.echo(pipelines.workflow_commands(comparison), nl=False, err=True)
     if comparison.verdict is Verdict.INVALID:
         raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
     inconclusive = strict and comparison.verdict is Verdict.INCONCLUSIVE
     raise click.exceptions.Exit(_EXIT_INCONCLUSIVE if inconclusive else comparison.verdict.exit_code)
+
+
+def _compared(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, style: str) -> Material:
+    baseline, candidate = (
+        tuple(NamedRun(name=str(path), run=read_run(path)) for path in side) for side in (before, after)
+    )
+    return Material(
+        comparison=compare(baseline, candidate, options),
+        baseline=baseline,
+        candidate=candidate,
+        command=_command(before, after, options, style),
+    )
+
+
+def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, style: str) -> str:
+    """What makes the same report again, with every option that matters to it."""
+    words = ["hookreel", "diff", "--baseline", *map(str, before), "--candidate", *map(str, after)]
+    words += ["--margin", wording.percent_exact(options.margin).replace(" ", "")]
+    words += ["--paired"] if options.paired else []
+    words += ["--allow-mismatch"] if options.allow_mismatch else []
+    return shlex.join([*words, "--format", style])
+
+
+def _print_schema(context: click.Context, *, asked: bool) -> None:
+    if asked:
+        schema = files("replayer") / "review/report/diff.schema.json"
+        click.echo(schema.read_text(encoding="utf-8"), nl=False)
+        context.exit()
 
 
 def _margin(text: str) -> float:

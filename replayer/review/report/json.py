@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from replayer.review.answers import AnswerChange, EndpointAnswers
 from replayer.review.report import wording
 from replayer.review.verdict import Comparison, EndpointResult, QuantileResult, RunSummary, Verdict
 
@@ -76,6 +77,37 @@ def _endpoint(endpoint: EndpointResult, comparison: Comparison) -> dict[str, Any
         "quantiles": [_quantile(result) for result in endpoint.quantiles],
         "warnings": list(endpoint.warnings),
         "advice": endpoint.advice or None,
+        "answers": None if endpoint.answers is None else _answers(endpoint.answers),
+    }
+
+
+def _answers(answers: EndpointAnswers) -> dict[str, Any]:
+    return {
+        "pairs": answers.pairs,
+        "bodies": answers.bodies,
+        "noise_pairs": answers.noise_pairs,
+        "different": answers.different,
+        "changes": [_change(change) for change in answers.changes],
+        "masked": [
+            {"part": str(place.part), "path": place.path, "reason": place.reason} for place in answers.masked
+        ],
+        "left_out": answers.left_out,
+    }
+
+
+def _change(change: AnswerChange) -> dict[str, Any]:
+    return {
+        "part": str(change.part),
+        "path": change.path,
+        "change": str(change.change),
+        "changed": change.changed,
+        "compared": change.compared,
+        "p": change.p,
+        "sure": change.sure,
+        "examples": [
+            {"seq": example.seq, "before": example.before, "after": example.after}
+            for example in change.examples
+        ],
     }
 
 

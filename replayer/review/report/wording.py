@@ -6,6 +6,7 @@ from collections import Counter
 
 from captures.text import clean
 from captures.units import format_duration
+from replayer.review.answers import AnswerChange, EndpointAnswers, Part
 from replayer.review.behaviour import ASSUMED_SHARE_SD
 from replayer.review.verdict import (
     Comparison,
@@ -70,6 +71,8 @@ def what_changed(endpoint: EndpointResult) -> str:
     """What stands for the endpoint's verdict: a changed status, or a quantile before and after."""
     if endpoint.statuses.different:
         return "; ".join(_status_changes(endpoint.statuses)[:2])
+    if endpoint.answers is not None and endpoint.answers.different:
+        return "; ".join(answer_changes(endpoint.answers)[:2])
     if endpoint.deciding is None:
         return endpoint.advice
     result = endpoint.deciding
@@ -94,6 +97,42 @@ def _status_changes(mix: StatusMix) -> list[str]:
         f" (baseline {share(shares[name][0])})"
         for name in more or ordered
     ]
+
+
+def answer_changes(answers: EndpointAnswers) -> list[str]:
+    """A clause for each place that changed beyond doubt, the most frequent first."""
+    return [change_clause(change) for change in answers.changes if change.sure]
+
+
+def change_clause(change: AnswerChange) -> str:
+    """``body $.total changed type in 40 of 40 answers``."""
+    place = place_of(change.part, change.path)
+    return f"{place} {change.change} in {change.changed:,} of {change.compared:,} answers"
+
+
+def place_of(part: Part, path: str) -> str:
+    """``body $.total``, ``header etag``, ``status``."""
+    return f"{part} {clean(path)}" if path else str(part)
+
+
+def answers_line(comparison: Comparison) -> str:
+    """How many answers were compared with one another; empty when none could be."""
+    found = [endpoint.answers for endpoint in comparison.endpoints if endpoint.answers is not None]
+    if not found:
+        return ""
+    pairs, bodies = sum(one.pairs for one in found), sum(one.bodies for one in found)
+    places = sum(one.different for one in found)
+    noise = sum(one.noise_pairs for one in found)
+    learned = (
+        f"what differs by itself was learned from {noise:,} pairs within the baseline"
+        if noise
+        else "what differs by itself is not known, as the baseline answered no request twice"
+    )
+    verb = "endpoint answers" if places == 1 else "endpoints answer"
+    return (
+        f"{pairs:,} pairs of answers to the same request were compared, {bodies:,} with their bodies;"
+        f" {learned}. {places:,} {verb} differently beyond doubt."
+    )
 
 
 def refusals(comparison: Comparison) -> list[str]:
@@ -194,7 +233,13 @@ def notes_of(endpoint: EndpointResult) -> list[str]:
     """What a reader of this endpoint's row must know."""
     fragile = endpoint.deciding is not None and endpoint.deciding.fragile
     advice = [endpoint.advice] if endpoint.advice else []
-    changed = [_sentence(what_changed(endpoint))] if endpoint.statuses.different else []
+    answers = endpoint.answers
+    different = endpoint.statuses.different or (answers is not None and answers.different)
+    changed = [_sentence(what_changed(endpoint))] if different else []
+    if answers is not None:
+        changed += [f"Not sure: {change_clause(change)}." for change in answers.changes if not change.sure][
+            :3
+        ]
     return [*changed, *advice, *endpoint.warnings, *(["Fragile."] if fragile else [])]
 
 

@@ -17,7 +17,7 @@ from replayer.review.verdict import Options, Verdict
 
 ENDPOINT_KEYS = (
     "endpoint verdict quantile ratio ci mde delta_ns p_adjusted fragile evidence outcome n statuses"
-    " status_p status_p_adjusted status_changed quantiles warnings advice"
+    " status_p status_p_adjusted status_changed quantiles warnings advice answers"
 )
 QUANTILE_KEYS = "quantile verdict baseline_ns candidate_ns delta_ns ratio ci mde noise p p_adjusted fragile"
 

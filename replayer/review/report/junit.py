@@ -1,0 +1,63 @@
+"""The review as JUnit XML: a test case per endpoint, for pages that show such results."""
+
+from __future__ import annotations
+
+from html import escape
+
+from captures.text import clean
+from replayer.review.report import wording
+from replayer.review.verdict import Comparison, EndpointResult, Verdict
+
+_FAILURES = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER)
+
+
+def render(comparison: Comparison) -> str:
+    """
+    One XML document with a final newline.
+
+    SLOWER and BEHAVES DIFFERENTLY are failures, INCONCLUSIVE is skipped, and an INVALID
+    comparison is one test case with an error, so that no green suite stands for it.
+    """
+    cases = [_case(endpoint) for endpoint in comparison.endpoints]
+    failures = sum(endpoint.verdict in _FAILURES for endpoint in comparison.endpoints)
+    skipped = sum(endpoint.verdict is Verdict.INCONCLUSIVE for endpoint in comparison.endpoints)
+    errors = 0
+    if comparison.verdict is Verdict.INVALID:
+        errors = 1
+        reason = "; ".join(wording.refusals(comparison))
+        cases = [
+            f'  <testcase classname="hookreel diff" name="validity" time="0">\n'
+            f'    <error message="{_text(reason)}" type="INVALID"/>\n  </testcase>'
+        ]
+    counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}" skipped="{skipped}" time="0"'
+    said = "\n".join([wording.headline(comparison), *comparison.warnings, *wording.how_sure(comparison)])
+    return "\n".join(
+        (
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            f'<testsuites name="hookreel diff" {counts}>',
+            f'<testsuite name="hookreel diff" {counts}>',
+            *cases,
+            f"  <system-out>{_text(said)}</system-out>",
+            "</testsuite>",
+            "</testsuites>\n",
+        )
+    )
+
+
+def _case(endpoint: EndpointResult) -> str:
+    head = f'  <testcase classname="hookreel diff" name="{_text(endpoint.endpoint)}" time="0"'
+    said = wording.what_changed(endpoint)
+    notes = "\n".join(wording.notes_of(endpoint))
+    if endpoint.verdict in _FAILURES:
+        failure = f'<failure message="{_text(said)}" type="{endpoint.verdict}">{_text(notes)}</failure>'
+        return f"{head}>\n    {failure}\n  </testcase>"
+    if endpoint.verdict is Verdict.INCONCLUSIVE:
+        said = f"INCONCLUSIVE: {said}"
+        return f'{head}>\n    <skipped message="{_text(said)}"/>\n  </testcase>'
+    out = "\n".join(filter(None, (f"{endpoint.verdict}: {said}", notes)))
+    return f"{head}>\n    <system-out>{_text(out)}</system-out>\n  </testcase>"
+
+
+def _text(text: str) -> str:
+    """Printable characters only, all of which XML 1.0 may hold, and escaped; line breaks stay."""
+    return escape(clean(text, keep="\n"))
