@@ -2,50 +2,112 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
 from anonymizer.detectors.names import marks_a_person
-from anonymizer.document import LeafContext
 from captures.bodies import json
 from captures.bodies.json import JsonLeaf, LeafRole
 
-Layout = list[tuple[tuple[LeafContext, ...], list[JsonLeaf]]]
-"""The leaves of each piece of a document, and what is around them."""
+LeafContext = tuple[bytes, bytes, bool]
+"""A leaf's key, the key of the object it is in, and whether that is about a person."""
+
+LeafPlace = tuple[tuple[bytes, ...], bytes]
+"""The keys above a leaf's own key from the root on, and that key."""
+
+_ODD_NUMBER = re.compile(rb"[-.]|0[eE]")
+
+
+class Layout:
+    """
+    The places of the strings and numbers of documents that are alike but for their values.
+
+    ``is_key`` and ``contexts`` and ``places`` have an entry for each string in order, the other
+    two one for each number. Entries that are equal are one object.
+    """
+
+    __slots__ = ("contexts", "is_key", "number_contexts", "number_places", "places")
+
+    def __init__(self, leaves: Sequence[JsonLeaf], people: set[int]) -> None:
+        contexts: dict[LeafContext, LeafContext] = {}
+        places: dict[LeafPlace, LeafPlace] = {}
+        self.is_key: list[bool] = []
+        self.contexts: list[LeafContext] = []
+        self.places: list[LeafPlace] = []
+        self.number_contexts: list[LeafContext] = []
+        self.number_places: list[LeafPlace] = []
+        for role, _start, _stop, key, path, holder in leaves:
+            own = (key, path[-1] if path else b"", holder in people)
+            context = contexts.setdefault(own, own)
+            place = places.setdefault((path, key), (path, key))
+            if role is LeafRole.NUMBER:
+                self.number_contexts.append(context)
+                self.number_places.append(place)
+            else:
+                self.is_key.append(role is LeafRole.KEY)
+                self.contexts.append(context)
+                self.places.append(place)
+
+
+class Shape:
+    """
+    The layouts of documents with one `json.shape`, by their keys.
+
+    ``odd_numbers`` says that numbers have signs, decimals or exponents.
+    """
+
+    __slots__ = ("_key_places", "_keys_of", "_layouts", "_rests", "odd_numbers")
+
+    def __init__(self, shape: bytes, leaves: Sequence[JsonLeaf]) -> None:
+        strings = [leaf for leaf in leaves if leaf.role is not LeafRole.NUMBER]
+        self._key_places = [at for at, leaf in enumerate(strings) if leaf.role is LeafRole.KEY]
+        self._keys_of = _getter(self._key_places)
+        self._rests = shape.split(b'"')
+        self._layouts: dict[Any, Layout] = {}
+        self.odd_numbers = _ODD_NUMBER.search(shape) is not None
+
+    def layout(self, strings: list[bytes], *, marked: bool) -> Layout:
+        """The layout of a document of this shape with these ``strings``."""
+        keys = self._keys_of(strings)
+        known = self._layouts.get(keys)
+        if known is None:
+            known = self._layouts[keys] = self._made(strings, marked=marked)
+        return known
+
+    def _made(self, strings: list[bytes], *, marked: bool) -> Layout:
+        parts = [b""] * (2 * len(strings) + 1)
+        parts[::2] = self._rests
+        for at in self._key_places:
+            parts[2 * at + 1] = strings[at]
+        whole = b'"'.join(parts)
+        leaves = json.scan(json.unmarked(whole) if marked else whole)
+        people = {leaf.holder for leaf in leaves if leaf.role is LeafRole.KEY and marks_a_person(leaf.key)}
+        return Layout(leaves, people)
 
 
 class Layouts:
-    """
-    The layouts that were met, by the outlines of their pieces.
+    """The shapes that were met; those of texts that are not quite JSON are None."""
 
-    ``outlines`` has the outline of each piece that is remembered, ``leaves`` says how many leaves one has.
-    """
-
-    __slots__ = ("_known", "leaves", "outlines")
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self.outlines: dict[bytes, bytes] = {}
-        self.leaves: dict[bytes, int] = {}
-        self._known: dict[tuple[bytes, ...], Layout] = {}
+        self._known: dict[bytes, Shape | None] = {}
 
-    def of(self, outlines: tuple[bytes, ...]) -> Layout:
-        """The layout of a document whose pieces have these ``outlines``."""
-        known = self._known.get(outlines)
-        if known is None:
-            known = self._known[outlines] = self._made(outlines)
+    def of(self, shape: bytes) -> Shape | None:
+        """What is known of documents of this ``shape``, None when it is none of JSON."""
+        if shape in self._known:
+            return self._known[shape]
+        leaves = json.scan(shape.replace(b'"', b'""'))
+        stray = any(leaf.role is LeafRole.OTHER for leaf in leaves)
+        known = self._known[shape] = None if stray else Shape(shape, leaves)
         return known
 
     def forget(self) -> None:
-        """Forget the layouts of documents."""
+        """Forget all."""
         self._known.clear()
 
-    def _made(self, outlines: tuple[bytes, ...]) -> Layout:
-        leaves = json.scan(b",".join(outlines))
-        people = {leaf.holder for leaf in leaves if leaf.role is LeafRole.KEY and marks_a_person(leaf.key)}
-        layout: Layout = []
-        position = 0
-        for outline in outlines:
-            own = leaves[position : position + self.leaves[outline]]
-            position += len(own)
-            contexts = tuple(
-                (leaf.key, leaf.path[-1] if leaf.path else b"", leaf.holder in people) for leaf in own
-            )
-            layout.append((contexts, own))
-        return layout
+
+def _getter(places: list[int]) -> Callable[[list[bytes]], Any]:
+    return itemgetter(*places) if places else lambda _strings: ()

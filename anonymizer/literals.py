@@ -21,6 +21,7 @@ _CASED = frozenset({Family.DOMAIN, Family.EMAIL, Family.WORD})
 _NEAR_NUMBERS = re.compile(rb'[0-9]|[/":][a-f]|[a-fz]["/]|^[a-f]+$')  # digits or hex, or their borders
 _MAX_SPELLED = 65_536
 _EXACT = frozenset({Family.SECRET, Family.JWT})
+_NUMBERS = frozenset({Kind.PHONE, Kind.CARD})
 
 
 class _Where(Enum):
@@ -42,7 +43,7 @@ class _Literal(NamedTuple):
 class Literals:
     """Finds all values of a frozen table in a text and gives the edits that replace them."""
 
-    __slots__ = ("_automaton", "_hashes", "_literals", "_near_numbers", "_spelled", "_table")
+    __slots__ = ("_automaton", "_hashes", "_literals", "_near_numbers", "_numbers", "_spelled", "_table")
 
     def __init__(self, table: PseudonymTable, policy: Policy) -> None:
         self._table = table
@@ -71,6 +72,9 @@ class Literals:
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns) if patterns else None
         near = [pattern for pattern in patterns if _NEAR_NUMBERS.search(pattern)]
         self._near_numbers = ahocorasick_rs.BytesAhoCorasick(near) if near else None
+        self._numbers = {
+            pattern for pattern, literal in literals.items() if literal.kind in _NUMBERS and pattern.isdigit()
+        }
         self._hashes = Hashes(table, values, policy)
         self._spelled: dict[tuple[int, bytes], bytes] = {}
 
@@ -80,6 +84,10 @@ class Literals:
             return []
         found = self._near_numbers.find_matches_as_indexes(folded(text), overlapping=True)
         return [(start, stop) for _, start, stop in found]
+
+    def is_number(self, digits: bytes) -> bool:
+        """Whether a number of nothing but ``digits`` is a known one of a phone or a card."""
+        return digits in self._numbers
 
     def is_known_hash(self, digits: bytes) -> bool:
         """Whether the hex ``digits`` are a hash of a known value."""
@@ -98,7 +106,7 @@ class Literals:
         found: list[Edit] = []
         for at, start, stop in self._automaton.find_matches_as_indexes(text, overlapping=True):
             literal = self._literals[at]
-            if stop - start == len(text) >= 10 and literal.kind in {Kind.PHONE, Kind.CARD}:
+            if stop - start == len(text) >= 10 and literal.kind in _NUMBERS:
                 found.append(Edit(start, stop, self._new(literal, text, number=True), literal.kind))
         return found
 

@@ -1,53 +1,43 @@
 """
-JSON documents piece by piece: what was there before is looked up, not looked at.
+JSON documents string by string: what was there before is looked up, not looked at.
 
-A document is cut at its commas, and each piece - mostly one key and its value - is looked up
-among those that stood at such a place before. Hashes, times and numbers that come once are left
-out of what is looked up, where nothing could be found in them; only what is new besides is
-scrubbed leaf by leaf. What comes out is the same as without this, many times faster.
+A document is cut at its quotes, and each string is looked up among those that stood at such a
+place before. Hashes, times and numbers that come once are left out of what is looked up, where
+nothing could be found in them; only what is new besides is scrubbed. What comes out is the same
+as without this, many times faster.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from anonymizer.document import (
-    BREAK,
-    HOLE,
-    PASSING,
-    SHA1_DIGITS,
-    UNPACKS,
-    Document,
-    Fresh,
-    Labels,
-    LeafContext,
-    Outcome,
-    Place,
-    Plan,
-    Told,
-    outlined,
-    passes_in_key,
-)
-from anonymizer.layouts import Layouts
+from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes
+from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace
 from anonymizer.literals import Literals
-from anonymizer.packings import unpack
 from anonymizer.sieve import tells_of_numbers
 from captures.bodies import json
 from captures.bodies.edits import Edit, splice
-from captures.bodies.json import LeafRole, Token
+from captures.bodies.json import LeafRole
 from captures.units import MIB
 
-_MAX_BYTES = 32 * MIB  # of pieces that are remembered
-_MAX_PLAN_PIECES = 2_000_000
-_MAX_PIECE_BYTES = 32_768
+_MAX_BYTES = 32 * MIB  # of strings that are remembered
+_MAX_STRING_BYTES = 32_768
+_MAX_PLAN_STRINGS = 1_000_000
+_MAX_TOLD = 64
 _ROW_BYTES = 256
-_MAX_DULL_KEYS = 32_768
-_IRREGULAR = b""  # the outline of what is no JSON, or whose keys are not known
 _SEEN: Outcome = (b"", ())
+_EMPTY: Outcome = (b"", ())
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+_PLAIN_NUMBER = re.compile(rb"[1-9][0-9]{0,11}")
+_MIN_NUMBER_BYTES = 10  # shorter ones are looked at under telling keys alone
+_LONG_NUMBER = b"0" * _MIN_NUMBER_BYTES
+
+_NumberLabels = tuple[tuple[int, str], ...]
+"""Which numbers of a document were replaced, and as what."""
 
 
 class Leaves(Protocol):
@@ -65,20 +55,43 @@ class Leaves(Protocol):
         """Whether a value may be found for its place alone."""
 
 
+class _Fresh(NamedTuple):
+    """A string that was not there before: where it stands, and its form if that has holes."""
+
+    at: int
+    text: bytes
+    form: bytes | None
+
+
+class _Plan:
+    """What is known at each place of a layout; ``telling`` are numbers whose place tells."""
+
+    __slots__ = ("done", "layout", "plain", "telling", "told")
+
+    def __init__(
+        self, layout: Layout, done: list[dict[bytes, Outcome]], plain: list[bool], telling: frozenset[int]
+    ) -> None:
+        self.layout = layout
+        self.done = done
+        self.plain = plain  # no key, and its place tells nothing
+        self.telling = telling
+        self.told: dict[tuple[tuple[Labels, ...], _NumberLabels], Told] = {}
+
+
 class Pieces:
-    """Scrubs whole documents by their pieces; ``leaves`` does what was not there before."""
+    """Scrubs whole documents by their strings; ``leaves`` does what was not there before."""
 
     def __init__(self, leaves: Leaves, literals: Literals | None, layouts: Layouts) -> None:
         self._leaves = leaves
         self._literals = literals
         self._layouts = layouts
-        self._places: dict[tuple[bytes, tuple[LeafContext, ...]], Place] = {}
-        self._plans: dict[tuple[bytes, ...], Plan] = {}
-        self._likely: dict[tuple[int, bytes], Plan] = {}
-        self._plan_pieces = 0
+        self._keys: dict[bytes, Outcome] = {}
+        self._plain: dict[bytes, Outcome] = {}
+        self._forms: dict[bytes, Outcome] = {}
+        self._telling: dict[LeafContext, dict[bytes, Outcome] | None] = {}
+        self._plans: dict[Layout, _Plan] = {}
+        self._plan_strings = 0
         self._kept_bytes = 0
-        self._telling: dict[LeafContext, bool] = {}
-        self._dull_keys: set[bytes] = set()  # in which nothing is found
 
     def scrub(self, data: bytes) -> tuple[bytes, Told | None] | None:
         """
@@ -86,220 +99,201 @@ class Pieces:
 
         While collecting it comes back as it is.
         """
-        if BREAK in data or HOLE in data:
+        cut = json.cut(data)
+        if cut is None:
             return None
-        joint, lead, texts = json.pieces(data)
-        document = Document(texts, lead)
-        plan = self._plan_of(document)
-        if plan is None:
+        parts, marked = cut
+        rest, strings = b'"'.join(parts[::2]), parts[1::2]
+        zeros = json.zeroed(rest)
+        shape = self._layouts.of(json.shape(zeros))
+        if shape is None:
             return None
-        if document.values:
-            self._check(document)
-        fresh = self._scrubbed(plan, document) if document.missing else []
+        layout = shape.layout(strings, marked=marked)
+        plan = self._plans.get(layout) or self._plan(layout)
+        outcomes = [*map(dict.get, plan.done, strings)]
+        if not all(outcomes):
+            self._learn(plan, strings, outcomes, marked=marked)
+        numbers: _NumberLabels = ()
+        if plan.telling or shape.odd_numbers or _LONG_NUMBER in zeros:
+            new_rest, numbers = self._numbers(plan, rest)
+            if numbers:
+                parts[::2] = new_rest.split(b'"')
         if self._literals is None:
-            for one in fresh:
-                if one.at not in document.originals or not (
-                    one.place.tells or one.finds or tells_of_numbers(one.whole)
-                ):
-                    self._keep(one.place, one.form, _SEEN)
             return data, None
-        for one in fresh:
-            document.done[one.at] = self._replaced(one, original=one.at in document.originals)
-        news = [new for new, _ in document.done]
-        labels = tuple([own for _, own in document.done])
-        told = plan.told.get(labels)
-        if told is None:
-            told = self._told(plan, labels)
-        return joint.join(document.filled(news) if document.values else news)[1:], told
+        labels: tuple[Labels, ...] = ()
+        if outcomes:
+            parts[1::2], labels = zip(*outcomes, strict=True)
+        new = b'"'.join(parts)
+        return json.unmarked(new) if marked else new, self._told(plan, labels, numbers)
 
-    # -- where pieces stand ----------------------------------------------------------------
+    # -- where strings stand ---------------------------------------------------------------
 
-    def _plan_of(self, document: Document) -> Plan | None:
-        """The places of a document's pieces, which are looked up there; None when it is not quite JSON."""
-        texts = document.texts
-        likely = (len(texts), texts[0])  # most that begin alike are alike
-        plan = self._likely.get(likely)
-        if plan is not None:
-            document.look_up(plan)
-            if not document.missing:
-                return plan
-            document.form(document.missing)
-            done, missing = document.done, []
-            for at in document.missing:
-                done[at] = plan.done[at].get(texts[at])
-                if done[at] is None:
-                    missing.append(at)
-            document.missing = missing
-            if all(self._outline(document, at) == plan.outlines[at] for at in missing):
-                return plan
-        else:
-            document.form([at for at, text in enumerate(texts) if text not in self._layouts.outlines])
-        outlines = tuple(self._outline(document, at) for at in range(len(texts)))
-        if _IRREGULAR in outlines:
-            return None
-        plan = self._likely[likely] = self._plan(outlines)
-        document.look_up(plan)
-        return plan
-
-    def _outline(self, document: Document, at: int) -> bytes:
-        form = document.texts[at]
-        known = self._layouts.outlines.get(form)
-        if known is not None:
-            return known
-        piece = document.originals.get(at, form)
-        lead = document.lead if at else b""
-        found = outlined(lead + piece)
-        document.tokens[at] = found[1] if found else []
-        if found is None or (form is not piece and passes_in_key(found[1], piece, len(lead))):
-            outline = _IRREGULAR
-        else:
-            outline = found[0]
-            self._layouts.leaves[outline] = len(found[1])
-        if len(form) <= _MAX_PIECE_BYTES:
-            self._layouts.outlines[form] = outline
-        return outline
-
-    def _keep(self, place: Place, form: bytes, outcome: Outcome) -> None:
-        """Remember what becomes of a piece; all is forgotten when there is too much."""
-        if len(form) > _MAX_PIECE_BYTES:
-            return
-        self._kept_bytes += 2 * len(form) + _ROW_BYTES
-        if self._kept_bytes > _MAX_BYTES:
-            self._kept_bytes = 0
-            self._layouts.outlines.clear()
-            for other in self._places.values():
-                other.done.clear()
-        place.done[form] = outcome
-
-    def _plan(self, outlines: tuple[bytes, ...]) -> Plan:
-        known = self._plans.get(outlines)
-        if known is not None:
-            return known
-        self._plan_pieces += len(outlines)
-        if self._plan_pieces > _MAX_PLAN_PIECES:
+    def _plan(self, layout: Layout) -> _Plan:
+        self._plan_strings += len(layout.is_key)
+        if self._plan_strings > _MAX_PLAN_STRINGS:
             self._plans.clear()
             self._layouts.forget()
-            self._likely.clear()
-            self._plan_pieces = len(outlines)
-        places, of_places = [], []
-        for outline, (contexts, own) in zip(outlines, self._layouts.of(outlines), strict=True):
-            places.append(self._place(outline, contexts))
-            of_places.append(own)
-        plan = self._plans[outlines] = Plan(outlines, places, of_places)
+            self._plan_strings = len(layout.is_key)
+        own = [self._own(context) for context in layout.contexts]
+        done = [
+            self._keys if key else self._plain if known is None else known
+            for key, known in zip(layout.is_key, own, strict=True)
+        ]
+        telling = frozenset(
+            at for at, context in enumerate(layout.number_contexts) if self._own(context) is not None
+        )
+        plain = [known is self._plain for known in done]
+        plan = self._plans[layout] = _Plan(layout, done, plain, telling)
         return plan
 
-    def _place(self, outline: bytes, contexts: tuple[LeafContext, ...]) -> Place:
-        place = self._places.get((outline, contexts))
-        if place is None:
-            telling = tuple(self._tells(context) for context in contexts)
-            place = self._places[outline, contexts] = Place(contexts, telling)
-        return place
-
-    def _tells(self, context: LeafContext) -> bool:
-        known = self._telling.get(context)
-        if known is None:
+    def _own(self, context: LeafContext) -> dict[bytes, Outcome] | None:
+        """What is known of values in ``context``, None where it tells nothing."""
+        if context not in self._telling:
             key, parent, person = context
-            known = self._telling[context] = self._leaves.tells(key, parent, person=person)
-        return known
+            self._telling[context] = {} if self._leaves.tells(key, parent, person=person) else None
+        return self._telling[context]
+
+    def _keep(self, known: dict[bytes, Outcome], text: bytes, outcome: Outcome) -> None:
+        """Remember what becomes of a string; all is forgotten when there is too much."""
+        if len(text) > _MAX_STRING_BYTES:
+            return
+        self._kept_bytes += 2 * len(text) + _ROW_BYTES
+        if self._kept_bytes > _MAX_BYTES:
+            self._kept_bytes = 0
+            for other in (self._keys, self._plain, self._forms, *self._telling.values()):
+                if other is not None:
+                    other.clear()
+        known[text] = outcome
 
     # -- what becomes of them --------------------------------------------------------------
 
-    def _scrubbed(self, plan: Plan, document: Document) -> list[Fresh]:
-        """The pieces that are missing, with the edits of each."""
-        fresh: list[Fresh] = []
-        raws: list[bytes] = []
-        owners: list[tuple[Fresh, int, int]] = []
-        for at in document.missing:
-            form = document.texts[at]
-            lead = document.lead if at else b""
-            one = Fresh(at, plan.places[at], form, lead + document.originals.get(at, form), len(lead))
-            fresh.append(one)
-            telling = one.place.telling
-            for slot, (role, start, stop) in enumerate(_tokens(document, one)):
-                if role is None or start == stop:
-                    continue
-                if role is LeafRole.KEY:
-                    if one.whole[start:stop] not in self._dull_keys:
-                        self._look_at_key(one, slot, start, stop)
-                elif role is LeafRole.STRING and not telling[slot]:
-                    raws.append(one.whole[start:stop])
-                    owners.append((one, slot, start))
-                elif role is LeafRole.STRING or telling[slot] or stop - start >= 10:
-                    self._look(one, slot, role, start, stop)
-        if raws:
-            suspects, edits = self._leaves.sort(raws)
-            for number in suspects:
-                one, slot, start = owners[number]
-                self._look(one, slot, LeafRole.STRING, start, start + len(raws[number]))
-            for number, own in edits.items():
-                one, slot, start = owners[number]
-                one.add(slot, start, own)
-        return fresh
+    def _learn(
+        self, plan: _Plan, strings: list[bytes], outcomes: list[Outcome | None], *, marked: bool
+    ) -> None:
+        """Put in the outcomes that are missing."""
+        plain: list[int] = []
+        for at, outcome in enumerate(outcomes):
+            if outcome is None:
+                if not strings[at]:
+                    outcomes[at] = _EMPTY
+                elif plan.plain[at]:
+                    plain.append(at)
+                else:
+                    outcomes[at] = self._looked_up_at(plan, at, strings[at], marked=marked)
+        if not plain:
+            return
+        texts = [strings[at] for at in plain]
+        fresh: list[_Fresh] = []
+        known: list[tuple[int, bytes, Outcome]] = []
+        for at, text, form in zip(plain, texts, forms(texts), strict=True):
+            if HOLE not in form or b"\\" in text:  # an escape may hide what a number stands for
+                fresh.append(_Fresh(at, text, None))
+            elif (outcome := self._forms.get(form)) is None:
+                fresh.append(_Fresh(at, text, form))
+            else:
+                known.append((at, text, outcome))
+        if known:
+            fresh += self._filled(known, outcomes)
+        if fresh:
+            self._scrubbed(plan, fresh, outcomes, marked=marked)
 
-    def _look(self, one: Fresh, slot: int, role: LeafRole, start: int, stop: int) -> bool:
-        """Whether anything was found."""
-        finds = self._leaves.finds
-        key, parent, person = one.place.contexts[slot]
-        edits = self._leaves.leaf(role, one.whole[start:stop], key, parent, person=person)
-        one.add(slot, start, edits)
-        found = self._leaves.finds != finds
-        one.finds = one.finds or found
-        return found or bool(edits)
+    def _filled(
+        self, known: list[tuple[int, bytes, Outcome]], outcomes: list[Outcome | None]
+    ) -> list[_Fresh]:
+        """Put in the outcomes of strings whose forms are known; gives those to look at all the same."""
+        passing = Passing([text for _, text, _ in known])
+        special = passing.special(self._literals)
+        if special:
+            again = [
+                _Fresh(at, text, None) for number, (at, text, _) in enumerate(known) if number in special
+            ]
+            others = [entry for number, entry in enumerate(known) if number not in special]
+            return again + (self._filled(others, outcomes) if others else [])
+        if self._literals is None:
+            for at, _, outcome in known:
+                outcomes[at] = outcome
+        else:
+            news = passing.filled([new for _, _, (new, _) in known])
+            for (at, _, (_, labels)), new in zip(known, news, strict=True):
+                outcomes[at] = new, labels
+        return []
 
-    def _look_at_key(self, one: Fresh, slot: int, start: int, stop: int) -> None:
-        if not self._look(one, slot, LeafRole.KEY, start, stop) and len(self._dull_keys) < _MAX_DULL_KEYS:
-            self._dull_keys.add(one.whole[start:stop])
-
-    def _replaced(self, one: Fresh, *, original: bool) -> Outcome:
-        whole, cut, edits = one.whole, one.cut, one.edits
-        labels = tuple(sorted(one.labels))
-        outcome = (splice(whole, edits) if edits else whole)[cut:], labels
-        if not original:
-            self._keep(one.place, one.form, outcome)
-        elif not (one.place.tells or tells_of_numbers(whole)):
-            holes = [Edit(*match.span(), HOLE).moved(cut) for match in PASSING.finditer(whole[cut:])]
-            with suppress(ValueError):  # something was found in what seemed to pass
-                self._keep(one.place, one.form, (splice(whole, edits + holes)[cut:], labels))
+    def _looked_up_at(self, plan: _Plan, at: int, text: bytes, *, marked: bool) -> Outcome:
+        """What becomes of a key, or of a string whose place tells."""
+        role = LeafRole.KEY if plan.layout.is_key[at] else LeafRole.STRING
+        outcome = self._outcome(text, self._look(plan.layout.contexts[at], role, text, marked=marked))
+        self._keep(plan.done[at], text, outcome)
         return outcome
 
-    def _check(self, document: Document) -> None:
-        """Look at those pieces whose passing values hold something known, or a text, after all."""
-        literals = self._literals
-        special = set()
-        for number, value in enumerate(document.values):
-            if len(value) == SHA1_DIGITS and (
-                (UNPACKS.match(value) and unpack(bytes.fromhex(value.decode())))
-                or (literals is not None and literals.is_known_hash(value))
+    def _look(self, context: LeafContext, role: LeafRole, text: bytes, *, marked: bool) -> list[Edit]:
+        key, parent, person = context
+        return self._leaves.leaf(role, json.unmarked(text) if marked else text, key, parent, person=person)
+
+    def _outcome(self, text: bytes, edits: list[Edit]) -> Outcome:
+        if self._literals is None:
+            return _SEEN
+        if not edits:
+            return text, ()
+        return splice(text, edits), tuple([edit.label for edit in edits])
+
+    def _scrubbed(
+        self, plan: _Plan, fresh: list[_Fresh], outcomes: list[Outcome | None], *, marked: bool
+    ) -> None:
+        raws = [json.unmarked(one.text) if marked else one.text for one in fresh]
+        suspects, found = self._leaves.sort(raws)
+        for number, (at, text, form) in enumerate(fresh):
+            finds = self._leaves.finds
+            edits = (
+                self._look(plan.layout.contexts[at], LeafRole.STRING, text, marked=marked)
+                if number in suspects
+                else found.get(number, [])
+            )
+            outcome = outcomes[at] = self._outcome(text, edits)
+            if form is None:
+                self._keep(self._plain, text, outcome)
+            elif self._leaves.finds == finds and not tells_of_numbers(text):
+                with suppress(ValueError):  # something was found in what seemed to pass
+                    self._keep(self._forms, form, self._with_holes(text, edits))
+
+    def _with_holes(self, text: bytes, edits: list[Edit]) -> Outcome:
+        if self._literals is None:
+            return _SEEN
+        passing = [Edit(start, stop, HOLE) for start, stop in holes(text)]
+        new = splice(b'"' + text, [edit.moved(1) for edit in edits] + passing)
+        return new, tuple([edit.label for edit in edits])
+
+    def _numbers(self, plan: _Plan, rest: bytes) -> tuple[bytes, _NumberLabels]:
+        """What is between the strings, with the numbers in it scrubbed, and their kinds."""
+        edits: list[Edit] = []
+        labels: list[tuple[int, str]] = []
+        contexts = plan.layout.number_contexts
+        for at, match in enumerate(_NUMBER.finditer(rest)):
+            text = match[0]
+            if at not in plan.telling and (
+                len(text) < _MIN_NUMBER_BYTES
+                or (_PLAIN_NUMBER.fullmatch(text) and not self._is_known_number(text))
             ):
-                special.add(document.owner(number))
-        if literals is not None:
-            joined = BREAK.join(document.originals.values())
-            spans = literals.near_numbers(joined)
-            passing = [match.span() for match in PASSING.finditer(joined)] if spans else []
-            for start, stop in spans:
-                number = bisect_right(passing, start, key=lambda span: span[1])
-                if number < len(passing) and passing[number][0] < stop:
-                    special.add(document.owner(number))
-        if special:
-            for at in special:
-                document.done[at] = None
-            document.missing = sorted({*document.missing, *special})
+                continue
+            key, parent, person = contexts[at]
+            found = self._leaves.leaf(LeafRole.NUMBER, text, key, parent, person=person)
+            edits += [edit.moved(match.start()) for edit in found]
+            labels += [(at, edit.label) for edit in found]
+        return splice(rest, edits) if edits else rest, tuple(labels)
 
-    def _told(self, plan: Plan, labels: tuple[Labels, ...]) -> Told:
-        counts: Counter[tuple[tuple[bytes, ...], bytes, str]] = Counter()
-        for leaves, of_piece in zip(plan.leaves, labels, strict=True):
-            for at, label in of_piece:
-                counts[leaves[at].path, leaves[at].key, label] += 1
-        if len(plan.told) >= 64:
+    def _is_known_number(self, text: bytes) -> bool:
+        return self._literals is not None and self._literals.is_number(text)
+
+    def _told(self, plan: _Plan, labels: tuple[Labels, ...], numbers: _NumberLabels) -> Told:
+        known = plan.told.get((labels, numbers))
+        if known is not None:
+            return known
+        counts: Counter[tuple[LeafPlace, str]] = Counter()
+        for place, of_string in zip(plan.layout.places, labels, strict=True):
+            for label in of_string:
+                counts[place, label] += 1
+        for at, label in numbers:
+            counts[plan.layout.number_places[at], label] += 1
+        if len(plan.told) >= _MAX_TOLD:
             plan.told.clear()
-        told = plan.told[labels] = Told(counts)
+        told = plan.told[labels, numbers] = Told(counts)
         return told
-
-
-def _tokens(document: Document, one: Fresh) -> list[Token]:
-    known = document.tokens.get(one.at)
-    if known is not None:
-        return known
-    found = outlined(one.whole)
-    assert found is not None  # it was outlined before
-    return found[1]

@@ -22,10 +22,10 @@ _TOKEN = re.compile(
 )
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LITERALS = frozenset({b"true", b"false", b"null"})
-_BETWEEN = re.compile(rb"[\s,:]*")
-_LEADS = {b',"': b'"', b', "': b'"', b",\n": b""}
-_JOINTS = tuple(_LEADS)
-_HEAD_BYTES = 2_048
+MARKS = (b"\x01", b"\x02", b"\x03", b"\x04")
+"""Bytes that no JSON text holds; the first two are free for whoever works on a `Cut`."""
+_BACKSLASH_MARK, _QUOTE_MARK = MARKS[2:]
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair is one character
     rb"|\\u[0-9a-fA-F]{4}|\\."
@@ -97,77 +97,50 @@ def scan(data: bytes) -> list[JsonLeaf]:
     return leaves
 
 
-class Pieces(NamedTuple):
+class Cut(NamedTuple):
     """
-    A document cut at the commas before its strings: ``joint.join(texts)`` is the document.
+    A document cut at its quotes: ``b'"'.join(parts)`` is the document, every other part a string.
 
-    ``lead`` is what belongs to every piece but the first and stands in the joint. The first one
-    begins with a NUL byte instead, which stands for nothing.
+    Where ``marked``, the second bytes of escaped backslashes and quotes are marks: see `unmarked`.
     """
 
-    joint: bytes
-    lead: bytes
-    texts: list[bytes]
+    parts: list[bytes]
+    marked: bool
 
 
-class Token(NamedTuple):
-    """A key or a value of a piece; ``role`` is None for true, false and null."""
-
-    role: LeafRole | None
-    start: int
-    stop: int
-
-
-def pieces(data: bytes) -> Pieces:
+def cut(data: bytes) -> Cut | None:
     """
-    Cut ``data`` at commas as its own writer sets them, which takes a fraction of a scan.
+    Cut ``data`` at the quotes of its strings, which takes a fraction of a scan.
 
-    Whether no string was cut is known once `outline` took every piece.
+    None when it holds control characters that are used as marks or when a string has no end.
+    Whether all of it is JSON is known by the `shape` of what is between the strings.
     """
-    joint = _JOINTS[0]
-    if data.find(joint, 0, _HEAD_BYTES) < 0:
-        joint = next((other for other in _JOINTS if data.find(other, 0, _HEAD_BYTES) >= 0), joint)
-    texts = data.split(joint)
-    texts[0] = b"\0" + texts[0]
-    return Pieces(joint, _LEADS[joint], texts)
-
-
-def outline(piece: bytes) -> tuple[bytes, list[Token]] | None:
-    """
-    The keys and brackets of a piece (with its lead) as JSON text, and its keys and values in order.
-
-    Every value is a 0 in it, so that `scan` tells the place of each in the joined outlines of
-    a document. None when the piece is not made of whole JSON tokens.
-    """
-    parts: list[bytes] = []
-    tokens: list[Token] = []
-    position = 1 if piece[:1] == b"\0" else 0
-    for match in _TOKEN.finditer(piece, position):
-        which = match.lastindex
-        start, stop = match.span(4 if which == 4 else 1)
-        if _BETWEEN.fullmatch(piece, position, match.start()) is None:
-            return None
-        position = match.end()
-        if which == 3:
-            parts.append(match[3])
-            continue
-        if which == 2:
-            tokens.append(Token(LeafRole.KEY, start, stop))
-            parts.append(b'"%b":' % match[1])
-            continue
-        if which == 1:
-            role: LeafRole | None = LeafRole.STRING
-        elif match[4] in _LITERALS:
-            role = None
-        elif _NUMBER.fullmatch(match[4]):
-            role = LeafRole.NUMBER
-        else:
-            return None
-        tokens.append(Token(role, start, stop))
-        parts.append(b"0,")
-    if _BETWEEN.fullmatch(piece, position) is None:
+    if any(mark in data for mark in MARKS):
         return None
-    return b"".join(parts), tokens
+    marked = b'\\"' in data
+    if marked:
+        data = data.replace(b"\\\\", b"\\" + _BACKSLASH_MARK).replace(b'\\"', b"\\" + _QUOTE_MARK)
+    parts = data.split(b'"')
+    return Cut(parts, marked) if len(parts) % 2 else None
+
+
+def unmarked(part: bytes) -> bytes:
+    """``part`` of a marked `Cut`, or all of it, as it was written."""
+    return part.replace(_QUOTE_MARK, b'"').replace(_BACKSLASH_MARK, b"\\")
+
+
+def zeroed(rest: bytes) -> bytes:
+    """What is between the strings of a document (joined by quotes) with every digit a zero."""
+    return rest.translate(_ZEROS)
+
+
+def shape(zeros: bytes) -> bytes:
+    """
+    What is between the strings (as `zeroed` gives it) with the numbers short.
+
+    Equal shapes have the same tokens at the same places, whatever the digits of their numbers.
+    """
+    return zeros.replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0").replace(b"00", b"0")
 
 
 def unescape(raw: bytes) -> Unescaped:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from anonymizer.layouts import Layouts
+from anonymizer.layouts import Layout, Layouts
+from captures.bodies import json
 
-OUTLINES = (b'{"owner":{"login":0,', b'"name":0,}', b'"size":0,}')
+OWNED = b'{"owner":{"login":"a","name":"b"},"size":12,"at":[-1.5,""]}'
 
 
-def layouts() -> Layouts:
-    made = Layouts()
-    made.leaves = dict(zip(OUTLINES, (3, 2, 2), strict=True))
-    return made
+def layout(layouts: Layouts, data: bytes) -> Layout | None:
+    cut = json.cut(data)
+    assert cut is not None
+    shape = layouts.of(json.shape(json.zeroed(b'"'.join(cut.parts[::2]))))
+    return None if shape is None else shape.layout(cut.parts[1::2], marked=cut.marked)
 
 
 def test_each_leaf_knows_its_key_and_whose_object_it_is_in() -> None:
     """A name beside a login is that of a person; what follows the object is not."""
-    owner, name, size = layouts().of(OUTLINES)
-    assert owner[0] == ((b"owner", b"", False), (b"login", b"owner", True), (b"login", b"owner", True))
-    assert name[0] == ((b"name", b"owner", True), (b"name", b"owner", True))
-    assert size[0] == ((b"size", b"", False), (b"size", b"", False))
-    assert [leaf.key for leaf in name[1]] == [b"name", b"name"]
+    made = layout(Layouts(), OWNED)
+    assert made is not None
+    assert made.is_key == [True, True, False, True, False, True, True, False]
+    assert made.contexts[1:5] == [(b"login", b"owner", True)] * 2 + [(b"name", b"owner", True)] * 2
+    assert made.contexts[0] == (b"owner", b"", False)
+    assert made.number_contexts == [(b"size", b"", False), (b"at", b"", False)]
+    assert made.places[4] == ((b"owner",), b"name")
+    assert made.number_places[0] == ((), b"size")
 
 
 def test_a_layout_is_made_once_until_it_is_forgotten() -> None:
-    """The second document with the same outlines gets the same layout."""
-    made = layouts()
-    first = made.of(OUTLINES)
-    assert made.of(OUTLINES) is first
-    made.forget()
-    assert made.of(OUTLINES) is not first
-    assert made.of(OUTLINES) == first
+    """Documents that differ in values and digits have one layout, those with other keys or signs do not."""
+    layouts = Layouts()
+    first = layout(layouts, OWNED)
+    same = b'{"owner":{"login":"jane","name":""},"size":7654321,"at":[-123.25,"x"]}'
+    assert layout(layouts, same) is first
+    assert layout(layouts, same.replace(b"name", b"mane")) is not first
+    assert layout(layouts, same.replace(b"-", b"")) is not first
+    layouts.forget()
+    again = layout(layouts, OWNED)
+    assert again is not None
+    assert again is not first
+    assert again.contexts == first.contexts  # type: ignore[union-attr]
+
+
+def test_what_is_no_json_has_no_layout() -> None:
+    """Stray text between the strings gives none."""
+    assert layout(Layouts(), b'{"a":b,"c":1}') is None

@@ -22,6 +22,7 @@ VALUES = [
     "octocat", "Jane Doe", "jane.doe@corp.example.io", "2019-05-15T15:20:18Z", "a" * 20, 'a "quoted", one',
     "ends with a comma,", "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "https://x.io/octocat/7/8?a=b&c=d",
     "https://api.x.io/u/21031067", "b2N0b2NhdCBpcyBoZXJl", "+1 415 555 2671", "4111111111111111", "é, \u2028",
+    "a\\b", "octocat\\", '\\"octocat', "4155552671", "https://x.io/2019-05-15T15:20:18Z", "a{\n}b",
     "192.168.17.4", "12", "", "71dbe52628a3f83a77ab494817525c6", "6a616e652e646f6540636f72702e636f6d2e6a6a",
 ]  # fmt: skip
 KEYS = [
@@ -38,8 +39,10 @@ KEYS = [
     "7",
     "user",
     "x/7/",
+    'a "key"',
+    "lat",
 ]
-LEAVES = st.sampled_from(VALUES) | st.integers(0, 10**13) | st.booleans() | st.none() | st.floats(0, 9)
+LEAVES = st.sampled_from(VALUES) | st.integers(0, 10**13) | st.booleans() | st.none() | st.floats(-200, 200)
 DOCUMENTS = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
@@ -129,11 +132,42 @@ def test_text_in_hex_does_not_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b'{"a":"\x01"}', b'{"a":b,"c":1}', b'{"a":"b', b'{"http://x.io/7/":1,"b":2}']
+    "data",
+    [
+        b'{"a":"\x01"}',
+        b'{"a":b,"c":1}',
+        b'{"a":"b',
+        b'{"a":1 2}',
+        b'{"a":t1rue}',
+        b'{"a":1.2.3}',
+        b'{\\"a":1}',
+    ],
 )
 def test_what_is_not_quite_json_is_left_to_a_scan(data: bytes) -> None:
-    """Stray text, cut strings and numbers in keys are not looked up."""
-    assert scrubbers()[0].document(data) is None
+    """Stray text, cut strings and marks of our own are not looked up, also where the next thing was one."""
+    scrubber = scrubbers()[0]
+    for known in (b'{"a":12}', b'{"a": 12}', b'{"a":true}', b'{"a":1.2}', b'{"a":"b"}'):
+        assert scrubber.document(known) is not None
+    assert scrubber.document(data) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "data"),
+    [
+        (b'{"note":"x"}', b'{"note":"call \\"jane.doe@corp.io\\""}'),
+        (b'{"note":"a\\\\"}', b'{"note":"jane.doe@corp.io\\\\","a":"b"}'),
+        (b'{"x\\"y":1}', b'{"x\\"jane.doe@corp.io":1}'),
+        (b'{"at":{"lat":1.2345678}}', b'{"at":{"lat":-48.8566969}}'),
+        (b'{"t":1234567890,"phone":1}', b'{"t":1,"phone":4155552671}'),
+    ],
+)
+def test_escapes_and_numbers_are_looked_at_like_all_else(before: bytes, data: bytes) -> None:
+    """What is beside an escaped quote or is a number under a telling key is replaced at once and later."""
+    first, _, second = replaced(data, before, data)
+    assert first == second
+    for value in (b"jane.doe", b"48.8566969", b"4155552671"):
+        assert value not in first
+    assert len(json.loads(first)) == len(json.loads(data))
 
 
 def test_a_policy_that_moves_times_has_no_quick_way() -> None:
