@@ -53,7 +53,7 @@ class Shape:
     ``hints`` are literals of which one stands at the start of every value, behind ``lead`` if
     there is one, or right before the value if ``after_hint``. ``kind`` is the name that a
     policy has for such values. ``outline_hints`` are hints in the text with every digit made a 9
-    and every capital an A.
+    and every capital an A, ``hex_hints`` those in the text with every hex digit made an f.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Shape:
     pattern: re.Pattern[bytes]
     hints: tuple[bytes, ...] = ()
     outline_hints: tuple[bytes, ...] = ()
+    hex_hints: tuple[bytes, ...] = ()
     lead: re.Pattern[bytes] | None = None
     after_hint: bool = False
     accepts: Callable[[bytes], bool] = field(default=lambda _value: True)
@@ -171,6 +172,7 @@ SHAPES: tuple[Shape, ...] = (
         name="IPv6 address",
         kind="ip",
         pattern=re.compile(rb"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{3,35}(?![\w:])"),
+        hex_hints=(b"ffff:",),
         accepts=_real_address,
     ),
     Shape(
@@ -249,28 +251,37 @@ CREDENTIAL_HEADERS = frozenset(
 )
 
 _OUTLINE = bytes.maketrans(b"012345678BCDEFGHIJKLMNOPQRSTUVWXYZ", b"9" * 9 + b"A" * 25)
-_HINTED = [(hint, shape) for shape in SHAPES for hint in shape.hints]
-_OUTLINED = [(hint, shape) for shape in SHAPES for hint in shape.outline_hints]
-_AUTOMATON = BytesAhoCorasick([hint for hint, _ in _HINTED])
-_OUTLINE_AUTOMATON = BytesAhoCorasick([hint for hint, _ in _OUTLINED])
-_UNHINTED = [shape for shape in SHAPES if not (shape.hints or shape.outline_hints)]
+_HEX_OUTLINE = bytes.maketrans(b"0123456789abcdeABCDEF", b"f" * 21)
+
+
+class _Hints:
+    """Hints that are looked for in a text of which ``outline`` gives a simpler copy."""
+
+    def __init__(self, hints: Callable[[Shape], tuple[bytes, ...]], outline: bytes | None) -> None:
+        self._table = [(hint, shape) for shape in SHAPES for hint in hints(shape)]
+        self._engine = BytesAhoCorasick([hint for hint, _ in self._table])
+        self._outline = outline
+
+    def candidates(self, text: bytes) -> Iterator[tuple[Shape, re.Match[bytes] | None]]:
+        where = text if self._outline is None else text.translate(self._outline)
+        for number, start, _ in self._engine.find_matches_as_indexes(where, overlapping=True):
+            hint, shape = self._table[number]
+            yield shape, shape.pattern.match(text, _value_start(shape, hint, text, start))
+
+
+_ALL_HINTS = (
+    _Hints(lambda shape: shape.hints, None),
+    _Hints(lambda shape: shape.outline_hints, _OUTLINE),
+    _Hints(lambda shape: shape.hex_hints, _HEX_OUTLINE),
+)
 
 
 def shaped_values(text: bytes) -> Iterator[tuple[Shape, bytes]]:
     """Every value of a known shape in ``text``."""
-    for shape, match in _matches(text):
-        if match is not None and shape.accepts(match[0]):
-            yield shape, match[0]
-
-
-def _matches(text: bytes) -> Iterator[tuple[Shape, re.Match[bytes] | None]]:
-    searched = (_AUTOMATON, _HINTED, text), (_OUTLINE_AUTOMATON, _OUTLINED, text.translate(_OUTLINE))
-    for automaton, table, where in searched:
-        for number, start, _ in automaton.find_matches_as_indexes(where, overlapping=True):
-            hint, shape = table[number]
-            yield shape, shape.pattern.match(text, _value_start(shape, hint, text, start))
-    for shape in _UNHINTED:
-        yield from ((shape, match) for match in shape.pattern.finditer(text))
+    for hints in _ALL_HINTS:
+        for shape, match in hints.candidates(text):
+            if match is not None and shape.accepts(match[0]):
+                yield shape, match[0]
 
 
 def _value_start(shape: Shape, hint: bytes, text: bytes, start: int) -> int:
