@@ -60,6 +60,7 @@ _COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
 
 
 _WORDS = frozenset({Kind.DOMAIN, Kind.NAME, Kind.USERNAME, Kind.ADDRESS})
+_FACTS = frozenset({b"content-type", b"content-encoding", b"grpc-encoding", b"connect-content-encoding"})
 _MAX_SAME = 16_384
 _MAX_SAME_BYTES = 1_024
 
@@ -87,6 +88,7 @@ class ExchangeScrubber:
         self._streams: dict[int, str] = {}
         self._shared = SharedCounts()
         self._same: set[tuple[str, bytes, bytes]] = set()
+        self._labels: dict[tuple[bytes, bytes], str] = {}
 
     # -- the tally of bodies ---------------------------------------------------------------
 
@@ -119,7 +121,7 @@ class ExchangeScrubber:
         target = self._target(request.target)
         # the label counts under the new target, so that a report holds no value of the old one
         if not self._scrubber.collecting:
-            self._endpoint = self._report.endpoint(shape_label(request.method, target))
+            self._endpoint = self._label(request.method, target)
             if self._fields is not None:
                 self._fields.show()
             self._target(request.target, count=True)
@@ -138,6 +140,8 @@ class ExchangeScrubber:
         else:
             detail = self._field(outcome.detail.encode(), Context(), "failure.detail")
             new_outcome = replace(outcome, detail=detail.decode("utf-8", "replace"))
+        if self._scrubber.collecting:
+            return exchange
         return replace(exchange, request=new_request, outcome=new_outcome, signing=signing)
 
     def follow(self, exchange: Exchange) -> None:
@@ -145,6 +149,14 @@ class ExchangeScrubber:
         label = self._report.endpoint(shape_label(exchange.request.method, exchange.request.target))
         if isinstance(exchange.outcome, Response) and exchange.outcome.stream:
             self._streams[exchange.seq] = label
+
+    def _label(self, method: bytes, target: bytes) -> str:
+        known = self._labels.get((method, target))
+        if known is None:
+            known = self._report.endpoint(shape_label(method, target))
+            if len(self._labels) < _MAX_SAME and len(target) <= _MAX_SAME_BYTES:
+                self._labels[method, target] = known
+        return known
 
     def message(self, message: Message) -> Message:
         """``message`` with every sensitive value replaced."""
@@ -173,14 +185,19 @@ class ExchangeScrubber:
         old = request.body
         body = self._bodies.body(old, **facts._asdict(), path="request.body", cut=request.truncated_bytes > 0)
         headers = self._headers(request.headers, "request", signing)
+        method = self._protocol(request.method, "request.method")
+        authority = self._field(request.authority, Context(key="host"), "request.authority")
+        trailers = self._headers(request.trailers, "request", None)
+        if self._scrubber.collecting:
+            return request
         return replace(
             request,
-            method=self._protocol(request.method, "request.method"),
-            authority=self._field(request.authority, Context(key="host"), "request.authority"),
+            method=method,
+            authority=authority,
             target=refitted_target(target, old, body),
             headers=refitted(headers, old, body, facts.content_encoding),
             body=body,
-            trailers=refitted(self._headers(request.trailers, "request", None), old, body),
+            trailers=refitted(trailers, old, body),
         )
 
     def _response(self, response: Response) -> Response:
@@ -190,12 +207,16 @@ class ExchangeScrubber:
             old, **facts._asdict(), path="response.body", cut=response.truncated_bytes > 0
         )
         headers = self._headers(response.headers, "response", None)
+        reason = self._field(response.reason, Context(), "response.reason")
+        trailers = self._headers(response.trailers, "response", None)
+        if self._scrubber.collecting:
+            return response
         return replace(
             response,
-            reason=self._field(response.reason, Context(), "response.reason"),
+            reason=reason,
             headers=refitted(headers, old, body, facts.content_encoding),
             body=body,
-            trailers=refitted(self._headers(response.trailers, "response", None), old, body),
+            trailers=refitted(trailers, old, body),
         )
 
     def _field(self, value: bytes, context: Context, path: str) -> bytes:
@@ -246,30 +267,33 @@ class ExchangeScrubber:
     def _headers(
         self, headers: Headers, side: str, signing: SigningRecipe | None, part: str = "header"
     ) -> Headers:
-        secrets: dict[int, list[SecretSpan]] = {}
-        for span in credentials.find(headers):
-            secrets.setdefault(span.header, []).append(span)
         signed = signing.header.lower() if signing is not None else None
-        made = []
-        for index, (name, value) in enumerate(headers):
+        changing = [
+            index
+            for index, (name, value) in enumerate(headers)
+            if (side, name, value) not in self._same or name.lower() == signed
+        ]
+        if not changing:
+            return headers
+        secrets: dict[int, list[SecretSpan]] = {}
+        for span in credentials.find(tuple([headers[index] for index in changing])):
+            secrets.setdefault(changing[span.header], []).append(span)
+        made = list(headers)
+        for index in changing:
+            name, value = headers[index]
             lower_name = name.lower()
             if lower_name == signed or is_signature(name, value):
-                made.append((name, blank_signature(value)))
+                made[index] = name, blank_signature(value)
                 continue
             new_name = name if lower_name in _COMMON_NAMES else self._header_name(name, f"{side}.{part}")
             path = f"{side}.{part}.{new_name.lower().decode('latin-1')}"
             found = secrets.get(index, [])
             if lower_name in SIGNATURE_HEADERS and value:  # of no known shape, so all of it is a secret
                 found = [SecretSpan(index, 0, len(value), basic=False)]
-            where = (side, lower_name, value)
-            new = (
-                value
-                if not found and where in self._same
-                else self._header(lower_name, value, found, path, side)
-            )
-            if new == value and not found and self._fields is None:
-                self._remember(where)
-            made.append((new_name, new))
+            new = self._header(lower_name, value, found, path, side)
+            if (new_name, new) == (name, value) and not found and self._fields is None:
+                self._remember((side, name, value))
+            made[index] = new_name, new
         return tuple(made)
 
     def _header_name(self, name: bytes, path: str) -> bytes:
@@ -351,10 +375,12 @@ class ExchangeScrubber:
 def _body_facts(headers: Headers) -> _BodyFacts:
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        found.setdefault(name.lower(), []).append(value)
+        lower_name = name.lower()
+        if lower_name in _FACTS:
+            found.setdefault(lower_name, []).append(value)
     of_messages = found.get(b"grpc-encoding") or found.get(b"connect-content-encoding") or [b""]
     return _BodyFacts(
-        content_type=found.get(b"content-type", [b""])[0],
-        content_encoding=b",".join(found.get(b"content-encoding", ())),
-        message_coding=of_messages[0],
+        found.get(b"content-type", [b""])[0],
+        b",".join(found.get(b"content-encoding", ())),
+        of_messages[0],
     )
