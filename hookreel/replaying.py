@@ -1,4 +1,4 @@
-"""``hookreel replay`` with what only the front door can put together: kept responses are anonymized."""
+"""``hookreel replay`` with what only the front door can put together: stand-ins of the anonymizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from captures.errors import UsageError
 from captures.keys import Prf, new_key, read_key_file
 from captures.model import Exchange, Provenance
 from replayer import cli as replayer_cli
+from replayer.identities import Identities
 from replayer.keep_options import use_cleaner
+from replayer.load_options import use_identities
 
 if TYPE_CHECKING:
     from anonymizer.policy import Policy
@@ -58,14 +60,22 @@ def make_cleaner(key_file: Path | None, policy_file: Path | None) -> Anonymizing
     )
 
 
-def with_cleaning(command: click.Command) -> click.Command:
-    """``command``, which can anonymize what it keeps."""
+def make_identities(seed: int) -> Identities:
+    """Customers for further copies; the detectors are loaded only when there are some."""
+    from hookreel.identities import CopyIdentities  # noqa: PLC0415
+
+    return CopyIdentities(seed)
+
+
+def composed(command: click.Command) -> click.Command:
+    """``command``, which can anonymize what it keeps, and make customers of copies."""
     run = command.callback
     assert run is not None
 
     @click.pass_context
     def callback(context: click.Context, /, **values: Any) -> Any:
         use_cleaner(context, make_cleaner)
+        use_identities(context, make_identities)
         return run(**values)
 
     return click.Command(
@@ -78,4 +88,4 @@ def with_cleaning(command: click.Command) -> click.Command:
     )
 
 
-replay = with_cleaning(replayer_cli.replay)
+replay = composed(replayer_cli.replay)

@@ -89,6 +89,10 @@ class Chains:
     asked: Counter[tuple[str, str]]
     full: bool
 
+    def values(self) -> Iterator[bytes]:
+        """The recorded values that responses mint and requests carry; some come more than once."""
+        return (spot.value for found in self.links.values() for link in found for spot in link.spots)
+
     @property
     def parents(self) -> frozenset[int]:
         """The exchanges whose responses are needed."""
@@ -248,7 +252,7 @@ def may_be_minted(found: Minted) -> bool:
     """Whether a value can name something new: an opaque one, or a number where ids stand."""
     value = found.value
     if _DIGITS.fullmatch(value):
-        return len(value) >= _WEAK_BYTES or _holds_id(found.place)
+        return len(value) >= _WEAK_BYTES or holds_id(found.place)
     if found.place.startswith("cookie."):
         return len(value) >= _WEAK_BYTES
     return _OPAQUE.fullmatch(value) is not None and _NO_ID.fullmatch(value) is None
@@ -261,9 +265,10 @@ def _plausible(spot: Spot, source: _Source) -> bool:
     if spot.place == source.place:
         return True
     if _DIGITS.fullmatch(spot.value) or len(spot.value) < 2 * _WEAK_BYTES:
-        return _holds_id(source.place) and _holds_id(spot.place)
+        return holds_id(source.place) and holds_id(spot.place)
     return True
 
 
-def _holds_id(place: str) -> bool:
+def holds_id(place: str) -> bool:
+    """Whether a place's name says that an id stands there."""
     return _ID_PLACES.search(place) is not None or _ID_KEY.search(place) is not None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from captures.http1 import Http1Error, parse_headers
 from captures.model import Headers, Request
 from replayer.chain import Chains, Link
-from replayer.places import Spot, minted, substituted
+from replayer.places import Spot, minted, spots, substituted
 from replayer.results import ChainCounts, Outcome
 from replayer.schedule import Schedule
 
@@ -124,6 +124,16 @@ class Chaining:
             self.counts.waited_ns += waited_ns
         return max(0, waited_ns)
 
+    def find_again(self, row: int, request: Request) -> None:
+        """Take the spots of ``row`` from ``request``, in which other values have got other lengths."""
+        now: dict[tuple[str, bytes], list[Spot]] = {}
+        for spot in spots(request):
+            now.setdefault((spot.place, spot.value), []).append(spot)
+        self._links[row] = [
+            (parent_row, link._replace(spots=tuple(_moved(link.spots, now))))
+            for parent_row, link in self._links[row]
+        ]
+
     def finish(self, row: int, request: Request) -> Request:
         """``request`` with all fresh values that are known; asked once for each chained row."""
         changes: list[tuple[Spot, bytes]] = []
@@ -142,6 +152,12 @@ class Chaining:
         self.counts.substituted += whole
         self.counts.broken += not whole
         return substituted(request, changes) if changes else request
+
+
+def _moved(old: tuple[Spot, ...], now: dict[tuple[str, bytes], list[Spot]]) -> Iterator[Spot]:
+    """Where the values of ``old`` stand now; equal values at equal places are one to a chain."""
+    for known in dict.fromkeys((spot.place, spot.value) for spot in old):
+        yield from now.get(known, ())
 
 
 def _headers_of(head: bytes) -> Headers:

@@ -21,7 +21,7 @@ from captures.text import clean, counted
 from captures.units import format_duration, parse_duration_ns, parse_share
 from replayer.credentials import Keyring, build_keyring
 from replayer.keep_options import KEEP_NAMES, keep_of, keep_options
-from replayer.load_options import load_of, load_options
+from replayer.load_options import identities_in_use, load_of, load_options
 from replayer.manners_options import manners_of, manners_options
 from replayer.options import ReplayOptions, UseChains
 from replayer.replay import Rehearsal, rehearse
@@ -206,6 +206,7 @@ def _options(
     return ReplayOptions(
         target=services[0].target,
         load=load_of(**load),
+        identities=identities_in_use(),
         tls=services[0].tls,
         tls_http2=services[0].tls_http2,
         services=services if services[0].host else (),

@@ -2,7 +2,7 @@
 Exchanges into wire bytes, before they are sent: windows of one buffer each.
 
 A window holds the requests of consecutive schedule rows, ready to be written to a socket.
-Only signatures over the time of sending are left open; they are finished just before due.
+Only signatures over the time of sending, and tokens, are left open; they are finished just before due.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 
 from captures.errors import CaptureError
 from captures.http1 import Http1Error
-from captures.http1_render import render_request
-from captures.model import Exchange, Failure, Request, SigningRecipe
-from captures.signatures import is_timed, recognise, sign
+from captures.model import Exchange, Failure, Request, Response
+from captures.signatures import is_timed, recognise
+from captures.units import NS_PER_S
 from replayer.chaining import Chaining
 from replayer.credentials import Keyring
 from replayer.handshake import is_handshake
-from replayer.http2_wire import HTTP_2, pack_request
+from replayer.minting import Minting
 from replayer.results import UInt16s
 from replayer.rewrite import Deeds, Rewriter, Tally, captured_over_http2
 from replayer.schedule import UPGRADED, Schedule
 from replayer.spoken import FreshWords
+from replayer.unfinished import ChainedRequest, UnsignedRequest
 
 WINDOW_BYTES = 8 * 1024 * 1024
+_REFUSED = frozenset({401, 403})
 _ROW_BYTES = 200  # what a row takes beside its wire bytes, roughly
 
 
@@ -39,61 +41,12 @@ class Trait(IntFlag):
 
     HEAD = 1  # its response has no body
     STREAM = 2  # its response goes on until it is closed
-    TIMED_SIGNATURE = 4  # signed for the moment of sending
+    TIMED = 4  # signed, or its tokens are, for the moment of sending
     UNSENDABLE = 8  # no valid request; it has no bytes
     CHAINED = 16  # carries what an earlier response minted
     WANTED = 32  # its whole response is: it mints what a later request carries, or is kept
     SOCKET = 64  # asks for a WebSocket
     HTTP2 = 128  # goes over HTTP/2, and is packed for it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnsignedRequest:
-    """A request whose signature covers the time at which it is sent."""
-
-    request: Request = field(repr=False)
-    url: bytes = field(repr=False)
-    recipe: SigningRecipe
-    secret: bytes = field(repr=False)
-
-    def wire(self, now_s: int) -> bytes:
-        """The request's bytes, signed for Unix time ``now_s``."""
-        request = self.request
-        fresh = sign(
-            self.recipe,
-            secret=self.secret,
-            headers=request.headers,
-            body=request.body,
-            now_s=now_s,
-            url=self.url,
-        )
-        headers = tuple((name, fresh.get(name.lower(), value)) for name, value in request.headers)
-        return _render(replace(request, headers=headers))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainedRequest:
-    """A request that is finished once the responses it needs are there."""
-
-    request: Request = field(repr=False)  # as captured: that is where its spots are
-    rewriter: Rewriter = field(repr=False)
-    recipe: SigningRecipe | None
-    secret: bytes | None = field(repr=False)
-    http2: bool = False
-
-    def wire(self, now_s: int, finish: Callable[[Request], Request]) -> bytes:
-        """
-        The request's bytes with fresh values, signed for Unix time ``now_s``.
-
-        Raises:
-            Http1Error: a fresh value cannot be sent over HTTP.
-
-        """
-        request, _ = self.rewriter(finish(self.request), over_http2=self.http2)
-        if self.recipe is None or self.secret is None:
-            return _render(request)
-        url = self.rewriter.url(request)
-        return UnsignedRequest(request=request, url=url, recipe=self.recipe, secret=self.secret).wire(now_s)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,7 +85,8 @@ class Compiler:
     ``rewriters`` has one for each service, ``service`` for each row the place of its own in there (None:
     all have the first). ``http2`` tells whether the target of a service speaks HTTP/2; it is asked once,
     when an exchange captured over HTTP/2 comes up. A connection speaks what its first exchange was
-    captured over.
+    captured over. ``recorded_wall_ns`` is the Unix time of the capture's start. ``moves`` says that the
+    exchanges are not as captured: values in them may have other lengths.
     """
 
     def __init__(
@@ -149,6 +103,8 @@ class Compiler:
         http2: Callable[[int], bool] = _never,
         kept: NDArray[np.bool_] | None = None,
         window_bytes: int = WINDOW_BYTES,
+        recorded_wall_ns: int = 0,
+        moves: bool = False,
     ) -> None:
         self._schedule = schedule
         self._kept = None if kept is None else kept.data
@@ -163,6 +119,9 @@ class Compiler:
         self._targets_speak_http2: dict[int, bool] = {}  # by service
         self._speaks_http2: dict[int, bool] = {}  # by connection
         self._window_bytes = window_bytes
+        self._minter = keyring.minter() if keyring.minting else None
+        self._recorded_wall_ns = recorded_wall_ns
+        self._moves = moves
         self._kinds: dict[Deeds, int] = {}  # numbered, as most requests have the same done to them
         self._kind_of_row = array("I")
 
@@ -223,30 +182,26 @@ class Compiler:
         over_http2 = self._goes_over_http2(row, exchange.request)
         rewriter = self._rewriters[0 if self._service is None else self._service[row]]
         request, deeds = rewriter(exchange.request, over_http2=over_http2)
-        recipe = exchange.signing
-        if recipe is None and self._keyring.signs:
-            recipe = recognise(request.headers)
-        secret = None if recipe is None else self._keyring.secret(recipe.scheme, label)
+        unsigned = self._unsigned(exchange, request, rewriter, label)
+        recipe, minting = unsigned.recipe, unsigned.minting
+        if minting is not None:
+            deeds = replace(deeds, minted=True)
         trait = Trait.HEAD if request.method == b"HEAD" else Trait(0)
         trait |= Trait.HTTP2 if over_http2 else Trait(0)
         wire = b""
         try:
             socket = self._is_socket(row, exchange)
-            if recipe is None or secret is None:
-                wire = _render(request)
-                if exchange.signing is not None:
-                    deeds = replace(deeds, unsigned=exchange.signing.scheme.value)
-            else:
+            # a secret that does not fit is found now, not in mid-run; tokens are only made when due
+            wire = replace(unsigned, minting=None).wire(0)
+            if recipe is not None:
                 deeds = replace(deeds, signed=recipe.scheme.value)
-                unsigned = UnsignedRequest(
-                    request=request, url=rewriter.url(request), recipe=recipe, secret=secret
-                )
-                wire = unsigned.wire(0)  # a secret that does not fit is found now, not in mid-run
-                if is_timed(recipe):
-                    wire = b""
-                    trait |= Trait.TIMED_SIGNATURE
-                    draft.unsigned[row] = unsigned
-                    draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
+            elif exchange.signing is not None:
+                deeds = replace(deeds, unsigned=exchange.signing.scheme.value)
+            if minting is not None or (recipe is not None and is_timed(recipe)):
+                wire = b""
+                trait |= Trait.TIMED
+                draft.unsigned[row] = unsigned
+                draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
         except Http1Error as error:
             trait, deeds = Trait.UNSENDABLE, Deeds(unsendable=str(error))
         else:
@@ -261,14 +216,12 @@ class Compiler:
             if self._is_wanted(row, trait):
                 trait |= Trait.WANTED
             if self._chaining is not None and self._chaining.is_chained(row):
-                trait, wire = (trait | Trait.CHAINED) & ~Trait.TIMED_SIGNATURE, b""
+                trait, wire = (trait | Trait.CHAINED) & ~Trait.TIMED, b""
                 draft.unsigned.pop(row, None)
+                if self._moves:
+                    self._chaining.find_again(row, exchange.request)
                 draft.chained[row] = ChainedRequest(
-                    request=exchange.request,
-                    rewriter=rewriter,
-                    recipe=recipe,
-                    secret=secret,
-                    http2=over_http2,
+                    request=exchange.request, unsigned=unsigned, http2=over_http2
                 )
                 draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
         draft.add(wire, trait)
@@ -283,6 +236,27 @@ class Compiler:
         if self._fresh is not None and self._fresh.is_parent(row):
             return True
         return self._chaining is not None and self._chaining.is_parent(row)
+
+    def _unsigned(
+        self, exchange: Exchange, request: Request, rewriter: Rewriter, label: str
+    ) -> UnsignedRequest:
+        """``request``, rewritten, with what is to be signed in it; without a secret nothing is."""
+        recipe = exchange.signing
+        if recipe is None and self._keyring.signs:
+            recipe = recognise(request.headers)
+        secret = None if recipe is None else self._keyring.secret(recipe.scheme, label)
+        minting = None
+        if self._minter is not None and self._minter.wanted(request):
+            used_s = (self._recorded_wall_ns + exchange.offset_ns) // NS_PER_S
+            refused = isinstance(exchange.outcome, Response) and exchange.outcome.status in _REFUSED
+            minting = Minting(minter=self._minter, used_s=used_s, refused=refused)
+        return UnsignedRequest(
+            request=request,
+            rewriter=rewriter,
+            recipe=None if secret is None else recipe,
+            secret=secret,
+            minting=minting,
+        )
 
     def _is_socket(self, row: int, exchange: Exchange) -> bool:
         found = is_handshake(exchange.request)
@@ -365,16 +339,3 @@ class _Draft:
             stream_ns=self.stream_ns,
             server_names=tuple(self.server_names),
         )
-
-
-def _render(request: Request) -> bytes:
-    if request.http_version == HTTP_2:
-        return pack_request(request)
-    return render_request(
-        request.method,
-        request.target,
-        request.headers,
-        request.body,
-        http_version=request.http_version,
-        trailers=request.trailers,
-    )

@@ -14,6 +14,7 @@ from typing import Any
 from captures.credentials import Credential, CredentialKind
 from captures.errors import UsageError
 from captures.model import SignatureScheme
+from replayer.minting import Minter, MintingKey, checked_key
 
 _FINGERPRINT = re.compile(r"(?:bearer|basic|cookie:[^\s]+|api-key:[^\s]+):[0-9a-f]{12}")
 _LABEL = re.compile(r"[A-Z]+ /\S*")
@@ -26,12 +27,14 @@ class Keyring:
     Target values for recorded credentials, and the secrets that sign requests.
 
     ``credentials`` maps fingerprints (``bearer:3f2a9c1b7d20``) to the bytes that are sent;
-    ``by_endpoint`` and ``by_scheme`` hold signing secrets, and the endpoint's wins.
+    ``by_endpoint`` and ``by_scheme`` hold signing secrets, and the endpoint's wins. ``minting`` has the keys
+    that sign tokens, by issuer.
     """
 
     credentials: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     by_endpoint: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     by_scheme: Mapping[SignatureScheme, bytes] = field(default_factory=dict, repr=False)
+    minting: Mapping[str, MintingKey] = field(default_factory=dict, repr=False)
 
     @property
     def signs(self) -> bool:
@@ -41,10 +44,15 @@ class Keyring:
     def values(self) -> frozenset[bytes]:
         """Everything in it that must not be told."""
         found = {*self.credentials.values(), *self.by_endpoint.values(), *self.by_scheme.values()}
+        found.update(key.key for key in self.minting.values())
         for fingerprint, value in self.credentials.items():
             if fingerprint.startswith("basic:"):  # user:password: the target may say either half alone
                 found.update((*value.partition(b":")[::2], base64.b64encode(value)))
         return frozenset(found - {b""})
+
+    def minter(self) -> Minter:
+        """What signs tokens anew; those that the keyring gives itself stay."""
+        return Minter(self.minting, kept=self.credentials.values())
 
     def secret(self, scheme: SignatureScheme, endpoint: str) -> bytes | None:
         """The secret that signs requests of ``endpoint`` by ``scheme``, None without one."""
@@ -75,9 +83,11 @@ def build_keyring(*, file: Path | None, secrets: Sequence[str], environment: Map
             by_scheme[scheme] = os.fsencode(environment[variable])
     credentials: dict[str, bytes] = {}
     by_endpoint: dict[str, bytes] = {}
+    minting: dict[str, MintingKey] = {}
     if file is not None:
         document = _read_private_toml(file)
         credentials = _read_credentials(document.get("credentials", {}), file, environment)
+        minting = _read_minting(document.get("jwt", {}), file, environment)
         for name, value in _table(document.get("secrets", {}), "secrets", file).items():
             secret = _value(value, name, file, environment)
             if name in _SCHEMES:
@@ -94,7 +104,7 @@ def build_keyring(*, file: Path | None, secrets: Sequence[str], environment: Map
         if not equals or not text or name not in _SCHEMES:
             raise UsageError(f"--secret takes SCHEME=VALUE with a scheme of {', '.join(_SCHEMES)}.")
         by_scheme[_SCHEMES[name]] = os.fsencode(text)
-    return Keyring(credentials=credentials, by_endpoint=by_endpoint, by_scheme=by_scheme)
+    return Keyring(credentials=credentials, by_endpoint=by_endpoint, by_scheme=by_scheme, minting=minting)
 
 
 def _read_private_toml(file: Path) -> dict[str, Any]:
@@ -116,9 +126,9 @@ def _read_private_toml(file: Path) -> dict[str, Any]:
         where = place[0] if place else "somewhere"
         # The parser's own words could quote a value, so only the place is told.
         raise UsageError(f"The credentials file {file} is not TOML {where}; correct it there.") from None
-    unknown = sorted(set(document) - {"credentials", "secrets"})
+    unknown = sorted(set(document) - {"credentials", "secrets", "jwt"})
     if unknown:
-        raise UsageError(f"[{unknown[0]}] in {file} is not known; use [credentials] and [secrets].")
+        raise UsageError(f"[{unknown[0]}] in {file} is not known; use [credentials], [secrets] and [jwt].")
     return document
 
 
@@ -133,6 +143,27 @@ def _read_credentials(table: Any, file: Path, environment: Mapping[str, str]) ->
         if re.search(rb"[\x00-\x1f\x7f]", credentials[name]):
             raise UsageError(f"The value of {name} in {file} holds a control character; correct it.")
     return credentials
+
+
+def _read_minting(table: Any, file: Path, environment: Mapping[str, str]) -> dict[str, MintingKey]:
+    """Keys by issuer; a key in a file of its own is named from the folder of ``file``."""
+    minting = {}
+    for issuer, value in _table(table, "jwt", file).items():
+        where = f"The key of {issuer!r} under [jwt] in {file}"
+        if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
+            path = file.parent / value["file"]
+            try:
+                open_to_others, key = path.stat().st_mode & 0o077, path.read_bytes()
+            except OSError as error:
+                raise UsageError(
+                    f"{where} cannot be read ({error.strerror}); give a file that exists."
+                ) from None
+            if open_to_others:
+                raise UsageError(f"The key file {path} can be read by others; run: chmod 600 {path}")
+        else:
+            key = _value(value, issuer, file, environment)
+        minting[issuer] = checked_key(key, where)
+    return minting
 
 
 def _table(table: Any, name: str, file: Path) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from captures.http1 import Http1Error
 from captures.units import NS_PER_S
 from replayer.chaining import Chaining
 from replayer.columns import Columns
-from replayer.compile import ChainedRequest, Trait, Window
+from replayer.compile import Trait, Window
 from replayer.pool import Pool
 from replayer.results import NEVER_NS, Outcome, UInt32s
+from replayer.unfinished import ChainedRequest
 
 NEVER_DUE_NS = 2**63 - 1
 

@@ -33,9 +33,11 @@ class Load:
     """
     What is offered. ``multiplier`` holds where there are neither ``stages`` nor a ``rate``.
 
-    ``rate`` is in exchanges a second. ``copies`` start evenly spread over ``stagger_ns``. The
+    ``rate`` is in exchanges a second. ``copies`` start evenly spread over ``stagger_ns``; with
+    ``own_identities`` each has users, ids and tokens of its own, the same ones for the same ``seed``. The
     capture is gone through ``loops`` times, None for as often as ``duration_ns`` or the stages
-    need. ``from_ns`` and ``to_ns`` are offsets in the capture. ``seed`` draws the arrivals.
+    need. ``from_ns`` and ``to_ns`` are offsets in the capture. ``seed`` draws both arrivals and
+    identities.
     """
 
     multiplier: Fraction = _ONE
@@ -44,6 +46,7 @@ class Load:
     arrivals: Arrivals = Arrivals.POISSON
     seed: int = 1
     copies: int = 1
+    own_identities: bool = False
     stagger_ns: int = NS_PER_S
     loops: int | None = None
     duration_ns: int | None = None
@@ -98,7 +101,8 @@ class Load:
         """What the load means, for people and for the run."""
         words = [self._pace_text()]
         if self.copies > 1:
-            words.append(f"{self.copies} copies started over {_time(self.stagger_ns)}")
+            kind = "copies as different customers" if self.own_identities else "copies"
+            words.append(f"{self.copies} {kind} started over {_time(self.stagger_ns)}")
         if self.loops is not None and self.loops > 1:
             words.append(f"{self.loops} times through the capture")
         if self.duration_ns is not None:

@@ -10,8 +10,11 @@ import click
 from captures.conditions import parse_condition
 from captures.errors import UsageError
 from captures.units import parse_duration_ns, parse_multiplier
+from replayer.identities import MakeIdentities
 from replayer.load import Arrivals, Load, parse_rate
 from replayer.stages import parse_stages
+
+_META_KEY = "replayer.make_identities"
 
 _OPTIONS = (
     click.option("--speed", metavar="N", help="Time compression: 10x, 1.5x, 1/3x.  [default: 1x]"),
@@ -28,9 +31,14 @@ _OPTIONS = (
         show_default=True,
         help="How the arrivals of --rate are drawn.",
     ),
-    click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Draws the arrivals."),
+    click.option(
+        "--seed", type=click.IntRange(0), default=1, show_default=True, help="Draws arrivals and identities."
+    ),
     click.option(
         "--copies", type=int, default=1, show_default=True, help="Overlay so many copies of the traffic."
+    ),
+    click.option(
+        "--keep-identities", is_flag=True, help="Copies keep the recorded users, ids and tokens, all alike."
     ),
     click.option(
         "--stagger", default="1s", show_default=True, metavar="TIME", help="The copies start over this time."
@@ -50,6 +58,17 @@ _OPTIONS = (
 )
 
 
+def use_identities(context: click.Context, make: MakeIdentities) -> None:
+    """Let the command that runs in ``context`` make customers of copies with what ``make`` makes."""
+    context.meta[_META_KEY] = make
+
+
+def identities_in_use() -> MakeIdentities | None:
+    """What makes customers of copies in the command that runs; None where nobody said it."""
+    make: MakeIdentities | None = click.get_current_context().meta.get(_META_KEY)
+    return make
+
+
 def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``command`` with these options."""
     for option in reversed(_OPTIONS):
@@ -65,6 +84,7 @@ def load_of(
     arrivals: str,
     seed: int,
     copies: int,
+    keep_identities: bool,
     stagger: str,
     loop: int | None,
     duration: str | None,
@@ -88,6 +108,7 @@ def load_of(
         arrivals=Arrivals(arrivals),
         seed=seed,
         copies=copies,
+        own_identities=not keep_identities,
         stagger_ns=parse_duration_ns(stagger),
         loops=loop,
         duration_ns=_length_ns(duration, "--duration"),

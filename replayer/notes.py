@@ -85,6 +85,10 @@ def request_notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[s
         notes.append(
             f"{tally.truncated} requests had their bodies cut by the recording and were sent as stored."
         )
+    if tally.minted:
+        notes.append(
+            f"{tally.minted} requests carried tokens signed anew, for the time at which they were due."
+        )
     if tally.unmapped:
         notes.append(
             f"{len(tally.unmapped)} recorded credentials without a mapping were sent as they stand in the "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from replayer.credentials import Keyring
+from replayer.identities import MakeIdentities
 from replayer.keeping import Keep
 from replayer.load import Load
 from replayer.manners import Manners
@@ -36,7 +37,8 @@ class ReplayOptions:
     target, ``tls_http2`` is the same but for offering HTTP/2; without it a TLS target is never asked
     for that. ``workers`` processes send. ``mark`` is the value of a header that tells replayed
     requests apart, empty for none; ``ids_key`` the run's secret for fresh ids, empty to send them as
-    recorded; ``keep`` says which responses the run keeps, None for none.
+    recorded; ``identities`` makes those of further copies, None to send them as recorded; ``keep`` says
+    which responses the run keeps, None for none.
     """
 
     target: Target
@@ -55,6 +57,7 @@ class ReplayOptions:
     ids_key: bytes = b""
     services: tuple[Service, ...] = ()
     keep: Keep | None = None
+    identities: MakeIdentities | None = None
 
     @property
     def destinations(self) -> tuple[Service, ...]:

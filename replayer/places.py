@@ -25,7 +25,7 @@ from captures.units import MIB
 MAX_BODY_BYTES = 4 * MIB  # a larger body is data, not the answer that names a new thing
 MAX_VALUE_BYTES = 4096
 MIN_VALUE_BYTES = 1
-_BODY = -1
+BODY = -1  # the part of a request that its body is
 _TARGET = -2
 _SET_COOKIE = re.compile(rb"\s*([^=;\s]+)\s*=\s*\"?([^;\"]*)")
 _FIELD = re.compile(
@@ -85,9 +85,9 @@ def spots(request: Request) -> Iterator[Spot]:
         return
     media_type = _media_type(request.headers)
     if b"json" in media_type or json.looks_like_json(body):
-        yield from _json_spots(body)
+        yield from json_spots(body)
     elif media_type == b"application/x-www-form-urlencoded":
-        yield from _pair_spots(body, 0, len(body), "body", _BODY, Spelling.FORM)
+        yield from _pair_spots(body, 0, len(body), "body", BODY, Spelling.FORM)
 
 
 def minted(headers: Headers, body: bytes) -> Iterator[Minted]:
@@ -103,7 +103,7 @@ def substituted(request: Request, changes: list[tuple[Spot, bytes]]) -> Request:
     """``request`` with fresh values at these spots, which do not overlap; framing is left to the sender."""
     edits: dict[int, list[Edit]] = {}
     for spot, fresh in changes:
-        edits.setdefault(spot.part, []).append(Edit(spot.start, spot.stop, _spelled(fresh, spot.spelling)))
+        edits.setdefault(spot.part, []).append(Edit(spot.start, spot.stop, spelled(fresh, spot.spelling)))
     for found in edits.values():
         found.sort()
     headers = tuple(
@@ -114,11 +114,12 @@ def substituted(request: Request, changes: list[tuple[Spot, bytes]]) -> Request:
         request,
         target=splice(request.target, edits[_TARGET]) if _TARGET in edits else request.target,
         headers=headers,
-        body=splice(request.body, edits[_BODY]) if _BODY in edits else request.body,
+        body=splice(request.body, edits[BODY]) if BODY in edits else request.body,
     )
 
 
-def _spelled(value: bytes, spelling: Spelling) -> bytes:
+def spelled(value: bytes, spelling: Spelling) -> bytes:
+    """``value`` as it is written in such a place."""
     match spelling:
         case Spelling.PERCENT:
             return percent.escape(value)
@@ -172,13 +173,14 @@ def _answered_by(name: bytes) -> bytes:
     return b"etag" if name in {b"if-none-match", b"if-match", b"if-range"} else name
 
 
-def _json_spots(body: bytes) -> Iterator[Spot]:
+def json_spots(body: bytes) -> Iterator[Spot]:
+    """The strings and numbers of a JSON document, as spots of a body."""
     for leaf in json.scan(body):
         if leaf.role in {LeafRole.STRING, LeafRole.NUMBER} and leaf.stop > leaf.start:
             raw = body[leaf.start : leaf.stop]
             value = json.unescape(raw).text if b"\\" in raw else raw
             spelling = Spelling.JSON if leaf.role is LeafRole.STRING else Spelling.PLAIN
-            yield Spot(_json_place(leaf.path, leaf.key), value, _BODY, leaf.start, leaf.stop, spelling)
+            yield Spot(_json_place(leaf.path, leaf.key), value, BODY, leaf.start, leaf.stop, spelling)
 
 
 def _json_place(path: tuple[bytes, ...], key: bytes) -> str:
@@ -214,7 +216,7 @@ def _body_values(body: bytes, encoding: bytes, media_type: bytes) -> Iterator[tu
     if len(plain) > MAX_BODY_BYTES:
         return
     if b"json" in media_type or json.looks_like_json(plain):
-        for spot in _json_spots(plain):
+        for spot in json_spots(plain):
             yield spot.place, spot.value
     elif b"html" in media_type:
         for match in _FIELD.finditer(plain):

@@ -23,6 +23,7 @@ from replayer.chaining import Chaining, sessions
 from replayer.columns import Cells
 from replayer.feed import telling
 from replayer.fidelity import invalid_reasons
+from replayer.identities import Identities, learnt
 from replayer.keeping import clean_kept
 from replayer.kept import KeptResponses
 from replayer.notes import (
@@ -42,7 +43,7 @@ from replayer.options import CHAINS_AUTO_MAX, ReplayOptions, UseChains
 from replayer.results import Run, RunHeader
 from replayer.rewrite import Tally
 from replayer.schedule import UPGRADED, Schedule, build_schedule, schedule_hash
-from replayer.sending import LOOP_NOTE, Offered, make_compiler, scheduled_exchanges, send_schedule
+from replayer.sending import LOOP_NOTE, Offered, Studied, make_compiler, scheduled_exchanges, send_schedule
 from replayer.sent import Start
 from replayer.services import Routing, Service, routed
 from replayer.spoken import Spoken, find_minted, listen
@@ -87,7 +88,9 @@ def replay(reader: CaptureReader, options: ReplayOptions) -> Replayed:
     offered_hash = schedule_hash(schedule, reader.header)
     chains = chains_of(reader, options.chains, schedule)
     spoken = spoken_of(reader, schedule, mints=chains is not None)
-    offered = _offer(reader, options, schedule, routing, chains, spoken)
+    identities = identities_of(reader, options, chains)
+    studied = Studied(chains=chains, spoken=spoken, identities=identities)
+    offered = _offer(reader, options, schedule, routing, studied)
     sent, kept, facts = offered.sent, KeptResponses(), None
     if options.keep is not None:
         request_of, secret = partial(_request_of, reader), options.keyring.values()
@@ -102,6 +105,7 @@ def replay(reader: CaptureReader, options: ReplayOptions) -> Replayed:
         *chain_notes(chains, offered.chains),
         *stream_notes(spoken, sent.streams),
         *id_notes(offered.fresh_ids),
+        *(() if identities is None else identities.notes()),
         *kept_notes(facts),
         *((f"{options.workers} worker processes sent it.",) if options.workers > 1 else ()),
         *LOOP_NOTE,
@@ -144,20 +148,19 @@ def _offer(
     options: ReplayOptions,
     schedule: Schedule,
     routing: Routing,
-    chains: Chains | None,
-    spoken: Spoken | None,
+    studied: Studied,
 ) -> Offered:
     """Send the schedule, from this process or from several."""
     total = len(schedule)
     if options.workers == 1:
         board = Board([slice(0, total)], total)
-        send_share = partial(_send_share, reader, options, routing, chains, spoken, board)
+        send_share = partial(_send_share, reader, options, routing, studied, board)
         return send_share(schedule, soon, board.shares[0].cells)
-    ties = () if chains is None else Chaining(schedule, chains).pairs()
-    if spoken is not None:
-        ties = chain(ties, spoken.ties(schedule))
+    ties = () if studied.chains is None else Chaining(schedule, studied.chains).pairs()
+    if studied.spoken is not None:
+        ties = chain(ties, studied.spoken.ties(schedule))
     board = Board(shares_of(sessions(schedule, ties), options.workers), total)
-    send_share = partial(_send_share, reader, options, routing, chains, spoken, board)
+    send_share = partial(_send_share, reader, options, routing, studied, board)
     return send_in_workers(schedule, board, send_share)
 
 
@@ -205,8 +208,7 @@ def _send_share(
     reader: CaptureReader,
     options: ReplayOptions,
     routing: Routing,
-    chains: Chains | None,
-    spoken: Spoken | None,
+    studied: Studied,
     board: Board,
     schedule: Schedule,
     start: Start,
@@ -220,8 +222,7 @@ def _send_share(
         routing,
         start=board.noting(start),
         cells=cells,
-        chains=chains,
-        spoken=spoken,
+        studied=studied,
     )
 
 
@@ -266,6 +267,23 @@ def chains_of(reader: CaptureReader, use: UseChains, schedule: Schedule) -> Chai
     endpoint_of = dict(zip(index.seq.tolist(), index.endpoint.tolist(), strict=True))
     window = reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns)
     return find_chains(window, lambda exchange: labels[endpoint_of[exchange.seq]])
+
+
+def identities_of(reader: CaptureReader, options: ReplayOptions, chains: Chains | None) -> Identities | None:
+    """What makes customers of further copies; None when there are none, or all are sent as recorded."""
+    load = options.load
+    if options.identities is None or not load.own_identities or load.copies == 1:
+        return None
+    identities = options.identities(load.seed)
+    learnt(
+        identities,
+        reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns),
+        copies=load.copies,
+        minted=() if chains is None else chains.values(),
+        keyring=options.keyring,
+        salt=reader.header.fingerprint_salt,
+    )
+    return identities
 
 
 def spoken_of(reader: CaptureReader, schedule: Schedule, *, mints: bool) -> Spoken | None:

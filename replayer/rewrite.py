@@ -42,7 +42,8 @@ class Deeds:
 
     ``http2`` says that it was captured over HTTP/2 (or 3), ``over_http2`` that it goes over it.
     ``signed`` is the scheme of a new signature, ``unsigned`` that of one whose secret is not
-    known. ``unsendable`` says why it cannot be sent at all, and is empty otherwise.
+    known; ``minted`` says that it carries tokens that are signed anew. ``unsendable`` says why it cannot
+    be sent at all, and is empty otherwise.
     """
 
     http2: bool = False
@@ -54,6 +55,7 @@ class Deeds:
     unmapped: tuple[str, ...] = ()
     signed: str = ""
     unsigned: str = ""
+    minted: bool = False
     unsendable: str = ""
 
 
@@ -69,6 +71,7 @@ class Tally:
     sockets: int = 0
     mapped: Counter[str] = field(default_factory=Counter)  # uses of each credential, by fingerprint
     unmapped: Counter[str] = field(default_factory=Counter)
+    minted: int = 0
     signed: Counter[str] = field(default_factory=Counter)  # by scheme
     unsigned: Counter[str] = field(default_factory=Counter)
 
@@ -80,6 +83,7 @@ class Tally:
         self.truncated += times * deeds.truncated
         self.streams += times * deeds.stream
         self.sockets += times * deeds.socket
+        self.minted += times * deeds.minted
         for fingerprint in deeds.mapped:
             self.mapped[fingerprint] += times
         for fingerprint in deeds.unmapped:

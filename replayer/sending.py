@@ -16,6 +16,7 @@ from replayer.compile import Compiler
 from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.fresh_ids import FreshIds
+from replayer.identities import Copies, Identities
 from replayer.keeping import Gathered, Keeper
 from replayer.negotiate import speaks_http2
 from replayer.options import ReplayOptions
@@ -55,6 +56,20 @@ class Offered:
     gathered: Gathered
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Studied:
+    """
+    What is known of a capture before anything is sent.
+
+    ``chains`` is what later requests take from earlier responses, ``spoken`` what is said on streams,
+    ``identities`` what makes customers of further copies.
+    """
+
+    chains: Chains | None = None
+    spoken: Spoken | None = None
+    identities: Identities | None = None
+
+
 def send_schedule(
     reader: CaptureReader,
     options: ReplayOptions,
@@ -63,20 +78,20 @@ def send_schedule(
     *,
     start: Start,
     cells: Cells,
-    chains: Chains | None = None,
-    spoken: Spoken | None = None,
+    studied: Studied,
 ) -> Offered:
     """
     Send every row of ``schedule`` from this process.
 
     ``routing`` says where its rows go, ``start`` when run time 0 is, ``cells`` where the results are
-    written, ``chains`` what later requests take from earlier responses, ``spoken`` what is said on streams.
+    written, ``studied`` what is known of the capture.
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
         CaptureError: the capture is damaged.
 
     """
+    chains, spoken = studied.chains, studied.spoken
     chaining = None if chains is None or not chains.links else Chaining(schedule, chains)
     fresh = None
     if spoken is not None:
@@ -89,10 +104,12 @@ def send_schedule(
         chaining,
         fresh,
         http2=lambda service: _may_use_http2(options, routing.services[service]),
+        moves=studied.identities is not None,
     )
     fresh_ids = make_fresh_ids(options, chains)
+    identity = make_identity(options, studied, fresh_ids)
     keeper = make_keeper(options, schedule)
-    feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, fresh_ids)))
+    feed = WindowFeed(compiler.windows(scheduled_exchanges(reader, schedule, identity)))
 
     async def send() -> Sent:
         engine = Engine(
@@ -135,6 +152,7 @@ def make_compiler(
     fresh: FreshWords | None = None,
     *,
     http2: Callable[[int], bool],
+    moves: bool = False,
 ) -> Compiler:
     """What turns the capture's exchanges into what is sent; ``http2`` tells whether a service speaks it."""
     rewriters = [
@@ -157,6 +175,8 @@ def make_compiler(
         chaining=chaining,
         fresh=fresh,
         http2=http2,
+        recorded_wall_ns=reader.header.started_wall_ns,
+        moves=moves,
         kept=None if options.keep is None else options.keep.wanted(schedule),
     )
 
@@ -172,9 +192,23 @@ def make_fresh_ids(options: ReplayOptions, chains: Chains | None) -> FreshIds | 
     """What gives the run its own ids; None when they are sent as recorded."""
     if not options.ids_key:
         return None
-    links = () if chains is None else chains.links.values()
-    minted = (spot.value for found in links for link in found for spot in link.spots)
-    return FreshIds(options.ids_key, kept=minted, signs=options.keyring.signs)
+    return FreshIds(
+        options.ids_key, kept=() if chains is None else chains.values(), signs=options.keyring.signs
+    )
+
+
+def make_identity(options: ReplayOptions, studied: Studied, fresh_ids: FreshIds | None) -> Identity | None:
+    """What makes an exchange that of its copy and loop; None when all are sent as recorded."""
+    if studied.identities is None:
+        return fresh_ids
+    copies = Copies(studied.identities, options.load.copies, signs=options.keyring.signs)
+    if fresh_ids is None:
+        return copies
+
+    def both(exchange: Exchange, instance: int) -> Exchange:
+        return fresh_ids(copies(exchange, instance), instance)
+
+    return both
 
 
 def make_keeper(options: ReplayOptions, schedule: Schedule) -> Keeper | None:

@@ -105,7 +105,7 @@ def test_signatures_over_the_time_wait_until_due(exchange: Make, capture: Write)
     recipe = SigningRecipe(scheme=SignatureScheme.STRIPE, header=header[0])
     path = capture([exchange(0, headers=((b"Host", b"h"), header), body=b"{}", signing=recipe)])
     (window,), _ = compiled(path, Keyring(by_endpoint={"GET /": b"whsec_x"}))
-    assert list(window.traits) == [Trait.TIMED_SIGNATURE]
+    assert list(window.traits) == [Trait.TIMED]
     assert window.buffer == b""
     (request,) = RequestParser().feed(window.unsigned[0].wire(1234))
     assert verify(recipe, secret=b"whsec_x", headers=request.headers, body=b"{}", now_s=1234)
