@@ -54,6 +54,7 @@ COMMANDS = {
         "Answer what a target calls (Slack, Stripe, mail, any HTTP) from the capture IN of such calls.",
     ),
     "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
+    "review": ("hookreel.reviewing:review", "Replay two builds in turns and say what changed."),
     "demo": (
         "hookreel.demo.cli:demo",
         "Show the whole story in about a minute: record, anonymize, audit, replay, compare.",

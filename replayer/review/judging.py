@@ -1,0 +1,87 @@
+"""What the commands that end with a verdict share: options, reports and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from captures.errors import UsageError
+from captures.units import parse_share
+from replayer.review.report import wording
+from replayer.review.report.material import Material
+from replayer.review.report.writers import WRITERS
+from replayer.review.sides import InvalidRunError
+from replayer.review.slo import parse_objectives
+from replayer.review.verdict import Options, Verdict
+
+_OPTIONS = (
+    click.option(
+        "--format",
+        "style",
+        type=click.Choice(list(WRITERS)),
+        default="text",
+        show_default=True,
+        help="How to print the report.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+    click.option(
+        "--margin",
+        default="5%",
+        show_default=True,
+        metavar="SHARE",
+        help="The smallest change of response times that matters (1 ms is always the least).",
+    ),
+    click.option(
+        "--slo",
+        metavar="OBJECTIVES",
+        help="What the candidate must keep, such as p99<1s,errors<0.1%; MISSED is exit code 3.",
+    ),
+    click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE."),
+)
+
+
+def judging_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``command`` with these options; see ``Judging``."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def options_of(
+    *, margin: str, slo: str | None, paired: bool = False, allow_mismatch: bool = False
+) -> Options:
+    """
+    What the comparison is asked for.
+
+    Raises:
+        UsageError: an option cannot be read.
+
+    """
+    share = parse_share(margin)
+    if not share:
+        raise UsageError("A margin of 0 rules nothing out; write it like 5% or 0.05.")
+    return Options(
+        margin=share,
+        paired=paired,
+        allow_mismatch=allow_mismatch,
+        objectives=parse_objectives(slo) if slo else (),
+    )
+
+
+def end(material: Material, style: str, *, strict: bool) -> None:
+    """
+    Print the report and end the command with the verdict's exit code.
+
+    Raises:
+        InvalidRunError: a run is INVALID and the report is for people, who need no table then.
+
+    """
+    comparison = material.comparison
+    invalid = comparison.verdict is Verdict.INVALID
+    if not invalid or style != "text":
+        click.echo(WRITERS[style](material), nl=False)
+    if invalid:
+        raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
+    raise click.exceptions.Exit(comparison.exit_code(strict=strict))
