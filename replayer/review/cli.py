@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from captures.errors import UsageError, WriteError
-from captures.units import parse_share
 from replayer.results import read_run
 from replayer.review.compare import compare
+from replayer.review.judging import judging_options, options_of
 from replayer.review.report import pipelines, wording
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
@@ -19,7 +19,6 @@ from replayer.review.sides import InvalidRunError, NamedRun
 from replayer.review.verdict import Options, Verdict
 
 _SIDES = ("--baseline", "--candidate")
-_EXIT_INCONCLUSIVE = 5
 
 
 class _ManyValues(click.Command):
@@ -88,16 +87,7 @@ Examples:
     metavar="RUN...",
     help="Runs to judge: one or more files, or the option repeated.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(list(WRITERS)),
-    default="text",
-    show_default=True,
-    help="How to write the report: markdown for a pull request comment, html is one page without network, "
-    "codequality for GitLab, benchstat and otava hold the figures of each run for these tools.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@judging_options
 @click.option(
     "-o",
     "--output",
@@ -106,18 +96,10 @@ Examples:
     help="Write the report to this new file; the verdict line still goes to standard output.",
 )
 @click.option(
-    "--margin",
-    default="5%",
-    show_default=True,
-    metavar="SHARE",
-    help="The smallest change of response times that matters (1 ms is always the least).",
-)
-@click.option(
     "--paired",
     is_flag=True,
     help="The runs of both sides were interleaved: pair them in the order they were made.",
 )
-@click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE.")
 @click.option(
     "--annotate",
     is_flag=True,
@@ -144,6 +126,7 @@ def diff(
     as_json: bool,
     output: Path | None,
     margin: str,
+    slo: str | None,
     paired: bool,
     strict: bool,
     annotate: bool,
@@ -151,7 +134,7 @@ def diff(
 ) -> None:
     """Parse, compare, print, exit."""
     before, after = _sides(runs, baseline, candidate)
-    options = Options(margin=_margin(margin), paired=paired, allow_mismatch=allow_mismatch)
+    options = options_of(margin=margin, slo=slo, paired=paired, allow_mismatch=allow_mismatch)
     style = "json" if as_json else style
     material = _compared(before, after, options, style)
     comparison = material.comparison
@@ -161,8 +144,7 @@ def diff(
         click.echo(pipelines.workflow_commands(comparison), nl=False, err=True)
     if comparison.verdict is Verdict.INVALID:
         raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
-    inconclusive = strict and comparison.verdict is Verdict.INCONCLUSIVE
-    raise click.exceptions.Exit(_EXIT_INCONCLUSIVE if inconclusive else comparison.verdict.exit_code)
+    raise click.exceptions.Exit(comparison.exit_code(strict=strict))
 
 
 def _compared(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, style: str) -> Material:
@@ -181,6 +163,8 @@ def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options
     """What makes the same report again, with every option that matters to it."""
     words = ["hookreel", "diff", "--baseline", *map(str, before), "--candidate", *map(str, after)]
     words += ["--margin", wording.percent_exact(options.margin).replace(" ", "")]
+    if options.objectives:
+        words += ["--slo", ",".join(objective.text for objective in options.objectives)]
     words += ["--paired"] if options.paired else []
     words += ["--allow-mismatch"] if options.allow_mismatch else []
     return shlex.join([*words, "--format", style])
@@ -191,13 +175,6 @@ def _print_schema(context: click.Context, *, asked: bool) -> None:
         schema = files("replayer") / "review/report/diff.schema.json"
         click.echo(schema.read_text(encoding="utf-8"), nl=False)
         context.exit()
-
-
-def _margin(text: str) -> float:
-    share = parse_share(text)
-    if not share:
-        raise UsageError("A margin of 0 rules nothing out; write it like 5% or 0.05.")
-    return share
 
 
 def _sides(

@@ -23,7 +23,8 @@ _OPTIONS = (
         type=click.Choice(list(WRITERS)),
         default="text",
         show_default=True,
-        help="How to print the report.",
+        help="How to write the report: markdown for a pull request comment, html is one page without"
+        " network, codequality for GitLab, benchstat and otava hold the figures of each run for these tools.",
     ),
     click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
     click.option(

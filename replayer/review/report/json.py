@@ -7,6 +7,7 @@ from typing import Any
 
 from replayer.review.answers import AnswerChange, EndpointAnswers
 from replayer.review.report import wording
+from replayer.review.slo import ObjectiveResult
 from replayer.review.verdict import Comparison, EndpointResult, QuantileResult, RunSummary, Verdict
 
 FORMAT = 1
@@ -33,9 +34,23 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "shared_shift": comparison.shared_shift,
         "reasons": wording.refusals(comparison) if comparison.verdict is Verdict.INVALID else [],
         "warnings": list(comparison.warnings),
+        "objectives": [_objective(result) for result in comparison.objectives],
         "baseline": [_run(run) for run in comparison.baseline],
         "candidate": [_run(run) for run in comparison.candidate],
         "endpoints": [_endpoint(endpoint, comparison) for endpoint in comparison.endpoints],
+    }
+
+
+def _objective(result: ObjectiveResult) -> dict[str, Any]:
+    return {
+        "objective": result.objective.text,
+        "proof": str(result.proof),
+        "requests": result.requests,
+        "bad": result.bad,
+        "allowed": result.objective.allowed,
+        "low": result.low,
+        "high": result.high,
+        "needed": result.needed,
     }
 
 
@@ -51,6 +66,7 @@ def _run(run: RunSummary) -> dict[str, Any]:
         "valid": not run.invalid_reasons,
         "invalid_reasons": list(run.invalid_reasons),
         "notes": list(run.notes),
+        "saturated": run.saturated or None,
     }
 
 

@@ -33,6 +33,8 @@ def render(comparison: Comparison) -> str:
     changed = [endpoint for endpoint in comparison.endpoints if endpoint.verdict in _CHANGED]
     rest = [endpoint for endpoint in comparison.endpoints if endpoint.verdict not in _CHANGED]
     top = [MARKER, f"### {_headline(comparison)}"]
+    if objectives := wording.objective_lines(comparison):
+        top.append("\n".join(f"- {escape(line, code=True)}" for line in objectives[:_LONGEST_LIST]))
     bottom = [
         *_folded("How sure, and which runs", _evidence(comparison)),
         "\n".join(f"- {escape(line, code=True)}" for line in wording.what_next(comparison, markdown=True)),

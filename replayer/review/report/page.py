@@ -53,7 +53,7 @@ def render(material: Material) -> str:
 
 
 _ORDER = (
-    "validity", "endpoints", "forest", "percentiles", "time",
+    "validity", "objectives", "endpoints", "forest", "percentiles", "time",
     "errors", "answers", "sure", "next", "provenance",
 )  # fmt: skip
 
@@ -62,6 +62,8 @@ def _sections(material: Material, curves: Sequence[Curves]) -> Iterator[tuple[st
     """Every section whose length is known beforehand: its name, its title and what is inside."""
     comparison = material.comparison
     yield "validity", ("Validity", validity(material))
+    if objectives := wording.objective_lines(comparison):
+        yield "objectives", ("Objectives", listed(objectives))
     drawn = [one for one in comparison.endpoints if one.deciding is not None][:_MOST_IN_FOREST]
     if drawn:
         yield "forest", ("Change of response times", _forest(drawn, comparison))

@@ -30,6 +30,7 @@ def render(comparison: Comparison) -> str:
     if comparison.endpoints:
         parts.append(_table(comparison))
         parts += _section("Notes", _notes(comparison.endpoints))
+    parts += _section("Objectives", wording.objective_lines(comparison))
     parts += _section("How sure", wording.how_sure(comparison))
     parts += _section("What next", wording.what_next(comparison))
     return "\n\n".join(parts) + "\n"

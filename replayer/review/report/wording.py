@@ -8,6 +8,7 @@ from captures.text import clean
 from captures.units import format_duration
 from replayer.review.answers import AnswerChange, EndpointAnswers, Part
 from replayer.review.behaviour import ASSUMED_SHARE_SD
+from replayer.review.slo import ObjectiveResult
 from replayer.review.verdict import (
     Comparison,
     EndpointResult,
@@ -203,6 +204,22 @@ def _coverage(comparison: Comparison) -> str:
         f"Of {total} endpoint{_s(total)}, {', '.join(parts)} had enough requests to judge"
         " (p50 20 a run, p95 200 a side, p99 1,000 a run)."
     )
+
+
+def objective_lines(comparison: Comparison) -> list[str]:
+    """A line per objective: whether it is proven, and by what."""
+    return [
+        f"{result.proof}: {result.objective.text}; {result.bad:,} of {result.requests:,} requests were"
+        f" beyond it ({percent_exact(result.share)}; 95 % sure of at least {result.low * 100:.3g} % and at"
+        f" most {result.high * 100:.3g} %, {percent_exact(result.objective.allowed)} permitted){_needed(result)}."
+        for result in comparison.objectives
+    ]
+
+
+def _needed(result: ObjectiveResult) -> str:
+    if result.needed is None:
+        return ""
+    return f"; {result.needed:,} requests with the same share would prove it"
 
 
 def what_next(comparison: Comparison, *, markdown: bool = False) -> list[str]:

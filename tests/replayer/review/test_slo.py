@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from html import unescape
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from captures.errors import UsageError
 from replayer.review.compare import compare
+from replayer.review.report.material import Material
+from replayer.review.report.writers import WRITERS
 from replayer.review.sides import NamedRun
 from replayer.review.slo import Proof, bounds, judge_objectives, parse_objectives, requests_needed
 from replayer.review.verdict import Options
@@ -91,3 +96,26 @@ def test_a_missed_objective_decides_the_exit_code(campaign):
     assert missed.exit_code() == 3
     met = compare(*sides, Options(objectives=parse_objectives("errors<50%")))
     assert met.exit_code() == 0
+
+
+def test_every_format_says_what_became_of_an_objective(campaign):
+    """The sentence stands in text, Markdown and page; the figures in the JSON, as its schema has them."""
+    sides = [
+        [
+            NamedRun(name=f"{side}{at}", run=_run(campaign, 900 + at, errors=1, number=side * 10 + at))
+            for at in range(3)
+        ]
+        for side in range(2)
+    ]
+    options = Options(objectives=parse_objectives("errors<0.2%,p50<1s"))
+    material = Material(
+        comparison=compare(*sides, options), baseline=tuple(sides[0]), candidate=tuple(sides[1]), command="x"
+    )
+    for name in ("text", "markdown", "html"):
+        said = unescape(" ".join(WRITERS[name](material).split()))
+        assert "NOT PROVEN: errors<0.2%; 3 of 2,703 requests" in said
+        assert "MET: p50<1s" in said
+    objectives = json.loads(WRITERS["json"](material))["objectives"]
+    assert [one["proof"] for one in objectives] == ["NOT PROVEN", "MET"]
+    assert objectives[0]["low"] < 3 / 2_703 < objectives[0]["high"]
+    assert objectives[0]["needed"] > 2_703
