@@ -232,7 +232,9 @@ class CopyIdentities:
                 self._tables.clear()  # they remember as much; what they give depends on key and value alone
             short = self._short[copy - 1].get((kind, fold(raw)))
             if short is None:
-                known = _in_range(raw, self._table(copy).replacement(kind, raw, number=number))
+                known = self._table(copy).replacement(kind, raw, number=number)
+                if kind is Kind.ID:
+                    known = _in_range(self._prf(copy), raw, known)
             else:
                 known = with_case_of(raw, short)
             self._memo[copy, kind, raw, number] = known
@@ -310,15 +312,17 @@ def _short_stand_in(prf: Prf, kind: Kind, raw: bytes, attempt: int) -> bytes:
         case Kind.EMAIL:
             return generators.email(prf, raw, attempt, raw.rpartition(b"@")[2])
         case Kind.ID:
-            return _in_range(raw, numbers.identifier(prf, raw, 0, attempt))
+            return _in_range(prf, raw, numbers.identifier(prf, raw, 0, attempt))
         case _:
             return generators.username(prf, raw, attempt)
 
 
-def _in_range(raw: bytes, new: bytes) -> bytes:
-    """``new`` as a number without a leading zero, that fits wherever the number ``raw`` does."""
-    if not (raw.isdigit() and new.isdigit()) or raw[:1] == b"0":
+def _in_range(prf: Prf, raw: bytes, new: bytes) -> bytes:
+    """For a number ``raw`` a number without a leading zero, that fits wherever ``raw`` does."""
+    if not raw.isdigit() or raw[:1] == b"0":
         return new
+    if not new.isdigit():  # so many digits may be hex
+        new = generators.username(prf, raw)
     if new[:1] == b"0" or any(int(raw) <= limit < int(new) for limit in _LIMITS):
         return b"1" + new[1:]
     return new

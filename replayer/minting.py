@@ -29,7 +29,8 @@ from captures.model import Request
 ANY_ISSUER = "*"
 _TOKEN = re.compile(rb"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+", re.ASCII)
 _TIMES = frozenset({b"iat", b"exp", b"nbf", b"auth_time", b"updated_at"})
-_SECONDS = re.compile(rb"\d{1,12}")
+_SECONDS = re.compile(rb"(\d{1,12})((?:\.\d+)?)")
+_TIMES_END_S = 10**12  # later is no time that anybody means
 _REMEMBERED_MAX = 20_000
 _CLOCK_SKEW_S = 60  # an issuer's clock may be ahead
 _FITTING = {
@@ -155,11 +156,12 @@ class Minter:
         return made.token
 
     def _signed(self, parsed: _Parsed, moved_s: int) -> bytes:
-        edits = [
-            Edit(leaf.start, leaf.stop, b"%d" % (int(parsed.claims[leaf.start : leaf.stop]) + moved_s))
-            for leaf in scan(parsed.claims)
-            if _is_time(leaf.role, leaf.key, leaf.path, parsed.claims[leaf.start : leaf.stop])
-        ]
+        edits: list[Edit] = []
+        for leaf in scan(parsed.claims):
+            if leaf.role is LeafRole.NUMBER and not leaf.path and leaf.key in _TIMES:
+                time = _SECONDS.fullmatch(parsed.claims[leaf.start : leaf.stop])
+                if time is not None:
+                    edits.append(Edit(leaf.start, leaf.stop, b"%d%b" % (int(time[1]) + moved_s, time[2])))
         message = parsed.header + b"." + _encoded(splice(parsed.claims, edits))
         algorithm, key = self._signer(parsed)
         return message + b"." + _encoded(algorithm.sign(message, key))
@@ -231,21 +233,21 @@ def _parsed(token: bytes) -> _Parsed | None:
     algorithm = head.get("alg")
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         return None
-    times = {name: body.get(name.decode()) for name in _TIMES}
+    times: dict[bytes, Any] = {name: body.get(name.decode()) for name in _TIMES}
     return _Parsed(
         header=header,
         claims=text,
         algorithm=algorithm,
         issuer=str(body.get("iss", "")),
-        times={name: value for name, value in times.items() if type(value) is int},
+        times={name: int(value) for name, value in times.items() if _is_time(value)},
     )
 
 
 _ALGORITHMS = frozenset(jwt.algorithms.get_default_algorithms()) - {"none"}
 
 
-def _is_time(role: LeafRole, key: bytes, path: tuple[bytes, ...], value: bytes) -> bool:
-    return role is LeafRole.NUMBER and not path and key in _TIMES and _SECONDS.fullmatch(value) is not None
+def _is_time(value: Any) -> bool:
+    return type(value) in {int, float} and 0 <= value < _TIMES_END_S
 
 
 def _anchor(times: Mapping[bytes, int], used_s: int, *, refused: bool) -> int:
