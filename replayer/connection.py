@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 from time import monotonic_ns
 from typing import cast
@@ -20,6 +19,7 @@ import httptools
 from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.compile import Trait
+from replayer.heads import final_head, says_close, says_length
 from replayer.owner import Owner
 from replayer.places import MAX_BODY_BYTES
 from replayer.results import NEVER_NS, Outcome
@@ -33,9 +33,7 @@ _SWITCHING = 101
 _GOODBYE_S = 1.0  # for the target to answer a WebSocket's closing frame
 _HEAD = int(Trait.HEAD)
 _WANTED = int(Trait.WANTED)
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
-_FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
-_CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
+_SLOW = _STREAM | _SOCKET | _HEAD | _WANTED  # more than the end of the response must be seen
 
 
 class Connection(asyncio.Protocol):
@@ -177,6 +175,16 @@ class Connection(asyncio.Protocol):
         if self.row == IDLE or self._parser is None:
             self.abort()  # nobody asked for it
             return
+        if not (self._started or self._trait & _SLOW or self._buffered or self.closed):
+            known = self._owner.heads.find(data)
+            if known is not None:
+                row, self.row = self.row, IDLE
+                columns.first_byte_ns[row] = now_ns
+                columns.complete(row, now_ns, *known)
+                self._owner.released(self)
+                if now_ns >= self._owner.next_due_ns:
+                    self._owner.pump()
+                return
         if self._head_done and self._trait & _SOCKET and self._stream is not None:
             self._converse(data)
             return
@@ -199,7 +207,7 @@ class Connection(asyncio.Protocol):
                 return
             self._keep = False
         if self._complete:
-            self._settle()
+            self._settle(data)
         elif not self._head_done and len(self._head) > _MAX_HEAD_BYTES:
             self._fail(Outcome.BAD_RESPONSE)
         if now_ns >= self._owner.next_due_ns:
@@ -254,10 +262,10 @@ class Connection(asyncio.Protocol):
         self._keep = self._parser.should_keep_alive()
         if self._trait & _HEAD:
             # The parser does not know the method: it would wait for a body that never comes.
-            self._keep = _CLOSES.search(self._final_head()) is None
+            self._keep = not says_close(final_head(self._head))
             self._complete = True
         elif not self._keep:
-            self._until_close = _FRAMED.search(self._final_head()) is None
+            self._until_close = not says_length(final_head(self._head))
         if self._trait & _STREAM or (self._trait & _SOCKET and status == _SWITCHING):
             self._open_stream()
 
@@ -277,21 +285,13 @@ class Connection(asyncio.Protocol):
         elif self._stream is None or self._trait & _STREAM:
             self._complete = True
 
-    def _final_head(self) -> bytes:
-        """The head of the final response; interim ones before it are left out."""
-        start = 0
-        while match := _INTERIM.match(self._head, start):
-            start = match.end()
-        stop = self._head.find(b"\r\n\r\n", start)
-        return self._head[start:stop] if stop >= 0 else self._head[start:]
-
     # -- how an exchange ends --------------------------------------------------------------
 
     def _open_stream(self) -> None:
         self._head_ns = self._now_ns
         socket = self._trait & _SOCKET != 0
         try:
-            self._stream = self._owner.opened(self, self._final_head(), self._stream_ns, socket=socket)
+            self._stream = self._owner.opened(self, final_head(self._head), self._stream_ns, socket=socket)
         except ValueError:
             return  # what it agreed to is not known, so neither is what follows
         if self._stream_ns is not None and not socket:
@@ -313,12 +313,14 @@ class Connection(asyncio.Protocol):
         if self.endless:
             self.end_stream(self.row)
 
-    def _settle(self) -> None:
-        """Finish the exchange whose response is whole, and pass the connection on or close it."""
+    def _settle(self, data: bytes) -> None:
+        """Finish the exchange whose response ends with ``data``, and pass the connection on or close it."""
         reusable = self._keep and not self._extra and not self.closed
         if self._buffered and self._transport is not None:
             self._buffered = self._transport.get_write_buffer_size() > 0
             reusable = reusable and not self._buffered  # answered before the request was taken whole
+        if reusable and self._head is data and not self._trait & _SLOW:
+            self._owner.heads.learn(data, self._status, self._body_bytes)
         self._finish(Outcome.COMPLETED, self._now_ns)
         if not reusable:
             self.close()
@@ -336,7 +338,7 @@ class Connection(asyncio.Protocol):
             done_ns = self._head_ns  # a stream's end says nothing about the target's speed
         status, body_bytes = self._status, self._body_bytes
         if self._trait & _WANTED and outcome is Outcome.COMPLETED:
-            self._owner.answered(row, self._final_head(), b"".join(self._kept))
+            self._owner.answered(row, final_head(self._head), b"".join(self._kept))
         self._clear()
         self._columns.finish(row, outcome, done_ns, status, body_bytes)
 

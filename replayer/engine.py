@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from array import array
 from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 
 from captures.errors import CaptureError, HookreelError
-from captures.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from captures.units import NS_PER_MS, NS_PER_S
+from replayer.ahead import Ahead
 from replayer.board import soon
 from replayer.chaining import Chaining
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
@@ -30,22 +31,30 @@ from replayer.guard import ended_by_signals, fatal_error, no_collector
 from replayer.holding import NEVER_DUE_NS, Holding
 from replayer.keeping import Keeper
 from replayer.manners import Connections, Manners
-from replayer.pool import Pool
+from replayer.pool import AnyConnection, Pool
 from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
 from replayer.sent import Sent, Start
 from replayer.spoken import FreshWords
 from replayer.streams import Streams
 
-LOOK_AHEAD_NS = 250 * NS_PER_MS
-_QUIET_NS = 150 * NS_PER_US  # preparing stops when a send is nearer than this
-_SLICE = 32  # rows prepared before responses get their turn
 _MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
+_BEHIND_NS = NS_PER_MS  # so late, what keeps us from sending is our own work
 _USUAL_MANNERS = Manners()
-_TIMED = int(Trait.TIMED)
 _UNSENDABLE = int(Trait.UNSENDABLE)
 _CHAINED = int(Trait.CHAINED)
 _HTTP2 = int(Trait.HTTP2)
+_APART = _UNSENDABLE | _CHAINED | _HTTP2
+_NO_WINDOW = Window(
+    first=0,
+    buffer=b"",
+    bounds=array("Q", [0]),
+    traits=b"",
+    unsigned={},
+    chained={},
+    stream_ns={},
+    server_names=(),
+)
 
 
 class Engine:
@@ -79,7 +88,7 @@ class Engine:
             pooled=manners.connections is Connections.POOL,
         )
         self._manners = manners
-        self._max_in_flight = manners.max_in_flight or len(schedule)
+        self._max_in_flight = manners.max_in_flight
         self.crowded_out = 0
         self._holding: Holding | None = None
         if chaining is not None:
@@ -95,18 +104,19 @@ class Engine:
         )
         if keeper is not None:
             self._pool.answered = keeper.beside(self._pool.answered)
-        self._feed = feed
         self._dials = dials
-        self._server_names = server_names
         self._start_time = start
         self._total = len(schedule)
         self._due_ns = schedule.due_ns.data
         self._connection = connection.data
         self._row = 0  # the next to send
-        self._ahead = 0  # the next to prepare
-        self._yields = 0  # how often the next row has waited for responses at hand
-        self._signed: dict[int, bytes] = {}
-        self._windows: deque[Window] = deque()
+        self._ahead = Ahead(
+            schedule, connection, feed, pool=self._pool, columns=self._columns, server_names=server_names
+        )
+        self._window = _NO_WINDOW  # that of the row sent last
+        self._wires = memoryview(b"")  # its buffer
+        self._yields = 0  # how often the next row has waited for responses and none had come
+        self._unfinished = 0  # rows, when it looked last
         self._started_wall_ns = 0
         self._stopped: str | None = None
         self._stopped_ns: int | None = None
@@ -126,11 +136,12 @@ class Engine:
         """
         self._loop.set_exception_handler(self._on_exception)
         try:
-            first = self._window_of(0, wait=False) if self._total else None
+            first = self._ahead.first()
             http2 = set() if first is None else begin_with_http2(first, self._dials.service)
             await self._pool.probe(http2)
             self._pool.open_reserve(http2)
-            await self._warm_up()
+            self._ahead.warm_up()
+            await self._pool.dialled()
             with ended_by_signals(self._loop, self.stop), no_collector():
                 self._start()
                 await self._finished
@@ -181,18 +192,6 @@ class Engine:
 
     # -- before time 0 ---------------------------------------------------------------------
 
-    async def _warm_up(self) -> None:
-        """Open the connections of the first exchanges; handshakes are no part of a run."""
-        for row in range(self._total):
-            if self._due_ns[row] > LOOK_AHEAD_NS:
-                break
-            window = self._window_of(row, wait=False)
-            if window is None:
-                break
-            self._announce(window, row)
-            self._ahead = row + 1
-        await self._pool.dialled()
-
     def _start(self) -> None:
         finest_timer_slack()
         shortest_time_slice()
@@ -201,10 +200,7 @@ class Engine:
         self._started_wall_ns = time.time_ns() + zero_ns - monotonic_ns()
         if self._holding is not None:
             self._holding.started_wall_ns = self._started_wall_ns
-        for row in range(self._ahead):  # their connections stand; the time to sign for is known only now
-            window = self._window_of(row, wait=False)
-            if window is not None:
-                self._sign(window, row)
+        self._ahead.start(self._started_wall_ns)
         self._watch.start()
         self._sweep_due_ns = self._columns.now_ns()
         self._sweep()
@@ -229,6 +225,7 @@ class Engine:
         streams = self._streams
         row = self._row
         now_ns = monotonic_ns() - zero_ns
+        self._pool.behind = row < total and now_ns - due_ns[row] > _BEHIND_NS
         while row < total:
             if due_ns[row] > now_ns:
                 now_ns = monotonic_ns() - zero_ns
@@ -250,7 +247,7 @@ class Engine:
         next_ns = min(next_ns, streams.next_due_ns)
         self._pool.next_due_ns = next_ns
         if row < total:
-            self._timer.arm(zero_ns + self._prepare(next_ns))
+            self._timer.arm(zero_ns + self._ahead.prepare(row, next_ns))
         elif next_ns != NEVER_DUE_NS:
             self._timer.arm(zero_ns + next_ns)
 
@@ -262,24 +259,33 @@ class Engine:
 
     def _send(self, row: int) -> bool:
         """Send a row; False when it has to wait for the responses at hand, or the run was stopped."""
-        window = self._windows[0] if self._windows else None
-        while window is None or row >= window.stop:
-            if window is not None:
-                self._windows.popleft()
-            try:
-                window = self._window_of(row, wait=True)
-            except HookreelError as error:
-                self._stop_with(error)
+        window = self._window
+        if row >= window.stop:
+            if not self._next_window(row):
                 return False
-            if window is None:
-                self._stop_with(CaptureError("The capture ended before its schedule; verify it."))
-                return False
+            window = self._window
         place = row - window.first
         trait = window.traits[place]
-        number, server_name = self._connection[row], self._server_name(window, row)
+        if trait & _APART or self._max_in_flight is not None:
+            return self._send_apart(row, window, trait)
+        connection: AnyConnection | None = self._pool.take_own(self._connection[row])
+        if connection is None:
+            server_name = self._ahead.server_name(window, row)
+            if self._should_wait(row, server_name, http2=False):
+                return False
+            connection = self._pool.take(self._connection[row], server_name)
+        bounds = window.bounds
+        if not trait:
+            connection.send(row, self._wires[bounds[place] : bounds[place + 1]])
+            return True
+        self._send_on(connection, row, window, trait)
+        return True
+
+    def _send_apart(self, row: int, window: Window, trait: int) -> bool:
+        """Send a row that needs more thought, or drop it; False as for any."""
+        number, server_name = self._connection[row], self._ahead.server_name(window, row)
         http2 = trait & _HTTP2 != 0
-        unfinished = self._columns.unfinished - (self._total - row)
-        crowded = unfinished >= self._max_in_flight and self._in_flight(row) >= self._max_in_flight
+        crowded = self._max_in_flight is not None and self._in_flight(row) >= self._max_in_flight
         if trait & _UNSENDABLE or crowded:
             self.crowded_out += crowded
             self._pool.skip(number)
@@ -288,74 +294,58 @@ class Engine:
         if trait & _CHAINED and self._holding is not None:
             self._holding.hold(row, window, server_name)
             return True
-        if self._yields < _MOST_YIELDS and self._pool.must_open(number, server_name, http2=http2):
-            # A new connection costs more than a look at what came in: perhaps a response that
-            # frees one has only not been read yet. Without this a backlog would open
-            # connections faster than it sends, and grow.
-            self._yields += 1
-            self._pool.next_due_ns = NEVER_DUE_NS
-            self._loop.call_soon(self._pump)
+        if self._should_wait(row, server_name, http2=http2):
             return False
-        self._yields = 0
+        self._send_on(self._pool.take(number, server_name, http2=http2), row, window, trait)
+        return True
+
+    def _send_on(self, connection: AnyConnection, row: int, window: Window, trait: int) -> None:
         wire: memoryview | bytes
-        if trait & _TIMED:
-            self._sign(window, row)
-            wire = self._signed.pop(row)
+        if row in window.unsigned:
+            wire = self._ahead.signed(window, row)
         else:
-            bounds = window.bounds
-            wire = memoryview(window.buffer)[bounds[place] : bounds[place + 1]]
-        connection = self._pool.take(number, server_name, http2=http2)
-        connection.send(row, wire, trait, window.stream_ns.get(row) if trait else None)
+            place = row - window.first
+            wire = self._wires[window.bounds[place] : window.bounds[place + 1]]
+        connection.send(row, wire, trait, window.stream_ns.get(row))
+
+    def _next_window(self, row: int) -> bool:
+        """Take the window of ``row``; False when there is none, and the run ends."""
+        try:
+            window = self._ahead.window_at(row)
+        except HookreelError as error:
+            self._stop_with(error)
+            return False
+        if window is None:
+            self._stop_with(CaptureError("The capture ended before its schedule; verify it."))
+            return False
+        self._window, self._wires = window, memoryview(window.buffer)
+        return True
+
+    def _should_wait(self, row: int, server_name: str, *, http2: bool) -> bool:
+        """
+        Whether ``row`` waits for the responses at hand before a connection is opened for it.
+
+        A new connection costs more than a look at what came in: perhaps a response that frees one has
+        only not been read yet. Without this a backlog would open connections faster than it sends, and
+        grow. As long as a look finds responses, there is a next one.
+        """
+        if not self._pool.must_open(self._connection[row], server_name, http2=http2):
+            self._yields = 0
+            return False
+        if self._columns.unfinished != self._unfinished:
+            self._unfinished = self._columns.unfinished
+            self._yields = 0
+        elif self._yields >= _MOST_YIELDS:
+            self._yields = 0
+            return False
+        self._yields += 1
+        self._pool.next_due_ns = NEVER_DUE_NS
+        self._loop.call_soon(self._pump)
         return True
 
     def _in_flight(self, row: int) -> int:
         """Exchanges before ``row`` that wait for a response; an open stream has its own."""
         return self._columns.unfinished - (self._total - row) - self._pool.streams
-
-    def _prepare(self, next_due_ns: int) -> int:
-        """Prepare rows until the next send is near; the run time at which to wake again."""
-        self._ahead = max(self._ahead, self._row)
-        for _ in range(_SLICE):
-            now_ns = self._columns.now_ns()
-            if self._ahead >= self._total or next_due_ns - now_ns < _QUIET_NS:
-                return next_due_ns
-            wake_ns = self._due_ns[self._ahead] - LOOK_AHEAD_NS
-            if wake_ns > now_ns:
-                return min(next_due_ns, wake_ns)
-            window = self._window_of(self._ahead, wait=False)
-            if window is None:
-                return min(next_due_ns, now_ns + NS_PER_MS)
-            self._announce(window, self._ahead)
-            self._sign(window, self._ahead)
-            self._ahead += 1
-        return self._columns.now_ns()
-
-    def _announce(self, window: Window, row: int) -> None:
-        trait = window.traits[row - window.first]
-        if not trait & _UNSENDABLE:
-            http2 = trait & _HTTP2 != 0
-            self._pool.prepare(self._connection[row], self._server_name(window, row), http2=http2)
-
-    def _sign(self, window: Window, row: int) -> None:
-        """Finish a request whose signature covers the time of sending, unless that is done."""
-        if window.traits[row - window.first] & _TIMED and row not in self._signed:
-            due_wall_s = (self._started_wall_ns + self._due_ns[row]) // NS_PER_S
-            self._signed[row] = window.unsigned[row].wire(due_wall_s)
-
-    def _window_of(self, row: int, *, wait: bool) -> Window | None:
-        """The window that holds ``row``, taken from the feed if need be."""
-        for window in self._windows:
-            if window.first <= row < window.stop:
-                return window
-        while (window_or_none := self._feed.next(wait=wait)) is not None:
-            self._windows.append(window_or_none)
-            if row < window_or_none.stop:
-                return window_or_none
-        return None
-
-    def _server_name(self, window: Window, row: int) -> str:
-        named = window.server_names[row - window.first] if self._server_names else ""
-        return named or self._pool.default_name(self._connection[row])
 
     # -- housekeeping ----------------------------------------------------------------------
 

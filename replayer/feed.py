@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 from captures.errors import CaptureError, HookreelError
+from captures.units import MIB
 from replayer.compile import Window
 
-_AHEAD = 5  # windows in the queue; with those in the sender's and the compiler's hands <= 64 MB
+_AHEAD_BYTES = 48 * MIB  # of windows in the queue; those in the sender's and the compiler's hands come on top
+_ROW_BYTES = 9  # its bound and its trait
+_UNFINISHED_BYTES = 2048  # a request that is kept as objects, beside its body
 _SWITCH_INTERVAL_S = 20e-6
 
 
 class WindowFeed:
     """
-    Runs ``windows`` in a thread that stays at most a few windows ahead.
+    Runs ``windows`` in a thread that stops when ``ahead_bytes`` of them wait to be taken.
 
     A small capture is compiled as a whole before the first send, and the thread has ended by
     then. While it still runs, the interpreter's switch interval is short, so that it holds the
     sender up by some 20 us and not by the usual 5 ms.
     """
 
-    def __init__(self, windows: Iterator[Window], ahead: int = _AHEAD) -> None:
+    def __init__(self, windows: Iterator[Window], ahead_bytes: int = _AHEAD_BYTES) -> None:
         self._windows = windows
-        self._queue: queue.Queue[Window | HookreelError | None] = queue.Queue(maxsize=ahead)
+        self._ahead_bytes = ahead_bytes
+        self._queue: deque[Window | HookreelError | None] = deque()
+        self._queued_bytes = 0
+        self._changed = threading.Condition()
         self._primed = threading.Event()
-        self._stopped = threading.Event()
+        self._stopped = False
         self._ended = False
         self._error: HookreelError | None = None
         self._failed_at_once: HookreelError | None = None
@@ -63,10 +69,15 @@ class WindowFeed:
             raise error
         if self._ended:
             return None
-        try:
-            item = self._queue.get(block=wait)
-        except queue.Empty:
-            return None
+        with self._changed:
+            while wait and not self._queue:
+                self._changed.wait()
+            if not self._queue:
+                return None
+            item = self._queue.popleft()
+            if isinstance(item, Window):
+                self._queued_bytes -= held_bytes(item)
+            self._changed.notify_all()
         if item is None:
             self._ended = True
             return None
@@ -78,12 +89,11 @@ class WindowFeed:
 
     def close(self) -> None:
         """End the thread, whatever it is at."""
-        self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.01)
-            except queue.Empty:
-                continue
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
         sys.setswitchinterval(self._normal_interval_s)
 
     def _compile(self) -> None:
@@ -103,16 +113,27 @@ class WindowFeed:
             self._primed.set()
 
     def _put(self, item: Window | HookreelError | None) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=0.05)
-            except queue.Full:
+        """Queue ``item`` once there is room; False when nobody takes it any more."""
+        with self._changed:
+            while self._queued_bytes >= self._ahead_bytes and not self._stopped:
                 self._primed.set()
-                continue
-            if self._queue.full():
-                self._primed.set()
-            return True
-        return False
+                self._changed.wait()
+            if self._stopped:
+                return False
+            self._queue.append(item)
+            if isinstance(item, Window):
+                self._queued_bytes += held_bytes(item)
+            self._changed.notify_all()
+        return True
+
+
+def held_bytes(window: Window) -> int:
+    """The memory that a window takes, roughly."""
+    bodies = [len(one.request.body) for one in window.unsigned.values()]
+    bodies += [len(one.request.body) for one in window.chained.values()]
+    return (
+        len(window.buffer) + _ROW_BYTES * len(window.traits) + _UNFINISHED_BYTES * len(bodies) + sum(bodies)
+    )
 
 
 def telling(error: BaseException) -> HookreelError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from replayer.heads import KnownHeads
 from replayer.streams import Events, Socket
 
 if TYPE_CHECKING:
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """Who decides what a connection does next; ``pump`` sends what is due."""
+    """Who decides what a connection does next; ``pump`` sends what is due, ``heads`` is shared by all."""
 
     next_due_ns: int
+    heads: KnownHeads
 
     def made(self, connection: Connection) -> None:
         """The connection stands."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import ssl
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -17,16 +16,15 @@ from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
 from replayer.dial import Dials
+from replayer.heads import KnownHeads
 from replayer.http2 import USUAL_STREAMS, Http2Connection
 from replayer.http2_streams import Sending
+from replayer.reasons import OUR_SHORTAGES, os_reason, tls_reason
 from replayer.results import NEVER_NS, Outcome, UInt32s
 from replayer.streams import Events, Line, Opened, Socket
 
 _MOST_RESERVE = 64
 _NEVER_DUE_NS = 2**63 - 1
-# This machine ran out of something: no word about the target, so the exchange was never offered.
-_OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
-
 
 _Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: what makes connections alike
 AnyConnection: TypeAlias = Connection | Http2Connection
@@ -93,7 +91,9 @@ class Pool:
         self._pooled = pooled
         self.answered = answered
         self.stream_opened: Opened = _unheard
+        self.heads = KnownHeads()
         self.next_due_ns = _NEVER_DUE_NS
+        self.behind = False  # with sending: no time to open connections ahead of need
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0
         self.reconnections = 0
@@ -134,7 +134,7 @@ class Pool:
             except ssl.SSLError as error:
                 self._all.discard(connection)
                 raise HookreelError(
-                    f"TLS with {target.url} failed ({_tls_reason(error)}); check --cacert, --cert and --sni."
+                    f"TLS with {target.url} failed ({tls_reason(error)}); check --cacert, --cert and --sni."
                 ) from error
             except (OSError, TimeoutError) as error:
                 self._all.discard(connection)
@@ -142,11 +142,11 @@ class Pool:
             else:
                 self._spares.setdefault((service, target.host, http2), []).append(connection)
                 return
-        if isinstance(failure, OSError) and failure.errno in _OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
+        if isinstance(failure, OSError) and failure.errno in OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
             raise HookreelError(
-                f"No connection can be opened on this machine ({_os_reason(failure)}); raise its limits."
+                f"No connection can be opened on this machine ({os_reason(failure)}); raise its limits."
             )
-        reason = "it does not answer" if isinstance(failure, TimeoutError) else _os_reason(failure)
+        reason = "it does not answer" if isinstance(failure, TimeoutError) else os_reason(failure)
         raise HookreelError(f"{target.url} cannot be reached ({reason}); start it or check --target.")
 
     def prepare(self, number: int, server_name: str, *, http2: bool = False) -> None:
@@ -158,16 +158,35 @@ class Pool:
         if known is None or known.closed:
             self._open_recorded(number, server_name, http2=http2)
 
-    def take(self, number: int, server_name: str, *, http2: bool = False) -> AnyConnection:
-        """A connection for an exchange of ``number`` that is due now: its own, or a spare one."""
-        if self._pooled:
-            return self._take_spare(self._like(number, server_name, http2=http2))
+    def announce(self, number: int) -> bool:
+        """Say so too; False when its connection has to be prepared first, and nothing was noted."""
+        known = self._recorded.get(number)
+        if known is None or known.closed:
+            return self._pooled
+        self._announced[number] = self._announced.get(number, 0) + 1
+        return True
+
+    def take_own(self, number: int) -> AnyConnection | None:
+        """Its own connection for an exchange of ``number`` that is due now, if that stands and is free."""
+        own = self._recorded.get(number)
+        if own is None or own.row != IDLE or own.closed:
+            return None
+        self._count(number)
+        return own
+
+    def _count(self, number: int) -> None:
         self._remaining[number] -= 1
         announced = self._announced.get(number, 0)
         if announced > 1:
             self._announced[number] = announced - 1
         elif announced:
             del self._announced[number]
+
+    def take(self, number: int, server_name: str, *, http2: bool = False) -> AnyConnection:
+        """A connection for an exchange of ``number`` that is due now: its own, or a spare one."""
+        if self._pooled:
+            return self._take_spare(self._like(number, server_name, http2=http2))
+        self._count(number)
         own = self._recorded.get(number)
         if own is None or own.closed:
             own = self._open_recorded(number, server_name, http2=http2)
@@ -191,7 +210,7 @@ class Pool:
         if not self._pooled and (own is None or own.closed or own.row == IDLE):
             return False
         like = self._like(number, server_name, http2=http2)
-        return not any(spare.connected for spare in self._spares.get(like, ()))
+        return not any(spare.connected for spare in reversed(self._spares.get(like, ())))
 
     async def dialled(self) -> None:
         """Wait until no connection is being opened."""
@@ -216,7 +235,7 @@ class Pool:
 
     def released(self, connection: AnyConnection) -> None:
         """Keep a connection for its next exchange, or close it after its last."""
-        if connection in self._streaming:
+        if self._streaming and connection in self._streaming:
             self._streaming.remove(connection)
             self._all.add(connection)
         if connection.number < 0:
@@ -296,15 +315,23 @@ class Pool:
         return self._service_of.get(number, 0), server_name, http2
 
     def _take_spare(self, like: _Like) -> AnyConnection:
+        """The spare that was free last, or one that is being opened, or a new one; and see to the reserve."""
         spares = self._spares.setdefault(like, [])
-        spares[:] = [spare for spare in spares if not spare.closed and spare.row == IDLE]
-        standing = next((spare for spare in reversed(spares) if spare.connected), None)
-        if standing is None:
+        dialled: list[AnyConnection] = []
+        taken: AnyConnection | None = None
+        while spares and taken is None:
+            spare = spares.pop()
+            if spare.closed or spare.row != IDLE:
+                continue
+            if spare.connected:
+                taken = spare
+            else:
+                dialled.append(spare)
+        spares += reversed(dialled)
+        if taken is None:
             self._reserve = min(self._reserve + 1, _MOST_RESERVE)
-        taken = standing or (spares[0] if spares else self._open_spare(like))
-        if taken in spares:
-            spares.remove(taken)
-        if len(spares) < self._reserve:
+            taken = spares.pop(0) if spares else self._open_spare(like)
+        if len(spares) < self._reserve and not self.behind:
             spares.append(self._open_spare(like))
         return taken
 
@@ -348,8 +375,8 @@ class Pool:
             secure = self._dials[self._service_of.get(connection.number, 0)].tls is not None
             outcome = Outcome.TLS_FAILED if secure else outcome
         except (OSError, TimeoutError) as error:
-            if error.errno in _OUR_SHORTAGES:
-                outcome, shortage = Outcome.DROPPED, _os_reason(error)
+            if error.errno in OUR_SHORTAGES:
+                outcome, shortage = Outcome.DROPPED, os_reason(error)
         else:
             return
         self._all.discard(connection)
@@ -369,17 +396,3 @@ class Pool:
                 ssl=tls,
                 server_hostname=connection.server_name if tls is not None else None,
             )
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message.rstrip(".")
-    return (error.reason or "handshake failure").replace("_", " ").lower()
-
-
-def _os_reason(error: Exception | None) -> str:
-    number = getattr(error, "errno", None)
-    if number in _OUR_SHORTAGES:
-        return os.strerror(number).lower()  # event loops word it in their own ways
-    text = getattr(error, "strerror", None) or type(error).__name__
-    return text.lower() if isinstance(error, ConnectionRefusedError) else text

@@ -70,7 +70,7 @@ def run_engine(
     url: str,
     ahead: int = 5,
 ) -> Sent:
-    feed = WindowFeed(windows, ahead)
+    feed = WindowFeed(windows, ahead_bytes=300 * ahead)
     feed.prime()
 
     async def run() -> Sent:

@@ -11,7 +11,7 @@ import pytest
 
 from captures.errors import CaptureError
 from replayer.compile import Window
-from replayer.feed import WindowFeed
+from replayer.feed import WindowFeed, held_bytes
 
 
 def window(first: int) -> Window:
@@ -46,7 +46,7 @@ def test_the_compiler_stays_a_few_windows_ahead() -> None:
             made.append(number)
             yield window(number)
 
-    feed = WindowFeed(windows(), ahead=3)
+    feed = WindowFeed(windows(), ahead_bytes=3 * held_bytes(window(0)))
     feed.prime()
     assert len(made) <= 4
     assert sys.getswitchinterval() < interval_s
@@ -65,7 +65,7 @@ def test_a_window_that_is_not_there_yet_is_not_waited_for() -> None:
         go.wait(10)
         yield window(1)
 
-    feed = WindowFeed(windows(), ahead=1)
+    feed = WindowFeed(windows(), ahead_bytes=1)
     feed.prime()
     assert feed.next(wait=False) is not None
     assert feed.next(wait=False) is None
@@ -93,7 +93,7 @@ def test_errors_are_raised_where_windows_are_taken() -> None:
 
 def test_closing_ends_a_compiler_in_mid_work() -> None:
     """The thread does not outlive the run."""
-    feed = WindowFeed((window(number) for number in range(10**9)), ahead=2)
+    feed = WindowFeed((window(number) for number in range(10**9)), ahead_bytes=2)
     feed.prime()
     feed.close()
     assert not feed._thread.is_alive()

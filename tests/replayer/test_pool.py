@@ -184,6 +184,34 @@ def test_a_new_spare_is_the_last_resort(serve: Serve) -> None:
     assert asyncio.run(run()) == [False, False, True, False]
 
 
+def test_the_reserve_is_not_refilled_while_sending_is_behind(serve: Serve) -> None:
+    """Each taken spare is replaced ahead of need, but not while that would make sends even later."""
+    server = serve()
+    schedule = make_schedule()
+
+    async def run() -> tuple[bool, ...]:
+        columns = Columns(schedule, lambda: None)
+        dials = Dials(each=(Dial(target=parse_target(server.url), tls=None, timeout_ns=5_000 * MS),))
+        pool = Pool(
+            dials=dials, columns=columns, connection=schedule.connection, pump=lambda: None, pooled=True
+        )
+        numbers = []
+        for behind in (False, True):
+            pool.open_reserve()
+            await pool.dialled()
+            pool.behind = behind
+            taken = pool.take(0, "127.0.0.1")
+            assert taken.connected
+            taken.row = 0  # as if it waited for a response
+            numbers.append(pool.must_open(0, "127.0.0.1"))
+            await pool.dialled()
+            numbers.append(pool.must_open(0, "127.0.0.1"))
+        await pool.close()
+        return tuple(numbers)
+
+    assert asyncio.run(run()) == (True, False, True, True)
+
+
 def test_the_first_address_that_answers_is_used(exchange: Make, send: Send, serve: Serve) -> None:
     """A host name may have addresses on which nobody listens."""
     server = serve()
