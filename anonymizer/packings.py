@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from functools import partial
 
 from anonymizer import charsets
 from anonymizer.binaries import BROKEN, Rebuild, Value, rebuilt_protobuf, texts_in
 from captures.bodies import coding, protobuf
+from captures.units import MIB
 
 Pack = Callable[[bytes], bytes]
 """Text in UTF-8 to the bytes it is packed as."""
@@ -18,23 +20,43 @@ _GZIP = b"\x1f\x8b"
 _BETWEEN = b"\n\x00\n"  # the texts of a binary document: nothing is found across it
 _GZIP_NOTES = 0b0001_1100  # extra fields, a file's name, a comment (RFC 1952)
 _MIN_TEXT_BYTES = 4
+_RAW_DEFLATE = -15
+_MAX_PACKED_TEXT_BYTES = MIB
+# What begins like these holds no text that can be replaced in place: archives, images, documents, programs.
+_OPAQUE = re.compile(
+    rb"PK(?:\x03\x04|\x05\x06|\x07\x08)|\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|%PDF-1\.|\xfd7zXZ\0"
+    rb"|7z\xbc\xaf\x27\x1c|BZh[1-9]1AY&SY|Rar!\x1a\x07|\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|SQLite format 3\0"
+    rb"|\x7fELF|OggS\0|fLaC\0|ID3[\x02-\x04]\0|....ftyp|\0asm\x01",
+    re.DOTALL,
+)
+_STRING = re.compile(rb"[\t -~]{6,}")  # a text among bytes
 
 
-def unpack(data: bytes) -> tuple[bytes, Pack] | None:
-    """The text that ``data`` holds and how to pack another one; None when there is none."""
+def unpack(data: bytes, *, unmarked: bool = False) -> tuple[bytes, Pack] | None:
+    """
+    The text that ``data`` holds and how to pack another one; None when there is none.
+
+    With ``unmarked`` it is also tried as what no first byte tells, and searched for texts among bytes.
+    """
     is_message = len(data) >= 8 and protobuf.looks_like_message(data)
     if is_text(data) and not is_message:
         return data, bytes
     name = coding.named_by_magic(data)
     if name:
-        return _coded(data, name)
+        return _coded(data, name) or (_strings(data) if unmarked else None)
     charset = charsets.of(data, b"") if len(data) >= 8 else None
     if charset is not None and charset != "utf-8":
         return _in_charset(data, charset)
     rebuild = texts_in(data)
     if rebuild is None and is_message:
         rebuild = rebuilt_protobuf
-    return None if rebuild is None else _joined(data, rebuild)
+    joined = None if rebuild is None else _joined(data, rebuild)
+    return joined or ((_unmarked(data) or _strings(data)) if unmarked else None)
+
+
+def is_opaque(data: bytes) -> bool:
+    """Whether ``data`` is an archive, an image or the like by its first bytes."""
+    return _OPAQUE.match(data) is not None
 
 
 def is_text(data: bytes) -> bool:
@@ -65,6 +87,34 @@ def _coded(data: bytes, name: bytes) -> tuple[bytes, Pack] | None:
     return text, lambda new: _GZIP + data[2:10] + coding.encode(new, name)[10:]
 
 
+def _unmarked(data: bytes) -> tuple[bytes, Pack] | None:
+    """The text of raw deflate or Brotli, which no first byte tells: it has to fit to the last byte."""
+    stream = zlib.decompressobj(_RAW_DEFLATE)
+    try:
+        text = stream.decompress(data, _MAX_PACKED_TEXT_BYTES)
+    except zlib.error:
+        text = b""
+    if text and stream.eof and not stream.unused_data and is_text(text):
+        return text, _deflated
+    try:
+        text = coding.decode(data, b"br")
+    except coding.CodingError:
+        return None
+    return (text, partial(coding.encode, content_encoding=b"br")) if text and is_text(text) else None
+
+
+def _deflated(text: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=_RAW_DEFLATE)
+    return stream.compress(text) + stream.flush()
+
+
+def _strings(data: bytes) -> tuple[bytes, Pack] | None:
+    """Bytes of no known sort with texts among them, each byte as a character."""
+    if not _STRING.search(data):
+        return None
+    return data.decode("latin-1").encode(), partial(_to_charset, charset="latin-1")
+
+
 def _in_charset(data: bytes, charset: str) -> tuple[bytes, Pack] | None:
     try:
         text = data.decode(charset).encode("utf-8")
@@ -74,7 +124,7 @@ def _in_charset(data: bytes, charset: str) -> tuple[bytes, Pack] | None:
 
 
 def _to_charset(text: bytes, charset: str) -> bytes:
-    return text.decode("utf-8", "replace").encode(charset)
+    return text.decode("utf-8", "replace").encode(charset, "replace")
 
 
 def _joined(data: bytes, rebuild: Rebuild) -> tuple[bytes, Pack] | None:

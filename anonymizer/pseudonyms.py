@@ -20,6 +20,7 @@ from anonymizer import addresses, domains, generators, numbers, times
 from anonymizer.detectors import ids, macs, national_ids
 from anonymizer.detectors.base import Kind
 from anonymizer.detectors.ips import REVERSE
+from anonymizer.escapes import INVISIBLE
 from anonymizer.policy import Action, Policy
 from captures.keys import Prf
 
@@ -272,7 +273,7 @@ def identify(kind: Kind, raw: bytes) -> bytes:
     """What is equal for all spellings of one value."""
     match FAMILIES[kind]:
         case Family.DOMAIN | Family.EMAIL | Family.WORD:
-            return fold(raw)
+            return fold(raw if raw.isascii() else INVISIBLE.sub(b"", raw))
         case Family.PHONE:
             return _phone_identity(raw)
         case Family.CARD:

@@ -11,13 +11,13 @@ from anonymizer.detectors import prose
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
-from anonymizer.document import Told
+from anonymizer.document import Told, passes
 from anonymizer.generators import account_of
 from anonymizer.layers import layers
 from anonymizer.layouts import Layouts
 from anonymizer.literals import Literals
 from anonymizer.pieces import Pieces
-from anonymizer.policy import Action, Policy
+from anonymizer.policy import Action, Policy, Undecodable
 from anonymizer.pseudonyms import PseudonymTable, fold
 from anonymizer.reserved import is_common, is_no_name, is_reserved
 from anonymizer.sieve import Sieve
@@ -68,7 +68,6 @@ class Scrubber:
         kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
         self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
         self._times_pass = Kind.DATE in kept
-        self._ids_and_times_pass = {Kind.DATE, Kind.ID, Kind.UUID} <= kept and not policy.prose
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
@@ -110,9 +109,10 @@ class Scrubber:
             for finding in self._detectors.find(text, context)
             if self._policy.action(finding.kind) is not Action.KEEP
         ]
+        inner = not context.number and depth < MAX_DEPTH and not passes(text)
         if self._literals is None:
             self._collect(text, findings, depth)
-            if not context.number and depth < MAX_DEPTH:
+            if inner:
                 self._collect_inner(text, context, depth + 1)
             return []
         edits = [
@@ -120,7 +120,7 @@ class Scrubber:
             for kind, start, stop in findings
         ]
         edits += self._literals.edits(text, number=context.number)
-        if not context.number and depth < MAX_DEPTH:
+        if inner:
             edits += self._inner(text, context, depth + 1)
         if len(edits) > 1:
             edits = without_overlaps(edits)
@@ -135,15 +135,18 @@ class Scrubber:
         edits: list[Edit] = []
         if json.looks_like_json(text) and b'"' in text:
             edits += self.json(text, depth)
-        for layer in layers(text, context):
+        for layer in layers(text, context, self._blank):
             edits += layer.back(self.text(layer.text, layer.context, depth))
         return edits
 
     def _collect_inner(self, text: bytes, context: Context, depth: int) -> None:
         if json.looks_like_json(text) and b'"' in text:
             self.json(text, depth)
-        for layer in layers(text, context):
+        for layer in layers(text, context, self._blank):
             self.text(layer.text, layer.context, depth)
+
+    def _blank(self, data: bytes) -> bytes:
+        return b"" if self._policy.undecodable is Undecodable.DROP else bytes(len(data))
 
     def _collect(self, text: bytes, findings: Sequence[Finding], depth: int) -> None:
         self.finds += len(findings)

@@ -31,7 +31,22 @@ _HINTS = (
     rb"(?i)passport|identity|national|licen[sc]e|tax|insurance|record|(?:^|[^a-z])(?:tin|nin|mrn|mbi|id)(?:[^a-z]|$)",
 )
 # What no text inside another one is written without; base64 has a test of its own below.
-_LAYERS = (rb"[%&\\]", rb"[0-9a-f]{12}", rb"[0-9A-F]{12}", rb"[a-z2-7]{16}", rb"[A-Z2-7]{16}")
+_LAYERS = (
+    rb"[%&\\]",
+    rb"[0-9a-f]{12}",
+    rb"[0-9A-F]{12}",
+    rb"[a-z2-7]{16}",
+    rb"[A-Z2-7]{16}",
+    rb"[0-9A-Fa-f]{2}(?:(?: (?:0x)?[0-9A-Fa-f]{2}){7}|(?::[0-9A-Fa-f]{2}){7}|(?:-[0-9A-Fa-f]{2}){7})",
+    rb"0x[0-9A-Fa-f]{2}(?:, ?0x[0-9A-Fa-f]{2}){7}",
+    rb"[0-9]{1,3}(?:\s*,\s*[0-9]{1,3}){7}",
+    rb"\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xef(?:\xbb\xbf|[\xbc\xbd])",
+    rb"<~",
+    # long base64 may be packed or a document, which its beginning does not always tell
+    rb"[A-Za-z0-9+_-]{28}",
+    # one word of the alphabet of base85 with signs that base64 lacks
+    rb"(?:^|\x01)[!#-&(-+\x2d0-9;-Z^-~]+[!#-&(*;<>?^`{-~][!#-&(-+\x2d0-9;-Z^-~]{6,}(?:\x01|$)",
+)
 _RUNS = (
     re.compile(rb"(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_-]{4})[A-Za-z0-9+/_-]{4}"),
     re.compile(rb"(?<=/)(?=[a-z_-]*[A-Z0-9])([A-Za-z0-9_-]{4})[A-Za-z0-9_-]{12}"),  # a segment of a path

@@ -10,7 +10,10 @@ from anonymizer.detectors.base import Context, Finding, Kind
 HINT = re.compile(rb"\d(?:[ -]?\d){12}")
 """Found in every text that holds a card number."""
 
-_CANDIDATE = re.compile(rb"(?<![\w.+-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
+# behind a plus 15 digits are a phone number, 16 are too many for one
+_CANDIDATE = re.compile(
+    rb"(?<![A-Za-z0-9.+-])\d(?:[ -]?\d){12,18}(?![A-Za-z0-9-]|\.\d)|(?<=\+)\d{16,19}(?![A-Za-z0-9-]|\.\d)"
+)
 _ISSUER = re.compile(
     rb"4\d{12}(?:\d{3}){0,2}"  # Visa: 13, 16, 19
     rb"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard

@@ -14,7 +14,7 @@ HINT = re.compile(rb"\d\.\d{1,3}\.\d{1,3}\.\d|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:
 REVERSE = b".in-addr.arpa"
 _OCTET = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # Chrome/100.0.0.0 and v1.2.3.4 are versions: no letter, dot, or product and slash may stand before.
-_IPV4 = re.compile(rb"(?<![\w.-])(?:" + _OCTET + rb"\.){3}" + _OCTET + rb"(?![\w-]|\.\d)")
+_IPV4 = re.compile(rb"(?<![A-Za-z0-9.-])(?:" + _OCTET + rb"\.){3}" + _OCTET + rb"(?![A-Za-z0-9-]|\.\d)")
 _AFTER_PRODUCT = re.compile(rb"(?:^|[^/\w.-])[\w.-]*[A-Za-z]/\Z")  # a path has a slash before its segment too
 _REACH_BYTES = 64
 _IPV6 = re.compile(
@@ -26,7 +26,12 @@ _IPV6 = re.compile(
 )
 _NUMBER_KEY = re.compile(r"(?:^|_)(?:ip|ip_?addr(?:ess)?|ipv4|ip_?(?:int|num|number|long))$")
 _NUMBER = re.compile(rb"[1-9]\d{7,9}")  # from 1.0.0.0 on
-_VERSION_KEY = re.compile(r"(?:^|_)(?:version|ver|release|user_agent|server|via|build)$")
+_VERSION_KEY = re.compile(r"(?:^|_)(?:version|ver|release|build)$")
+# Where products are named a version may follow a word; an address stands alone or behind a sign.
+_PRODUCTS_KEY = re.compile(r"(?:^|_)(?:user_agent|ua|server|via)$")
+_AFTER_SIGN = re.compile(
+    rb"(?:^|[^A-Za-z0-9_.\s-]|\b(?:ip|from|for|by|via|client|host|addr(?:ess)?)|\b\d\.\d)\s*\Z", re.IGNORECASE
+)
 
 
 def key_tells(key: str) -> bool:
@@ -47,6 +52,7 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
         return
     if context.number or _VERSION_KEY.search(context.key):
         return
+    products = _PRODUCTS_KEY.search(context.key) is not None
     longer: list[tuple[int, int]] = []
     if text.count(b":") >= 2:
         for match in _IPV6.finditer(text):
@@ -58,7 +64,9 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
         for match in _IPV4.finditer(text):
             inside = any(start <= match.start() < stop for start, stop in longer)
             before = text[max(0, match.start() - _REACH_BYTES) : match.start()]
-            if not inside and not _AFTER_PRODUCT.search(before) and _personal(match[0]):
+            if inside or _AFTER_PRODUCT.search(before) or (products and not _AFTER_SIGN.search(before)):
+                continue
+            if _personal(match[0]):
                 # the name of a reverse look-up has the octets in reverse; both are one value
                 stop = match.end() + len(REVERSE) * text.startswith(REVERSE, match.end())
                 yield Finding(Kind.IP, match.start(), stop)

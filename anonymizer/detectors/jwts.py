@@ -12,7 +12,8 @@ HINT = re.compile(rb"e[wy][A-Za-z0-9_-]{8}")
 
 # base64url of a JSON object's start is eyJ for {" and ewo or eyA where white space follows the brace
 JWT = re.compile(
-    rb"(?<![\w-])(e[wy][A-Za-z0-9_-]{8,})\.((?:e[wy])[A-Za-z0-9_-]{2,})\.([A-Za-z0-9_-]*)(?![\w-]|\.[A-Za-z0-9_-])"
+    rb"(?<![A-Za-z0-9])(e[wy][A-Za-z0-9_-]{8,})\.((?:e[wy])[A-Za-z0-9_-]{2,})\.([A-Za-z0-9_-]*)"
+    rb"(?![\w-]|\.[A-Za-z0-9_-]{8})"  # five parts are encrypted; what is short is the end of a file's name
 )
 
 

@@ -18,7 +18,9 @@ _KEY = re.compile(
 )
 _ANY = re.compile(rb"\+?\(?\d(?:[ ().-]{0,2}\d){6,14}")
 _NATIONAL = re.compile(rb"(?<![\w+.-])(?:\+|\(?0)\d(?:[ ().-]{0,2}\d){5,13}(?![\w-])")
-_INTERNATIONAL = re.compile(rb"(?<![\w+.])(?:\+|00(?=[1-9]))[1-9](?:[ ().-]{0,2}\d){6,14}(?![\w-])")
+_INTERNATIONAL = re.compile(
+    rb"(?<![A-Za-z0-9.])(?<![A-Za-z0-9]\+)(?:\+|00(?=[1-9]))[1-9](?:[ ().-]{0,2}\d){6,14}(?![A-Za-z0-9-])"
+)
 _NORTH_AMERICAN = re.compile(
     rb"(?<![\w.+-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}(?![\w-]|\.\d)"
 )
@@ -59,11 +61,17 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
 
 
 def _is_possible(value: bytes) -> bool:
+    """
+    Whether somebody may have the number: after a plus its length decides, after 00 its plan too.
+
+    Plans change, and stand-ins are numbers that nobody was given, so that a plus is believed more.
+    """
     text = value.decode("ascii")
-    if text.startswith("00"):
-        text = "+" + text[2:]
+    plus = text.startswith("+")
     try:
-        number = phonenumbers.parse(text, None)
+        number = phonenumbers.parse(text if plus else "+" + text[2:], None)
     except phonenumbers.NumberParseException:
         return False
-    return phonenumbers.is_possible_number(number) and phonenumbers.is_valid_number(number)
+    if not plus:
+        return phonenumbers.is_valid_number(number)
+    return phonenumbers.is_possible_number(number)

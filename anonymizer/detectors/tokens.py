@@ -22,7 +22,7 @@ PREFIXES = re.compile(
 """Beginnings that tell whose token it is; a stand-in keeps them."""
 
 _KNOWN = re.compile(
-    rb"(?<![A-Za-z0-9_])(?:"
+    rb"(?<![A-Za-z0-9])(?:"
     rb"gh[pousr]_[A-Za-z0-9]{16,255}|github_pat_[A-Za-z0-9_]{20,255}"
     rb"|glpat-[A-Za-z0-9_.-]{20,}"
     rb"|(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{8,255}|whsec_[A-Za-z0-9+/=]{16,}"
@@ -35,7 +35,7 @@ _KNOWN = re.compile(
     rb"|\d{8,10}:AA[A-Za-z0-9_-]{30,36}"  # Telegram
     rb"|ATATT3[A-Za-z0-9_=-]{40,}|dckr_pat_[A-Za-z0-9_-]{20,}|rubygems_[a-f0-9]{48}|gsk_[A-Za-z0-9]{40,}"
     rb"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|ntn_[A-Za-z0-9]{40,}|figd_[A-Za-z0-9_-]{40,}|r8_[A-Za-z0-9]{37}"
-    rb")(?![A-Za-z0-9_])"
+    rb")(?![A-Za-z0-9])"
 )
 _PREFIX_HINT = re.compile(
     rb"gh[pousr]_|github_pat_|glpat-|_live_|_test_|whsec_|xox|xapp-|AKIA|ASIA|ABIA|ACCA|AIza|ya29|npm_|pypi-|SG\.|"

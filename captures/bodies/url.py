@@ -9,7 +9,7 @@ from typing import NamedTuple
 from captures.bodies.form import FormPair
 
 _QUERY_PAIR = re.compile(rb"(?<=[?&#])([A-Za-z0-9_.\-\[\]%]{1,64})=([^&#\s\"'<>\\]*)")
-_USER_INFO = re.compile(rb"(?<=://)([^\s/?#@:\"'<>]*):([^\s/?#@\"'<>]+)(?=@)")
+_USER_INFO = re.compile(rb"(?<=//)([^\s/?#@:\"'<>]*+)(?::([^\s/?#@\"'<>]*+))?(?=@)")
 
 
 class TargetParts(NamedTuple):
@@ -41,8 +41,9 @@ def query_pairs(text: bytes) -> Iterator[FormPair]:
 
 
 def user_infos(text: bytes) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """The spans of user name and password of every ``scheme://user:password@host`` in ``text``."""
-    if b"://" not in text or b"@" not in text:
+    """The spans of user name and password (or where it would be) of every ``//user:password@host``."""
+    if b"//" not in text or b"@" not in text:
         return
     for match in _USER_INFO.finditer(text):
-        yield match.span(1), match.span(2)
+        stop = match.end()
+        yield match.span(1), (stop, stop) if match[2] is None else match.span(2)

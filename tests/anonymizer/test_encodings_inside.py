@@ -8,9 +8,14 @@ import hashlib
 import hmac
 import html
 import json
+import quopri
+import re
+import unicodedata
+import zlib
 from typing import Any
 from urllib.parse import quote
 
+import brotli
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +33,22 @@ def segment(value: object) -> str:
 
 def unescape_all(text: str) -> str:
     return "".join(chr(int(text[at + 2 : at + 6], 16)) for at in range(0, len(text), 6))
+
+
+def wide(text: str) -> str:
+    return "".join(chr(ord(char) + 0xFEE0) for char in text)
+
+
+def hex_of(text: str) -> str:
+    return bytes(int(part, 16) for part in re.findall("[0-9A-Fa-f]{2}", text.replace("0x", " "))).decode()
+
+
+def packed(pack: Any) -> Any:
+    return lambda v: base64.b64encode(pack(json.dumps({"e": v}).encode())).decode()
+
+
+def unpacked(unpack: Any) -> Any:
+    return lambda v: json.loads(unpack(base64.b64decode(v)))["e"]
 
 
 ENCODINGS: dict[str, tuple[Any, Any]] = {
@@ -58,6 +79,56 @@ ENCODINGS: dict[str, tuple[Any, Any]] = {
     "hex entities": (lambda v: v.replace("@", "&#x40;"), html.unescape),
     "unicode escapes": (lambda v: v.replace("@", "\\u0040"), lambda v: v.replace("\\u0040", "@")),
     "angle brackets": (lambda v: f"Alice <{v}>", lambda v: v[7:-1]),
+    "base64 in lines": (
+        lambda v: base64.encodebytes(b"words before it " * 6 + v.encode() + b" words" * 12).decode(),
+        lambda v: base64.decodebytes(v.encode())[96:-72].decode(),
+    ),
+    "quoted-printable": (
+        lambda v: "".join(f"={byte:02X}" for byte in f"to {v}".encode()),
+        lambda v: quopri.decodestring(v).decode()[3:],
+    ),
+    "quoted-printable with soft breaks": (
+        lambda v: f"to {v[:6]}=\r\n{v[6:]} =C3=A4",
+        lambda v: quopri.decodestring(v).decode()[3:-2],
+    ),
+    "base85": (lambda v: base64.b85encode(v.encode()).decode(), lambda v: base64.b85decode(v).decode()),
+    "base85 of Adobe": (
+        lambda v: base64.a85encode(v.encode(), adobe=True).decode(),
+        lambda v: base64.a85decode(v, adobe=True).decode(),
+    ),
+    "octal": (
+        lambda v: "".join(f"\\{byte:03o}" for byte in v.encode()),
+        lambda v: json.loads(f'"{v}"'),
+    ),
+    "unicode escapes with braces": (
+        lambda v: "".join(f"\\u{{{ord(char):x}}}" for char in v),
+        lambda v: json.loads(f'"{v}"'),
+    ),
+    "hex with spaces": (lambda v: v.encode().hex(" "), lambda v: bytes.fromhex(v).decode()),
+    "hex with colons": (lambda v: v.encode().hex(":").upper(), hex_of),
+    "hex of C": (lambda v: "0x" + v.encode().hex("_").replace("_", ", 0x"), hex_of),
+    "numbers of bytes": (
+        lambda v: str(list(v.encode())),
+        lambda v: bytes(json.loads(f"[{v.strip('[]')}]")).decode(),
+    ),
+    "soft hyphens": (lambda v: v[:4] + "\u00ad" + v[4:], lambda v: v.replace("\u00ad", "")),
+    "spaces of no width": ("\u200b".join, lambda v: v.replace("\u200b", "")),
+    "wide letters": (wide, lambda v: unicodedata.normalize("NFKC", v)),
+    "gzip in base64": (packed(gzip.compress), unpacked(gzip.decompress)),
+    "raw deflate in base64": (
+        packed(lambda v: zlib.compress(v, wbits=-15)),
+        unpacked(lambda v: zlib.decompress(v, -15)),
+    ),
+    "Brotli in base64": (packed(brotli.compress), unpacked(brotli.decompress)),
+    "Latin letters in base64": (
+        lambda v: base64.b64encode(f"M\u00fcller {v}".encode("latin-1")).decode(),
+        lambda v: base64.b64decode(v).decode("latin-1")[7:],
+    ),
+    "bytes around it in base64": (
+        lambda v: base64.b64encode(b"\x07\xfe\x9b\x00" + v.encode() + b"\x00\xff").decode(),
+        lambda v: base64.b64decode(v)[4:-2].decode(),
+    ),
+    "user name of a URL": (lambda v: f"https://{quote(v)}@h.test/", lambda v: v[8:-8].replace("%40", "@")),
 }
 
 
