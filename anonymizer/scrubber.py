@@ -11,7 +11,7 @@ from anonymizer.detectors import prose
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
-from anonymizer.document import Told, passes
+from anonymizer.document import Told
 from anonymizer.generators import account_of
 from anonymizer.layers import layers
 from anonymizer.layouts import Layouts
@@ -68,6 +68,7 @@ class Scrubber:
         kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
         self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
         self._times_pass = Kind.DATE in kept
+        self._ids_and_times_pass = {Kind.DATE, Kind.ID, Kind.UUID} <= kept and not policy.prose
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
@@ -109,10 +110,9 @@ class Scrubber:
             for finding in self._detectors.find(text, context)
             if self._policy.action(finding.kind) is not Action.KEEP
         ]
-        inner = not context.number and depth < MAX_DEPTH and not passes(text)
         if self._literals is None:
             self._collect(text, findings, depth)
-            if inner:
+            if not context.number and depth < MAX_DEPTH:
                 self._collect_inner(text, context, depth + 1)
             return []
         edits = [
@@ -120,7 +120,7 @@ class Scrubber:
             for kind, start, stop in findings
         ]
         edits += self._literals.edits(text, number=context.number)
-        if inner:
+        if not context.number and depth < MAX_DEPTH:
             edits += self._inner(text, context, depth + 1)
         if len(edits) > 1:
             edits = without_overlaps(edits)
