@@ -58,7 +58,7 @@ class Scene:
         """The replay of the capture against the server, with more options."""
         target = f"http://127.0.0.1:{port or self.port}"
         start = [sys.executable, "-m", "hookreel", "replay", str(self.capture)]
-        return [*start, "--target", target, "--json", *options]
+        return [*start, "--target", target, "--json", "--quiet", *options]
 
 
 def start(command: Sequence[str], **options: object) -> subprocess.Popen[str]:

@@ -21,6 +21,7 @@ from captures.text import clean, counted
 from captures.units import format_duration, parse_duration_ns, parse_share
 from replayer.credentials import Keyring, build_keyring
 from replayer.keep_options import KEEP_NAMES, keep_of, keep_options
+from replayer.live_options import live_options, onlooker_of
 from replayer.load_options import identities_in_use, load_of, load_options
 from replayer.manners_options import manners_of, manners_options
 from replayer.options import ReplayOptions, UseChains
@@ -61,6 +62,7 @@ _INVALID_RUN = 4
     metavar="SCHEME=VALUE",
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
 )
+@live_options
 @keep_options
 @manners_options
 @click.option("--keep-ids", is_flag=True, help="Send delivery, event and idempotency ids as recorded.")
@@ -118,6 +120,8 @@ def replay(
     json_wanted: bool,
     dry_run: bool,
     expect: str | None,
+    live: str | None,
+    quiet: bool,
     **asked: Any,
 ) -> None:
     """
@@ -134,6 +138,7 @@ def replay(
     Example:
       hookreel replay safe.reel --target http://localhost:3000 --speed 10x -o candidate.run
       hookreel replay safe.reel --target http://localhost:3000 --keep-bodies sample:1% -o candidate.run
+      hookreel replay safe.reel --target http://localhost:3000 --stages 1x:1m,10x:5m --live 8090
     """
     keep = keep_of(output=output, **{name: asked.pop(name) for name in KEEP_NAMES})
     options = replace(_options(**asked), keep=keep)
@@ -147,7 +152,7 @@ def replay(
             return
         for note in _unused_secrets(options.keyring, reader.endpoint_labels):
             click.echo(f"Note: {note}", err=True)
-        replayed = run_replay(reader, options)
+        replayed = run_replay(reader, options, onlooker_of(live=live, quiet=quiet))
     run, summary = replayed.run, summarise(replayed.run)
     if json_wanted:
         click.echo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -17,7 +18,7 @@ from captures.limits import raise_file_limit
 from captures.model import Request
 from captures.reader import CaptureReader
 from captures.writer import TOOL
-from replayer.board import Board, soon
+from replayer.board import Board, Rows, soon
 from replayer.chain import Chains, find_chains
 from replayer.chaining import Chaining, sessions
 from replayer.columns import Cells
@@ -26,6 +27,7 @@ from replayer.fidelity import invalid_reasons
 from replayer.identities import Identities, learnt
 from replayer.keeping import clean_kept
 from replayer.kept import KeptResponses
+from replayer.live import Onlooker
 from replayer.notes import (
     capture_notes,
     chain_notes,
@@ -50,6 +52,8 @@ from replayer.spoken import Spoken, find_minted, listen
 from replayer.streams import with_causes
 from replayer.workers import send_in_workers, shares_of
 
+_NOBODY = Onlooker()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
@@ -73,9 +77,9 @@ class Rehearsal:
     notes: tuple[str, ...]
 
 
-def replay(reader: CaptureReader, options: ReplayOptions) -> Replayed:
+def replay(reader: CaptureReader, options: ReplayOptions, onlooker: Onlooker = _NOBODY) -> Replayed:
     """
-    Send the capture's exchanges to the target on schedule.
+    Send the capture's exchanges to the target on schedule; ``onlooker`` shows how it goes.
 
     Raises:
         HookreelError: the target cannot be reached; nothing was sent.
@@ -90,7 +94,7 @@ def replay(reader: CaptureReader, options: ReplayOptions) -> Replayed:
     spoken = spoken_of(reader, schedule, mints=chains is not None)
     identities = identities_of(reader, options, chains)
     studied = Studied(chains=chains, spoken=spoken, identities=identities)
-    offered = _offer(reader, options, schedule, routing, studied)
+    offered = _offer(reader, options, schedule, routing, studied, onlooker)
     sent, kept, facts = offered.sent, KeptResponses(), None
     if options.keep is not None:
         request_of, secret = partial(_request_of, reader), options.keyring.values()
@@ -149,19 +153,21 @@ def _offer(
     schedule: Schedule,
     routing: Routing,
     studied: Studied,
+    onlooker: Onlooker,
 ) -> Offered:
     """Send the schedule, from this process or from several."""
-    total = len(schedule)
-    if options.workers == 1:
-        board = Board([slice(0, total)], total)
-        send_share = partial(_send_share, reader, options, routing, studied, board)
-        return send_share(schedule, soon, board.shares[0].cells)
-    ties = () if studied.chains is None else Chaining(schedule, studied.chains).pairs()
-    if studied.spoken is not None:
-        ties = chain(ties, studied.spoken.ties(schedule))
-    board = Board(shares_of(sessions(schedule, ties), options.workers), total)
+    parts: Sequence[Rows] = [slice(0, len(schedule))]
+    if options.workers > 1:
+        ties = () if studied.chains is None else Chaining(schedule, studied.chains).pairs()
+        if studied.spoken is not None:
+            ties = chain(ties, studied.spoken.ties(schedule))
+        parts = shares_of(sessions(schedule, ties), options.workers)
+    board = Board(parts, len(schedule))
     send_share = partial(_send_share, reader, options, routing, studied, board)
-    return send_in_workers(schedule, board, send_share)
+    with onlooker.looking_on(schedule, board, f"{options.load.text}, to {routing.text}"):
+        if options.workers == 1:
+            return send_share(schedule, soon, board.shares[0].cells)
+        return send_in_workers(schedule, board, send_share)
 
 
 def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:

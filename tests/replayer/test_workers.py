@@ -52,7 +52,7 @@ def test_shares_are_even() -> None:
 def start(path: Path, url: str, output: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "hookreel", "replay", str(path), "--target", url, "-o", str(output)]
     return subprocess.Popen(
-        [*command, "--workers", "2", "--json", "--lag-p99", "1s", "--lag-max", "5s", *options],
+        [*command, "--workers", "2", "--json", "--quiet", "--lag-p99", "1s", "--lag-max", "5s", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
