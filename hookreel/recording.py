@@ -9,6 +9,7 @@ nowhere else. Whatever ends the process, what is on the disk then cannot be read
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -19,13 +20,22 @@ from captures.encryption import Identities, ephemeral_identity, use_identities
 from captures.errors import HookreelError, UsageError, WriteError
 from captures.keys import new_key, read_key_file, write_key_file
 from captures.model import CaptureHeader, Counters
+from captures.units import MIB
 from captures.writer import CaptureWriter
 from recorder import cli as recorder_cli
 from recorder.options import use_open_part
 
+# The output is about as large as its spool, and both are there until it is whole.
+_ROOM_FACTOR = 1.25
+_ROOM_BYTES = 4 * MIB
+
 
 class AnonymizingWriter(CaptureWriter):
-    """Writes to a sealed spool, and the anonymized capture when it is closed."""
+    """
+    Writes to a sealed spool, and the anonymized capture when it is closed.
+
+    The recording stops, as on a full disk, while there is room left for that capture.
+    """
 
     output: Path
     made: tuple[Path, ...] = ()
@@ -64,6 +74,23 @@ class AnonymizingWriter(CaptureWriter):
     def parts(self) -> tuple[Path, ...]:
         """The file that stays: the output."""
         return (self.output,)
+
+    def flush(self) -> None:
+        """
+        Write the open block now.
+
+        Raises:
+            WriteError: the disk is full, or has room left for the anonymized capture only.
+
+        """
+        wanted_bytes = _ROOM_FACTOR * (self.size_bytes + self.open_bytes) + _ROOM_BYTES
+        if self.open_bytes and shutil.disk_usage(self.path.parent).free < self.open_bytes + wanted_bytes:
+            self._failed = True
+            raise WriteError(
+                f"The disk has no room left but for the anonymized capture of what was recorded so far; "
+                f"free space, or record to another disk than that of {self.output}."
+            )
+        super().flush()
 
     def abandon(self) -> None:
         """Remove what was made for a recorder that was killed: nobody but this process can read the spool."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,33 @@ def test_a_full_disk_still_gives_what_was_spooled(tmp_path: Path, monkeypatch: p
     with pytest.raises(WriteError, match="full"):
         writer.close()
     assert seen == [1]
+
+
+def test_recording_stops_while_there_is_room_for_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that the spool fills whole could not take what is made of it."""
+    free = [2**40]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(recording.shutil, "disk_usage", lambda _path: usage._replace(free=free[0]))
+    seen: list[int] = []
+
+    def anonymize(spool: Path, _output: Path) -> None:
+        with CaptureReader.open(spool) as reader:
+            seen.append(len(reader))
+
+    writer = AnonymizingWriter.begin(tmp_path / "safe.reel", HEADER, anonymize=anonymize)
+    writer.write(exchange(0))
+    writer.flush()
+    free[0] = writer.size_bytes
+    writer.write(exchange(1))
+    with pytest.raises(WriteError, match="no room left but for the anonymized capture"):
+        writer.flush()
+    with pytest.raises(WriteError, match="takes no more"):
+        writer.write(exchange(2))
+    writer.close()
+    assert seen == [1]
+    assert writer.exchanges_flushed == 1
 
 
 def test_a_recording_that_did_not_begin_leaves_neither_spool_nor_key(tmp_path: Path) -> None:
