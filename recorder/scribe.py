@@ -17,7 +17,9 @@ from captures.model import Counters, Exchange, Message, MessageKind, RecorderFac
 from recorder.account import Count, Tally
 from recorder.ring import Ring
 
-LOOK_S = 0.02  # while traffic passes; rows wait this long, twice at most, in memory
+LOOK_S = (
+    0.005  # while traffic passes; short, so that what is done at once takes the processor for little time
+)
 IDLE_LOOK_S = 0.1
 UNICODE_ERRORS = "surrogateescape"
 
