@@ -55,6 +55,10 @@ COMMANDS = {
     ),
     "diff": ("replayer.review.cli:diff", "Say what got slower between runs, and how sure that is."),
     "review": ("hookreel.reviewing:review", "Replay two builds in turns and say what changed."),
+    "baseline": (
+        "replayer.review.baseline_cli:baseline",
+        "Save runs by name and compare later ones with them.",
+    ),
     "demo": (
         "hookreel.demo.cli:demo",
         "Show the whole story in about a minute: record, anonymize, audit, replay, compare.",

@@ -12,7 +12,7 @@ from captures.errors import WriteError
 from captures.keys import create_private_file
 
 _NAME = "identity"
-READS_NO_CAPTURE = frozenset({"record", "ca", "keygen", "import", "diff", "demo"})
+READS_NO_CAPTURE = frozenset({"record", "ca", "keygen", "import", "diff", "baseline", "demo"})
 """Commands that have no use for an identity."""
 
 
