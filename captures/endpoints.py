@@ -25,10 +25,15 @@ _ID_SHAPE = re.compile(
 )
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` is an id by its shape alone."""
+    return _ID_SHAPE.fullmatch(text) is not None
+
+
 def shape_label(method: bytes, target: bytes) -> str:
     """The label of one request by shape alone; the query is not part of it."""
     path = target.split(b"?", 1)[0].split(b"#", 1)[0].decode("latin-1")
-    segments = ["{id}" if _ID_SHAPE.fullmatch(segment) else segment for segment in path.split("/")]
+    segments = ["{id}" if is_id(segment) else segment for segment in path.split("/")]
     return f"{method.decode('latin-1')} {'/'.join(segments)}"
 
 

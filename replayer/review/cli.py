@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from captures.errors import UsageError, WriteError
 from replayer.results import read_run
 from replayer.review.compare import compare
 from replayer.review.judging import judging_options, options_of
+from replayer.review.noise_rules import read_rules
 from replayer.review.report import pipelines, wording
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
@@ -101,6 +103,12 @@ Examples:
     help="The runs of both sides were interleaved: pair them in the order they were made.",
 )
 @click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A TOML file of places in answers to ignore, or to compare without order or with a tolerance.",
+)
+@click.option(
     "--annotate",
     is_flag=True,
     help="Also write GitHub workflow commands to standard error, an annotation for each changed endpoint.",
@@ -128,6 +136,7 @@ def diff(
     margin: str,
     slo: str | None,
     paired: bool,
+    rules: Path | None,
     strict: bool,
     annotate: bool,
     allow_mismatch: bool,
@@ -135,8 +144,12 @@ def diff(
     """Parse, compare, print, exit."""
     before, after = _sides(runs, baseline, candidate)
     options = options_of(margin=margin, slo=slo, paired=paired, allow_mismatch=allow_mismatch)
+    if rules is not None:
+        options = replace(options, rules=read_rules(rules))
     style = "json" if as_json else style
-    material = _compared(before, after, options, style)
+    words = _command(before, after, options)
+    words += ["--rules", str(rules)] if rules is not None else []
+    material = _compared(before, after, options, shlex.join([*words, "--format", style]))
     comparison = material.comparison
     if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
         _emit(WRITERS[style](material), wording.headline(comparison), output)
@@ -147,7 +160,7 @@ def diff(
     raise click.exceptions.Exit(comparison.exit_code(strict=strict))
 
 
-def _compared(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, style: str) -> Material:
+def _compared(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, command: str) -> Material:
     baseline, candidate = (
         tuple(NamedRun(name=str(path), run=read_run(path)) for path in side) for side in (before, after)
     )
@@ -155,11 +168,11 @@ def _compared(before: tuple[Path, ...], after: tuple[Path, ...], options: Option
         comparison=compare(baseline, candidate, options),
         baseline=baseline,
         candidate=candidate,
-        command=_command(before, after, options, style),
+        command=command,
     )
 
 
-def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, style: str) -> str:
+def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options) -> list[str]:
     """What makes the same report again, with every option that matters to it."""
     words = ["hookreel", "diff", "--baseline", *map(str, before), "--candidate", *map(str, after)]
     words += ["--margin", wording.percent_exact(options.margin).replace(" ", "")]
@@ -167,7 +180,7 @@ def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options
         words += ["--slo", ",".join(objective.text for objective in options.objectives)]
     words += ["--paired"] if options.paired else []
     words += ["--allow-mismatch"] if options.allow_mismatch else []
-    return shlex.join([*words, "--format", style])
+    return words
 
 
 def _print_schema(context: click.Context, *, asked: bool) -> None:

@@ -24,6 +24,7 @@ from replayer.review.latency import (
     shared_sds,
 )
 from replayer.review.moderation import moderate
+from replayer.review.noise import compare_answers, kept_warnings, with_answers
 from replayer.review.runlevel import ALPHA, Effect
 from replayer.review.sides import (
     EndpointSample,
@@ -85,7 +86,11 @@ def compare(
         baseline=summaries[0],
         candidate=summaries[1],
         assumed_run_sd=dict(ASSUMED_RUN_SD) if few else {},
-        warnings=(*warnings, *_saturation_warnings(*summaries)),
+        warnings=(
+            *warnings,
+            *_saturation_warnings(*summaries),
+            *kept_warnings([named.run for side in sides for named in side]),
+        ),
         objectives=judge_objectives([named.run for named in candidate], options.objectives),
     )
     if any(summary.invalid_reasons for side in summaries for summary in side):
@@ -101,6 +106,9 @@ def compare(
     ]
     if overloaded:
         results = [_saturated(result) for result in results]
+    before, after = ([named.run for named in side] for side in sides)
+    answers = compare_answers(before, after, options.rules)
+    results = [with_answers(result, answers.get(result.endpoint)) for result in results]
     return replace(
         frame,
         verdict=_overall([result.verdict for result in results]),

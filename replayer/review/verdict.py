@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from replayer.review.answers import EndpointAnswers
+from replayer.review.noise_rules import Rule
 from replayer.review.slo import Objective, ObjectiveResult, Proof
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -148,6 +149,7 @@ class Options:
     a change must exceed both to be called. ``paired`` says that the runs of both sides were
     interleaved, so that the n-th of each belong together. ``allow_mismatch`` compares runs of
     different schedules. ``objectives`` are judged on the candidate's runs alone.
+    ``rules`` say what is no difference between two answers.
     """
 
     margin: float = 0.05
@@ -155,6 +157,7 @@ class Options:
     paired: bool = False
     allow_mismatch: bool = False
     objectives: tuple[Objective, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,8 +121,7 @@ def answers_section(comparison: Comparison, most_bytes: int) -> str:
             parts.append('<p class="soft">The JSON report has the rest.</p>')
             break
         parts.append(part)
-    joined = wording.answers_line(comparison)
-    return f"<p>{escape(joined)}</p>{''.join(parts)}" if joined else ""
+    return "".join(parts)
 
 
 def _answers_of(label: str, answers: EndpointAnswers) -> str:

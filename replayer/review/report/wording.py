@@ -186,6 +186,8 @@ def how_sure(comparison: Comparison) -> list[str]:
         f" {comparison.tests} tests together (Benjamini-Hochberg); SAME rules such a change out."
     )
     lines.append(_coverage(comparison))
+    answers = answers_line(comparison)
+    lines += [answers] if answers else []
     if any(q.fragile for endpoint in comparison.endpoints for q in endpoint.quantiles):
         lines.append("Fragile: a check that makes fewer assumptions disagrees; repeat before acting on it.")
     if comparison.shared_shift is not None and not 0.8 < comparison.shared_shift < 1.25:
@@ -211,7 +213,8 @@ def objective_lines(comparison: Comparison) -> list[str]:
     return [
         f"{result.proof}: {result.objective.text}; {result.bad:,} of {result.requests:,} requests were"
         f" beyond it ({percent_exact(result.share)}; 95 % sure of at least {result.low * 100:.3g} % and at"
-        f" most {result.high * 100:.3g} %, {percent_exact(result.objective.allowed)} permitted){_needed(result)}."
+        f" most {result.high * 100:.3g} %, {percent_exact(result.objective.allowed)} permitted)"
+        f"{_needed(result)}."
         for result in comparison.objectives
     ]
 

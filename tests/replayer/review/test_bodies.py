@@ -1,0 +1,94 @@
+"""Two JSON values compared: equal ones never differ, and no value gets the better of the comparison."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replayer.kept import KeptResponse
+from replayer.review.answers import Change
+from replayer.review.bodies import Leniency, Opaque, differences, read_body
+from replayer.review.bodies_shown import shown
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_a_value_does_not_differ_from_itself(value):
+    """No finding without a difference."""
+    assert differences(value, value, Leniency()) == []
+
+
+@given(VALUES, VALUES)
+def test_two_values_differ_somewhere_or_are_equal(before, after):
+    """What is not found does not differ, but for the names of ids and the spelling of numbers."""
+    found = differences(before, after, Leniency())
+    assert (differences(after, before, Leniency()) == []) == (found == [])
+    assert all(one.path.startswith("$") for one in found)
+    for one in found:
+        assert len(shown(one.before, one.path)) < 200
+        assert shown(one.after, one.path).isprintable() or "\n" not in shown(one.after, one.path)
+
+
+def test_an_insertion_is_one_addition():
+    """An element put in front does not make all others differ."""
+    found = differences([1, 2, 3], [0, 1, 2, 3], Leniency())
+    assert [(one.path, one.change, one.after) for one in found] == [("$[*]", Change.ADDED, 0)]
+
+
+def test_the_order_of_keys_is_none():
+    """Objects are sets of fields; numbers have one type."""
+    assert differences({"a": 1, "b": 2}, {"b": 2, "a": 1.0}, Leniency()) == []
+
+
+def test_true_is_no_number():
+    """A boolean in place of a number is another type."""
+    (one,) = differences({"a": 1}, {"a": True}, Leniency())
+    assert one.change is Change.TYPE
+
+
+def test_unordered_arrays_are_compared_as_bags():
+    """Only what has no partner differs, however often it stands there."""
+    leniency = Leniency(unordered=lambda path: path == "$[*]")
+    assert differences([1, 2, 2], [2, 1, 2], leniency) == []
+    assert [one.change for one in differences([1, 2, 2], [2, 1, 1], leniency)] == [Change.VALUE]
+
+
+def test_a_reordered_array_is_seen_through_what_is_volatile():
+    """Elements are matched by what is stable in them."""
+    before = [{"n": 1, "at": 10}, {"n": 2, "at": 20}]
+    after = [{"n": 2, "at": 30}, {"n": 1, "at": 40}]
+    found = differences(before, after, Leniency(volatile={"$[*].at"}))
+    assert [(one.path, one.change) for one in found] == [("$[*]", Change.ORDER)]
+
+
+def test_strange_bodies_are_opaque_and_never_an_error():
+    """Deep nesting, text that only claims to be JSON and damaged codings are compared as they came."""
+
+    def body(data, *headers):
+        return read_body(
+            KeptResponse(row=0, headers=((b"content-type", b"application/json"), *headers), body=data)
+        )
+
+    assert isinstance(body(b"[" * 100_000), Opaque)
+    assert isinstance(body(b"{nonsense"), Opaque)
+    assert isinstance(body(b"xx", (b"content-encoding", b"gzip")), Opaque)
+    assert body(b'{"a": NaN}') == {"a": "NaN"}
+    deep = body(b"[" * 900 + b"]" * 900)
+    assert differences(deep, [deep], Leniency()) != [] or deep == [deep]
+
+
+def test_secrets_are_not_shown():
+    """A name or a shape that says secret hides the value, in any case and language of names."""
+    for path, value in (
+        ("$.password", "a"), ("$.user.apiKey", "b"), ("$.AccessToken", "c"), ("set-cookie", "sid=1"),
+        ("$.x", "eyJhbGciOi.eyJzdWIi.c2ln"), ("$.x", "0123456789abcdef0123456789abcdef"),
+        ("$.x", "Bearer AKIA1234567890ABCDEFGH"),
+    ):  # fmt: skip
+        assert shown(value, path) == f"{len(value)} characters, not shown"
+    assert shown("plain words", "$.x") == '"plain words"'
+    assert shown(123456, "$.otp") == "number, not shown"
