@@ -193,7 +193,7 @@ class Http2Connection(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; whoever is due meanwhile is sent before the loop's next wake."""
+        """Take what came; whoever is due meanwhile is sent between the events, as there may be many."""
         if self._transport is None or self._transport.is_closing():
             return
         columns = self._columns
@@ -206,13 +206,13 @@ class Http2Connection(asyncio.Protocol):
             self.abort()
             return
         for event in found:
+            if monotonic_ns() - columns.zero_ns >= self._owner.next_due_ns:
+                self._owner.pump()
             self._handle(event)
         for last_stream in last_streams:
             self._go_away(last_stream)
         self._flush()
         self._make_room()
-        if now_ns >= self._owner.next_due_ns:
-            self._owner.pump()
 
     def eof_received(self) -> None:
         """Take no further request; the transport closes by itself."""

@@ -9,6 +9,7 @@ import pytest
 
 from replayer.fidelity import invalid_reasons, lag_ns, response_ns, service_ns, worst_second
 from replayer.messages import MessageLog
+from replayer.quantiles import quantiles
 from replayer.results import NEVER_NS, Limits, Outcome, RunRows
 
 MS = 1_000_000
@@ -114,3 +115,14 @@ def test_a_target_that_refuses_connections_is_not_the_senders_error() -> None:
     assert invalid_reasons(make_rows(EVEN, 0, MS, outcomes), Limits()) == ()
     nothing = make_rows(EVEN, 0, MS, Outcome.CONNECT_FAILED)
     assert invalid_reasons(nothing, Limits()) == ()
+
+
+def test_a_stalled_target_shows_in_the_p99_from_due() -> None:
+    """Of 20 s with a stall of 1.4 s a hundredth waits longer than 1.2 s, and the run is valid."""
+    due_ns = np.arange(10_000) * 2 * MS
+    start_ns, stop_ns = 5 * S, 5 * S + 1_400 * MS
+    service = np.where((due_ns >= start_ns) & (due_ns < stop_ns), stop_ns - due_ns, 0) + MS // 2
+    run = make_rows(due_ns, service=service)
+    assert quantiles(response_ns(run)).p99 == pytest.approx(1_400 * MS - 20 * S // 100, rel=0.02)
+    assert quantiles(response_ns(run)).p50 < MS
+    assert invalid_reasons(run, Limits()) == ()
