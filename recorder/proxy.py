@@ -163,7 +163,7 @@ def _record_in_workers(settings: RecorderSettings, front: Front, open_part: Open
             for job in jobs:
                 job.path.unlink(missing_ok=True)  # nothing was recorded
         raise
-    return merge_parts(pool, writer, identities)
+    return merge_parts(pool, writer, identities, readable=open_part is None)
 
 
 async def _share(settings: RecorderSettings, jobs: Sequence[Job], front: Front) -> WorkerPool:

@@ -229,11 +229,14 @@ def make_jobs(
     return jobs
 
 
-def merge_parts(pool: WorkerPool, writer: CaptureWriter, identities: Identities) -> Recording:
+def merge_parts(
+    pool: WorkerPool, writer: CaptureWriter, identities: Identities, *, readable: bool
+) -> Recording:
     """
     Merges the workers' parts into ``writer``, removes them, and gives the account of all of them together.
 
-    ``identities`` open the parts where they are sealed.
+    ``identities`` open the parts where they are sealed. Parts that cannot be merged are kept when they
+    are ``readable`` to the user.
     """
     accounts = [recording.account for recording in pool.latest()]
     added = LatencyHistogram()
@@ -248,11 +251,17 @@ def merge_parts(pool: WorkerPool, writer: CaptureWriter, identities: Identities)
         counters = _merge(pool.workers, writer, identities)
     except HookreelError as error:
         counters = sum_counters([account.counters for account in accounts])
-        cut_by = f"The workers' parts could not be merged ({error}) They are kept: {_names(pool.workers)}."
-        with suppress(HookreelError):
-            writer.close(counters)
+        parts = tuple(worker.path for worker in pool.workers) if readable else ()
+        cut_by = f"The workers' parts could not be merged ({error}) " + (
+            f"They are kept: {', '.join(map(str, parts))}; free space and run `hookreel merge` on them."
+            if readable
+            else "They were sealed for this recording alone and are gone; free space and record again."
+        )
+        writer.discard()
     else:
-        for worker in pool.workers:
+        parts = writer.parts
+    for worker in pool.workers:
+        if worker.path not in parts:
             worker.path.unlink(missing_ok=True)
     account = Account(
         counters=counters,
@@ -262,7 +271,7 @@ def merge_parts(pool: WorkerPool, writer: CaptureWriter, identities: Identities)
         # The same credential has the same stand-in in every worker.
         withheld_names=frozenset().union(*(account.withheld_names for account in accounts)),
         withheld_uses=sum(account.withheld_uses for account in accounts),
-        parts=writer.parts,
+        parts=parts,
         cut_by=cut_by,
     )
     return Recording(account=account, added=added, tls=tls)
@@ -284,7 +293,3 @@ def _merge(workers: Sequence[Worker], writer: CaptureWriter, identities: Identit
             counters = sum_counters(finals)
         writer.close(counters)
     return counters
-
-
-def _names(workers: Sequence[Worker]) -> str:
-    return ", ".join(str(worker.path) for worker in workers)

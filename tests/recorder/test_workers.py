@@ -6,13 +6,25 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from captures.model import Response
+from captures.encryption import Identities
+from captures.errors import WriteError
+from captures.model import Counters, Response
 from captures.reader import CaptureReader
+from captures.writer import CaptureWriter, new_header
+from recorder.account import Account
+from recorder.facts import TlsTally
+from recorder.latency import LatencyHistogram
 from recorder.library import FileRecorder
+from recorder.settings import Recording
+from recorder.workers import WorkerPool, merge_parts
+from tests.recorder.made import made_exchange
 from tests.recorder.support import WAIT_S, RawClient, RawServer, Recorder, read_capture, run_command
 
 GET = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -167,3 +179,32 @@ def test_the_number_of_workers_is_checked(tmp_path: Path, workers: str):
     result = run_command("record", "--mode", "regular", "--workers", workers, "-o", tmp_path / "a.reel")
     assert result.returncode == 2
     assert "--workers" in result.stderr
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_parts_that_cannot_be_merged_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool
+):
+    """A disk without room for the merged file leaves what can be read, and no output that looks whole."""
+    header = new_header(source="record", started_wall_ns=1)
+    paths = [tmp_path / f"out.reel.part{number}" for number in (1, 2)]
+    pool = SimpleNamespace(workers=[], lost=False)
+    for number, path in enumerate(paths):
+        with CaptureWriter.create(path, replace(header, capture_id=f"{number:032x}")) as part:
+            part.write(made_exchange(number))
+        account = Account(counters=Counters(seen=1, written=1), connections=1, messages=0, messages_dropped=0)
+        recording = Recording(account=account, added=LatencyHistogram(), tls=TlsTally())
+        pool.workers.append(SimpleNamespace(path=path, finished=True, latest=recording))
+    pool.latest = lambda: [worker.latest for worker in pool.workers]
+    writer = CaptureWriter.create(tmp_path / "out.reel", header)
+
+    def full(_self: object) -> None:
+        raise WriteError("The disk is full.")
+
+    monkeypatch.setattr(CaptureWriter, "_write_footer", full)
+    account = merge_parts(cast("WorkerPool", pool), writer, Identities(keys=()), readable=readable).account
+    assert "The disk is full." in account.cut_by
+    assert ("hookreel merge" in account.cut_by) is readable
+    assert account.parts == (tuple(paths) if readable else ())
+    assert sorted(tmp_path.iterdir()) == (paths if readable else [])
+    assert [len(read_capture(path).exchanges) for path in account.parts] == [1] * len(account.parts)
