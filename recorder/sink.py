@@ -27,6 +27,8 @@ QUEUE_BYTES = 128 * MIB  # what may wait to be written; above it exchanges are d
 # A stuck disk is given up on after this: at stop the process must not hang for ever.
 CLOSE_TIMEOUT_S = 30.0
 WRITER_NICE = 5
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+_OOM_STEP, _OOM_MOST = 500, 1000
 _SPARE = 8  # an eighth of the queue, or this much, is kept for the ends of streams
 _SPARE_BYTES = MIB
 _DIED = (
@@ -124,6 +126,7 @@ class Sink:
                 release()
                 # On a busy machine traffic goes first; the queue has room for seconds of it.
                 os.nice(WRITER_NICE)
+                _prefer_to_be_killed()
                 self._scribe.run()
                 status = 0
             finally:
@@ -277,3 +280,9 @@ class Sink:
             # One that a disk holds does not even end when it is killed.
             os.waitpid(self._process, os.WNOHANG if self._dead else 0)
         self._process = None
+
+
+def _prefer_to_be_killed() -> None:
+    """Where memory runs out, the kernel should take the recording and not the traffic (proc(5))."""
+    with suppress(OSError, ValueError):  # only Linux has it
+        _OOM_SCORE.write_text(str(min(_OOM_MOST, int(_OOM_SCORE.read_text()) + _OOM_STEP)))

@@ -131,3 +131,15 @@ def test_a_sink_whose_other_side_is_gone_abandons_the_file():
     assert writer.abandoned
     assert len(writer.rows) == 1
     assert writer.closed_with is None
+
+
+def test_memory_that_runs_out_costs_the_recording_first(
+    start_recorder: Callable[..., Recorder], start_server: Callable[..., RawServer]
+):
+    """The kernel is told to end the writer before the proxy that traffic passes through."""
+    recorder = start_recorder(start_server().port)
+
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    assert score(writer_of(recorder)) == min(1000, score(recorder.process.pid) + 500)
