@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ import h2.events
 import h2.settings
 import pytest
 
-from captures.model import Exchange, SignatureScheme, SigningRecipe
+from captures.model import Exchange, Provenance, SignatureScheme, SigningRecipe
 from replayer.credentials import Keyring
 from replayer.http2 import Http2Connection
+from replayer.keeping import Keep
 from replayer.load import Load
 from replayer.manners import Connections, Manners
 from replayer.replay import Replayed
@@ -576,6 +577,29 @@ def test_minted_values_are_carried_on(ask: Make, send: Send, server: Http2Server
     replayed = send([created, looked], server.url)
     assert outcomes(replayed) == [Outcome.COMPLETED] * 2
     assert [one.path for one in server.asked] == [b"/orders", b"/orders/" + fresh.encode()]
+
+
+class Unchanged:
+    """Leaves everything as it is."""
+
+    provenance = Provenance(policy="none", key_fingerprint="")
+
+    def __call__(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        return exchanges
+
+
+def test_responses_are_kept(ask: Make, send: Send, server: Http2Server) -> None:
+    """Of those whose status is not the recorded one: headers and body, by row."""
+
+    def respond(asked: Asked) -> None:
+        wrong = asked.path == b"/1"
+        asked.answer(b"body", status=503 if wrong else 200, headers=(("x-a", "b"),))
+
+    server.respond = respond
+    keep = Keep(clean=Unchanged(), mismatches=True)
+    run = send([ask(number, target=b"/%d" % number) for number in range(3)], server.url, keep=keep).run
+    assert list(run.kept) == [1]
+    assert (run.kept[1].body, dict(run.kept[1].headers)[b"x-a"]) == (b"body", b"b")
 
 
 def replace_body(exchange: Exchange, body: bytes) -> Exchange:

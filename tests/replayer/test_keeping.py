@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,11 @@ from replayer.load import Load
 from replayer.results import _COLUMN_TYPES, RunRows
 from replayer.schedule import UPGRADED, Schedule
 
+Make = Callable[..., Any]
+Send = Callable[..., Any]
+Serve = Callable[..., Any]
 PLAIN = b"HTTP/1.1 %d OK\r\nContent-Type: text/plain"
+PLAIN_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%s"
 
 
 class Shouting:
@@ -193,3 +197,64 @@ def test_a_response_whose_head_cannot_be_read_is_lost() -> None:
         Keep(clean=Shouting(), everything=True), Gathered(came=came), rows_of(2, 4), request_of, ()
     )
     assert (list(kept), facts.lost) == ([1], 1)
+
+
+CHUNKED = (
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n5\r\nhello\r\n",
+    b"6\r\n world\r\n0\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_has_the_final_head_and_the_body_without_transfer_coding(
+    exchange: Make, send: Send, serve: Serve, answer: Make, workers: int
+) -> None:
+    """Of any process that sent it, at the row of its exchange; an answer to HEAD has no body."""
+
+    def respond(seen: Any) -> Any:
+        if seen.request.method == b"HEAD":
+            return answer((b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\nX-A: b\r\n\r\n",))
+        return answer(CHUNKED if seen.request.target == b"/3" else (PLAIN_OK % seen.request.target,))
+
+    exchanges = [
+        exchange(
+            n, offset_ns=n * 5_000_000, connection=n % 4, target=b"/%d" % n,
+            method=b"HEAD" if n == 5 else b"GET",
+        )
+        for n in range(8)
+    ]  # fmt: skip
+    keep = Keep(clean=Shouting(), everything=True)
+    run = send(exchanges, serve(respond).url, keep=keep, workers=workers).run
+    assert list(run.kept) == list(range(8))
+    for row in range(8):
+        body = run.kept[row].body
+        assert body == {3: b"HELLO WORLD", 5: b""}.get(int(run.rows.seq[row]), b"/%d" % run.rows.seq[row])
+        assert run.kept[row].truncated_bytes == 0
+    assert dict(run.kept[3].headers) == {b"Transfer-Encoding": b"chunked", b"Content-Type": b"text/plain"}
+    assert dict(run.kept[5].headers)[b"X-A"] == b"b"
+    assert run.header.kept is not None
+    assert run.header.kept.kept == 8
+
+
+def test_what_breaks_or_streams_is_not_kept(exchange: Make, send: Send, serve: Serve, answer: Make) -> None:
+    """A response that never came whole has no body to compare, and a stream has messages."""
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/1":
+            return answer((b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf",), close=True)
+        if seen.request.target == b"/2":
+            return answer((b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",))
+        return answer((PLAIN_OK % b"/x",))
+
+    exchanges = [exchange(n, connection=n, target=b"/%d" % n) for n in range(2)]
+    exchanges.append(exchange(2, connection=2, target=b"/2", stream_ns=50_000_000))
+    run = send(exchanges, serve(respond).url, keep=Keep(clean=Shouting(), everything=True)).run
+    assert list(run.kept) == [0]
+
+
+def test_a_run_that_keeps_nothing_says_so(exchange: Make, send: Send, serve: Serve) -> None:
+    """No facts, no responses, no note."""
+    run = send([exchange(0)], serve().url).run
+    assert (run.header.kept, len(run.kept)) == (None, 0)
+    assert not any("kept" in note for note in run.header.notes)
