@@ -59,7 +59,7 @@ class Keep:
         if self.everything:
             return "all"
         parts = ["mismatches"] if self.mismatches else []
-        return ",".join([*parts, f"sample:{self.sample:.9g}"] if self.sample else parts)
+        return ",".join([*parts, f"sample:{100 * self.sample:.9g}%"] if self.sample else parts)
 
     def sampled(self, schedule: Schedule) -> NDArray[np.bool_]:
         """The rows that are kept whatever they are answered; WebSocket sessions are not."""

@@ -266,7 +266,8 @@ class Meter:
         found.due += stop - int(np.searchsorted(lane.due_ns, start_ns))
         found.errors += int(np.sum(errors))
         unfinished = outcome == Outcome.INTERRUPTED  # what a row holds before it has an outcome
-        found.waiting += int(np.sum(unfinished & (sent_ns != NEVER_NS) & (sent_ns < stop_ns)))
+        asked = (sent_ns != NEVER_NS) & (sent_ns < stop_ns)
+        found.waiting += int(np.sum(asked & (unfinished | (done_ns >= stop_ns))))  # it may be done by now
         response_ns = done_ns - due_ns
         if self._stages:
             number = np.searchsorted(self._stage_bounds, lane.due_ns[here], side="right")

@@ -124,6 +124,17 @@ def test_nothing_is_counted_twice_or_missed() -> None:
     assert sum(pulse.done for pulse in meter.pulses) == reading.done
 
 
+def test_what_waits_is_counted_at_the_end_of_the_second() -> None:
+    """Not when it is read: an answer that came meanwhile was waited for."""
+    script = Script(schedule_of([0, 999 * NS_PER_MS, NS_PER_S]))
+    meter = Meter(script.schedule, script.board.shares)
+    for row, done_ns in enumerate((NS_PER_MS, 1_010 * NS_PER_MS, 1_020 * NS_PER_MS)):
+        script.send(row)
+        script.end(row, done_ns)
+    meter.read(2 * NS_PER_S + LATE_NS // 2)
+    assert [pulse.waiting for pulse in meter.pulses] == [1, 0]
+
+
 def test_a_chained_exchange_counts_from_when_it_had_what_it_needed() -> None:
     """Its wait is none of our lag, nor of the target's response time."""
     script = Script(schedule_of([0, 100 * NS_PER_MS]))
