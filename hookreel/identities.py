@@ -24,7 +24,8 @@ from anonymizer.detectors.registry import Detectors
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable, fold, with_case_of
 from anonymizer.reserved import is_common
-from captures.bodies.edits import Edit
+from captures.bodies import json
+from captures.bodies.edits import Edit, splice
 from captures.credentials import API_KEY_HEADERS
 from captures.errors import UsageError
 from captures.keys import Prf
@@ -97,6 +98,11 @@ class CopyIdentities:
     def learn(self, request: Request) -> None:
         """Take note of what in ``request`` is a customer's own."""
         self._learn(request, list(_open_spots(request)))
+
+    def learn_message(self, payload: bytes) -> None:
+        """Take note of what in a client's text message is a customer's own: the values of JSON."""
+        if json.looks_like_json(payload):
+            self._learn(None, list(json_spots(payload)))
 
     def _learn(self, request: Request | None, found: list[Spot]) -> None:
         people = {_holder(spot) for spot in found if marks_a_person(_name(spot).encode())}
@@ -202,6 +208,11 @@ class CopyIdentities:
         changes = list(self._changes(_open_spots(request), copy))
         return substituted(request, changes) if changes else request
 
+    def message(self, payload: bytes, copy: int) -> bytes:
+        """A text message as the customers of ``copy`` (from 1) say it."""
+        edits = self._edits(copy, payload) if json.looks_like_json(payload) else []
+        return splice(payload, edits) if edits else payload
+
     def _changes(self, found: Iterable[Spot], copy: int) -> Iterator[tuple[Spot, bytes]]:
         for spot in found:
             value = spot.value
@@ -249,7 +260,7 @@ class CopyIdentities:
         return table
 
     def _edits(self, copy: int, text: bytes) -> list[Edit]:
-        """The edits of a token's claims."""
+        """The edits of the claims of a token, or of a message."""
         changes = self._changes(json_spots(text), copy)
         return [Edit(spot.start, spot.stop, spelled(new, spot.spelling)) for spot, new in changes]
 

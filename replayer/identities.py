@@ -27,6 +27,9 @@ class Identities(Protocol):
     def learn(self, request: Request) -> None:
         """Take note of what in ``request`` is a customer's own."""
 
+    def learn_message(self, payload: bytes) -> None:
+        """Take note of what in a client's text message is a customer's own."""
+
     def settle(self, copies: int) -> None:
         """
         Make ready for ``copies`` copies; nothing is kept or learnt afterwards.
@@ -38,6 +41,9 @@ class Identities(Protocol):
 
     def request(self, request: Request, copy: int) -> Request:
         """``request`` as the customers of ``copy`` (from 1) send it."""
+
+    def message(self, payload: bytes, copy: int) -> bytes:
+        """A text message as the customers of ``copy`` (from 1) say it."""
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of the run must know, a sentence each."""
@@ -64,10 +70,16 @@ class Copies:
             return exchange
         return replace(exchange, request=self._identities.request(exchange.request, copy))
 
+    def message(self, payload: bytes, instance: int) -> bytes:
+        """A text message as the copy of ``instance`` says it."""
+        copy = instance % self._copies
+        return self._identities.message(payload, copy) if copy else payload
+
 
 def learnt(
     identities: Identities,
     exchanges: Iterable[Exchange],
+    messages: Iterable[bytes] = (),
     *,
     copies: int,
     minted: Iterable[bytes],
@@ -75,7 +87,9 @@ def learnt(
     salt: bytes,
 ) -> None:
     """
-    Let ``identities`` know all ``exchanges``, and what of them stays: ``minted`` and mapped values.
+    Let ``identities`` know all ``exchanges`` and what clients said, and what of them stays.
+
+    That is what is ``minted``, and credentials that are mapped.
 
     ``salt`` is the capture's ``fingerprint_salt``.
     """
@@ -86,4 +100,6 @@ def learnt(
             if keyring.value(credential.fingerprint(salt), credential) is not None:
                 identities.keep(credential.value)
         identities.learn(exchange.request)
+    for payload in messages:
+        identities.learn_message(payload)
     identities.settle(copies)

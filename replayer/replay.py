@@ -92,7 +92,7 @@ def replay(reader: CaptureReader, options: ReplayOptions, onlooker: Onlooker = _
     offered_hash = schedule_hash(schedule, reader.header)
     chains = chains_of(reader, options.chains, schedule)
     spoken = spoken_of(reader, schedule, mints=chains is not None)
-    identities = identities_of(reader, options, chains)
+    identities = identities_of(reader, options, chains, spoken)
     studied = Studied(chains=chains, spoken=spoken, identities=identities)
     offered = _offer(reader, options, schedule, routing, studied, onlooker)
     sent, kept, facts = offered.sent, KeptResponses(), None
@@ -275,7 +275,9 @@ def chains_of(reader: CaptureReader, use: UseChains, schedule: Schedule) -> Chai
     return find_chains(window, lambda exchange: labels[endpoint_of[exchange.seq]])
 
 
-def identities_of(reader: CaptureReader, options: ReplayOptions, chains: Chains | None) -> Identities | None:
+def identities_of(
+    reader: CaptureReader, options: ReplayOptions, chains: Chains | None, spoken: Spoken | None
+) -> Identities | None:
     """What makes customers of further copies; None when there are none, or all are sent as recorded."""
     load = options.load
     if options.identities is None or not load.own_identities or load.copies == 1:
@@ -284,8 +286,9 @@ def identities_of(reader: CaptureReader, options: ReplayOptions, chains: Chains 
     learnt(
         identities,
         reader.exchanges(start_ns=load.from_ns, stop_ns=load.to_ns),
+        () if spoken is None else spoken.texts(),
         copies=load.copies,
-        minted=() if chains is None else chains.values(),
+        minted=(*(() if chains is None else chains.values()), *(() if spoken is None else spoken.words())),
         keyring=options.keyring,
         salt=reader.header.fingerprint_salt,
     )

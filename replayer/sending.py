@@ -95,7 +95,14 @@ def send_schedule(
     chaining = None if chains is None or not chains.links else Chaining(schedule, chains)
     fresh = None
     if spoken is not None:
-        fresh = FreshWords(schedule, spoken, options.keyring, reader.header.fingerprint_salt)
+        copies = make_copies(options, studied)
+        fresh = FreshWords(
+            schedule,
+            spoken,
+            options.keyring,
+            reader.header.fingerprint_salt,
+            None if copies is None else copies.message,
+        )
     compiler = make_compiler(
         reader,
         options,
@@ -197,13 +204,18 @@ def make_fresh_ids(options: ReplayOptions, chains: Chains | None) -> FreshIds | 
     )
 
 
+def make_copies(options: ReplayOptions, studied: Studied) -> Copies | None:
+    """What makes an exchange or a message that of its copy; None when all are sent as recorded."""
+    if studied.identities is None:
+        return None
+    return Copies(studied.identities, options.load.copies, signs=options.keyring.signs)
+
+
 def make_identity(options: ReplayOptions, studied: Studied, fresh_ids: FreshIds | None) -> Identity | None:
     """What makes an exchange that of its copy and loop; None when all are sent as recorded."""
-    if studied.identities is None:
-        return fresh_ids
-    copies = Copies(studied.identities, options.load.copies, signs=options.keyring.signs)
-    if fresh_ids is None:
-        return copies
+    copies = make_copies(options, studied)
+    if copies is None or fresh_ids is None:
+        return copies or fresh_ids
 
     def both(exchange: Exchange, instance: int) -> Exchange:
         return fresh_ids(copies(exchange, instance), instance)

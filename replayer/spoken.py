@@ -53,6 +53,14 @@ class Spoken:
     minted: Mapping[int, Mapping[Place, bytes]] = field(default_factory=dict, repr=False)
     cut: int = 0
 
+    def texts(self) -> Iterator[bytes]:
+        """The text messages of clients."""
+        return (one.payload for said in self.said.values() for one in said if one.text)
+
+    def words(self) -> Iterator[bytes]:
+        """The recorded values that responses mint and messages say."""
+        return (word for places in self.minted.values() for word in places.values())
+
     def ties(self, schedule: Schedule) -> Iterator[tuple[int, int]]:
         """Every (row of a session, row whose response mints what its client says)."""
         minters = {word: seq for seq, places in self.minted.items() for word in places.values()}
@@ -121,10 +129,22 @@ def find_minted(exchanges: Iterable[Exchange], words: set[bytes]) -> dict[int, d
 
 
 class FreshWords:
-    """While a replay runs: what the target mints for what messages say, and the messages with it."""
+    """
+    While a replay runs: what the target mints for what messages say, and the messages with it.
 
-    def __init__(self, schedule: Schedule, spoken: Spoken, keyring: Keyring, salt: bytes) -> None:
+    ``message_of`` gives a text message as the client of an instance (the number of a copy and loop) says it.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        spoken: Spoken,
+        keyring: Keyring,
+        salt: bytes,
+        message_of: Callable[[bytes, int], bytes] | None = None,
+    ) -> None:
         self.spoken = spoken
+        self._message_of = message_of
         self._instance = schedule.instance.data
         self._wanted = {
             row: spoken.minted[int(schedule.seq[row])]
@@ -169,9 +189,12 @@ class FreshWords:
 
     def payload(self, row: int, said: Said) -> bytes:
         """A client's message on the stream of ``row`` with fresh values and mapped credentials."""
-        if not self._recorded and self._mapped is None:
-            return said.payload
         instance = self._instance[row]
+        spoken = said.payload
+        if said.text and self._message_of is not None:
+            spoken = self._message_of(spoken, instance)
+        if not self._recorded and self._mapped is None:
+            return spoken
         changed = kept = False
 
         def fresh(match: re.Match[bytes]) -> bytes:
@@ -188,7 +211,7 @@ class FreshWords:
                 return word
             return _in_json(value) if said.text else value
 
-        payload = WORDS.sub(fresh, said.payload)
+        payload = WORDS.sub(fresh, spoken)
         self.broken += kept
         self.substituted += changed and not kept
         return payload

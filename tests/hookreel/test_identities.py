@@ -71,6 +71,22 @@ def test_one_value_is_one_value_wherever_it_stands() -> None:
     assert len({b"usr_19ab73cd22", EMAIL, *seen}) == 6
 
 
+def test_messages_speak_of_the_same_customers() -> None:
+    """JSON on a socket names them as requests do; other text stays."""
+    request = ask(body={"user_id": "usr_19ab73cd22"}, headers=JSON)
+    made = CopyIdentities(1)
+    made.learn(request)
+    said = b'{"topic": "usr_19ab73cd22", "from": {"email": "%b"}}' % EMAIL
+    made.learn_message(said)
+    made.learn_message(b"usr_19ab73cd22 said hello")
+    made.settle(2)
+    user = json.loads(made.request(request, 1).body)["user_id"]
+    told = json.loads(made.message(said, 1))
+    assert told["topic"] == user != "usr_19ab73cd22"
+    assert told["from"]["email"] != EMAIL.decode()
+    assert made.message(b"ping", 1) == b"ping"
+
+
 def test_short_ids_never_meet() -> None:
     """300 members with numbers of one to three digits are 300 others in each of nine copies."""
     requests = [

@@ -253,6 +253,12 @@ class Upper:
     def learn(self, request: Request) -> None:
         self.learnt.append(request.target)
 
+    def learn_message(self, payload: bytes) -> None:
+        self.learnt.append(payload)
+
+    def message(self, payload: bytes, copy: int) -> bytes:
+        return payload.upper() + b"%d" % copy
+
     def settle(self, copies: int) -> None:
         self.copies = copies
 
@@ -272,6 +278,12 @@ def test_a_copy_keeps_its_identity_in_every_loop(exchange: Make) -> None:
     ]  # fmt: skip
 
 
+def test_a_message_is_said_by_the_customer_of_its_copy() -> None:
+    """What is said on a socket is as much a customer's as what is asked."""
+    copies = Copies(Upper(), 2, signs=False)
+    assert [copies.message(b"hi", instance) for instance in range(4)] == [b"hi", b"HI1", b"hi", b"HI1"]
+
+
 def test_a_recorded_signature_that_nobody_renews_stays_whole(exchange: Make) -> None:
     """Whoever has no secret sends the signed bytes as they were."""
     headers = ((b"Host", b"h"), (b"X-Hub-Signature-256", b"sha256=" + HEX * 4))
@@ -287,7 +299,7 @@ def test_what_is_minted_or_mapped_is_kept_and_all_is_learnt(exchange: Make) -> N
     bearer = next(find_credentials(one.request.headers))
     ring = Keyring(credentials={bearer.fingerprint(b"salt"): b"x"})
     identities = Upper()
-    learnt(identities, [one, other], copies=4, minted=[b"m1"], keyring=ring, salt=b"salt")
+    learnt(identities, [one, other], [b"said"], copies=4, minted=[b"m1"], keyring=ring, salt=b"salt")
     assert identities.kept == {b"m1", b"known-1"}
-    assert identities.learnt == [b"/a", b"/b"]
+    assert identities.learnt == [b"/a", b"/b", b"said"]
     assert identities.copies == 4
