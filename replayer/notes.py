@@ -90,9 +90,11 @@ def request_notes(schedule: Schedule, tally: Tally, keyring: Keyring) -> tuple[s
             f"{tally.minted} requests carried tokens signed anew, for the time at which they were due."
         )
     if tally.unmapped:
+        own = schedule.load.own_identities and schedule.load.copies > 1
+        whose = "credentials (the recorded ones and those of copies)" if own else "recorded credentials"
+        sent = "were sent as they stand" if own else "were sent as they stand in the capture"
         notes.append(
-            f"{len(tally.unmapped)} recorded credentials without a mapping were sent as they stand in the "
-            f"capture, {tally.unmapped.total()} times."
+            f"{len(tally.unmapped)} {whose} without a mapping {sent}, {tally.unmapped.total()} times."
         )
     unknown = sorted(set(keyring.credentials) - set(tally.mapped))
     if unknown and tally.requests == len(schedule):  # else it may be in what was not sent

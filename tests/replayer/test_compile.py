@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from captures.http1 import RequestParser
 from captures.model import Exchange, SignatureScheme, SigningRecipe
 from captures.reader import CaptureReader
 from captures.signatures import verify
-from replayer.compile import Compiler, Trait, Window, server_name
+from replayer.compile import Compiler, Trait, Window, begin_with_http2, server_name
 from replayer.credentials import Keyring
 from replayer.load import Load
 from replayer.rewrite import Rewriter, Tally
@@ -97,6 +99,18 @@ def test_github_signatures_are_made_when_compiling(exchange: Make, capture: Writ
     windows, tally = compiled(path)
     assert header in RequestParser().feed(wires(windows)[0])[0].headers
     assert tally.unsigned == {"github": 1}
+
+
+def test_each_service_begins_with_what_its_first_exchange_speaks() -> None:
+    """Only the first one of a window counts, whatever comes later."""
+    traits = bytes([0, Trait.HTTP2 | Trait.HEAD, Trait.HTTP2, 0])
+    window = Window(
+        first=2, buffer=b"", bounds=array("Q", [0] * 5), traits=traits, unsigned={}, chained={}, stream_ns={},
+        server_names=(),
+    )  # fmt: skip
+    service = np.array([9, 9, 0, 1, 0, 1], np.uint16)
+    assert begin_with_http2(window, service) == {1}
+    assert begin_with_http2(window, None) == set()
 
 
 def test_signatures_over_the_time_wait_until_due(exchange: Make, capture: Write) -> None:

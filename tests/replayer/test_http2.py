@@ -30,6 +30,8 @@ from replayer.load import Load
 from replayer.manners import Connections, Manners
 from replayer.replay import Replayed
 from replayer.results import Outcome
+from replayer.services import Service
+from replayer.targets import parse_target
 
 Make = Callable[..., Exchange]
 Send = Callable[..., Replayed]
@@ -719,3 +721,26 @@ def test_the_command_says_which_version(
     assert any(note.startswith(expected) for note in rehearsed.json["notes"])
     forced = command(path, "--target", server.url, "--dry-run", "--json", "--http1")
     assert "2 exchanges captured over HTTP/2 would be sent over HTTP/1.1." in forced.json["notes"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_each_service_is_spoken_to_in_its_own_version(
+    ask: Make, send: Send, server: Http2Server, serve: Callable[..., Any], *, kept: bool
+) -> None:
+    """Of one client's requests those for a target that speaks HTTP/2 go over it, the others over HTTP/1.1."""
+    old = serve()
+    hosts = (b"old.test", b"new.test")
+    exchanges = [ask(number, offset_ns=number * MS, authority=hosts[number % 2]) for number in range(10)]
+    services = tuple(
+        Service(host=host.decode(), target=parse_target(url), tls=None)
+        for host, url in zip(hosts, (old.url, server.url), strict=True)
+    )
+    replayed = send(exchanges, old.url, services=services, recorded_host=kept)
+    assert outcomes(replayed) == [Outcome.COMPLETED] * 10
+    assert replayed.http_versions == {"HTTP/1": 5, "HTTP/2": 5}
+    asked = [one for peer in server.used for one in peer.asked.values()]
+    assert len(asked) == 5
+    heard = [one for one in old.seen if one.request.method != b"PRI"]
+    assert len(heard) == 5
+    name = b"old.test" if kept else b"127.0.0.1:%d" % old.port
+    assert {dict(one.request.headers)[b"Host"] for one in heard} == {name}

@@ -16,6 +16,7 @@ from captures.errors import HookreelError, UsageError
 from captures.model import Exchange
 from replayer.replay import Replayed
 from replayer.results import Outcome
+from replayer.services import Service
 from replayer.targets import parse_target
 from replayer.tls import client_context
 
@@ -190,3 +191,20 @@ def test_a_slow_handshake_is_the_targets_time_and_no_lag(
     assert rows.outcome.tolist() == [0, 0, 0, 0]
     assert int((rows.sent_ns - rows.due_ns)[1:].max()) < 200_000_000
     assert int((rows.done_ns - rows.sent_ns)[1:].min()) > 200_000_000
+
+
+def test_services_with_and_without_tls_go_side_by_side(
+    exchange: Make, send: Send, serve: Serve, secure: Callable[..., Any], ca_file: Path
+) -> None:
+    """Each target is dialled as its own URL says, with its own name."""
+    plain, encrypted = serve(), secure("api.test")
+    exchanges = [exchange(number, authority=(b"a.test", b"b.test")[number % 2]) for number in range(6)]
+    context = client_context(ca_file=ca_file, insecure=False)
+    services = (
+        Service(host="a.test", target=parse_target(plain.url), tls=None),
+        Service(host="b.test", target=at(encrypted, "api.test")["target"], tls=context),
+    )
+    replayed = send(exchanges, plain.url, services=services)
+    assert replayed.run.rows.outcome.tolist() == [Outcome.COMPLETED] * 6
+    assert (len(plain.seen), len(encrypted.seen)) == (3, 3)
+    assert set(encrypted.server_names) == {"api.test"}
