@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 from dataclasses import replace
 
 import click
@@ -174,3 +177,34 @@ def test_help_ends_with_an_example_and_explains_every_option():
     text = CliRunner().invoke(diff, ["--help"]).stdout
     assert "hookreel diff --baseline a.run b.run --candidate c.run d.run" in text
     assert all(param.help for param in diff.params if isinstance(param, click.Option))
+
+
+def test_the_schema_is_printed_without_runs(run):
+    """A program that reads the JSON asks for its schema alone."""
+    schema = json.loads(run("--schema").stdout)
+    assert schema["properties"]["verdict"]["enum"][-1] == "INVALID"
+
+
+def test_annotations_go_to_standard_error(run, tmp_path):
+    """The report stays whole on standard output."""
+    result = run("a.run", "s.run", "--annotate", "--json")
+    assert json.loads(result.stdout)["verdict"] == "SLOWER"
+    assert result.stderr.startswith("::error title=SLOWER%3A GET /api/e02/{id}::p50 ")
+
+
+def test_the_page_says_how_it_is_made_again(run, tmp_path):
+    """The command on the page names all runs and options, and it works."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\npath = "$.at"\nignore = true\n')
+    page = run("a.run", "b.run", "--margin", "2.5%", "--rules", str(rules), "--format", "html").stdout
+    command = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page)[1])
+    words = shlex.split(command)
+    assert words[:2] == ["hookreel", "diff"]
+    assert {"2.5%", str(rules), "a.run", "b.run"} <= set(words)
+    assert run(*words[2:]).stdout == page
+
+
+def test_rules_that_cannot_be_read_are_wrong_usage(run):
+    """A misspelt file of rules does not pass for none."""
+    with pytest.raises(UsageError, match="cannot be read"):
+        run("a.run", "b.run", "--rules", "absent.toml")

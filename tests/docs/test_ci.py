@@ -1,0 +1,106 @@
+"""The jobs of docs/ci.md, and every command and rule file that the pages on verdicts show."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import pytest
+from ruamel.yaml import YAML
+
+from hookreel.cli import COMMANDS, cli
+from replayer.review.noise_rules import read_rules
+from replayer.review.report.writers import WRITERS
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("ci.md", "reading-a-verdict.md", "troubleshooting.md")
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def jobs() -> list[dict]:
+    return [YAML(typ="safe").load(block) for block in blocks("ci.md", "yaml")]
+
+
+def scripts() -> list[str]:
+    """Every line that a job runs."""
+    github, gitlab = jobs()
+    steps = [step["run"] for job in github["jobs"].values() for step in job["steps"] if "run" in step]
+    job = gitlab["release-review"]
+    lines = [line for step in steps for line in step.splitlines()]
+    return [*lines, *job["before_script"], *job["script"], *job["after_script"]]
+
+
+def known_options(words: list[str]) -> tuple[set[str], list[str]]:
+    """The options of the command that ``words`` name, and the words after its name."""
+    assert words[0] in COMMANDS, words
+    command, rest = cli.get_command(click.Context(cli), words[0]), words[1:]
+    assert command is not None
+    if isinstance(command, click.Group):
+        command, rest = command.commands[rest[0]], rest[1:]
+    return {option for parameter in command.params for option in parameter.opts}, rest
+
+
+def commands() -> list[str]:
+    text = [
+        line for page in PAGES for kind in ("", "sh") for line in "".join(blocks(page, kind)).splitlines()
+    ]
+    return [line for line in [*scripts(), *text] if line.startswith("hookreel ")]
+
+
+def test_both_jobs_have_what_their_system_runs() -> None:
+    """The YAML is that of a GitHub workflow and of a GitLab job, with reports that their pages show."""
+    github, gitlab = jobs()
+    steps = github["jobs"]["review"]["steps"]
+    assert github["on"] == "pull_request"
+    assert all(("uses" in step) != ("run" in step) for step in steps)
+    assert github["jobs"]["review"]["runs-on"]
+    reports = gitlab["release-review"]["artifacts"]["reports"]
+    assert set(reports) == {"junit", "codequality"}
+    after = " ".join(gitlab["release-review"]["after_script"])
+    assert all(f"--format {name} -o {file}" in after for name, file in reports.items())
+
+
+@pytest.mark.parametrize("line", commands())
+def test_each_command_and_option_exists(line: str) -> None:
+    """What a reader copies is a command of hookreel with options of its own."""
+    words = shlex.split(line.split("||", maxsplit=1)[0])[1:]
+    known, rest = known_options(words)
+    assert {word for word in rest if word.startswith("-")} <= known
+    for option, value in pairwise(rest):
+        if option == "--format":
+            assert value in WRITERS
+
+
+def test_there_are_commands_to_check() -> None:
+    """A page whose blocks are not found would pass for a good one."""
+    assert len(commands()) >= 8
+    assert any("review" in line for line in scripts())
+
+
+def test_the_rules_on_the_page_are_read(tmp_path: Path) -> None:
+    """The example of a rules file is one."""
+    (text,) = blocks("reading-a-verdict.md", "toml")
+    assert tomllib.loads(text)
+    path = tmp_path / "rules.toml"
+    path.write_text(text)
+    assert len(read_rules(path)) == 3
+
+
+def test_every_format_is_on_the_page() -> None:
+    """The table of formats is whole."""
+    page = (DOCS / "reading-a-verdict.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(WRITERS)
+
+
+def test_every_exit_code_is_on_the_page() -> None:
+    """A job's author finds what each code means."""
+    rows = re.findall(r"^\| ([\d, ]+) \|", (DOCS / "ci.md").read_text(), re.MULTILINE)
+    assert json.loads(f"[{','.join(rows)}]") == [0, 1, 2, 3, 4, 5]
