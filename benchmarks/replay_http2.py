@@ -1,13 +1,13 @@
 """
 HTTP/2 replay against nginx: requests per CPU second on one connection, and send lag at a steady rate.
 
-    python benchmarks/replay_http2.py [--seconds 10]
+    python -m benchmarks.replay_http2 [--seconds 10]
 
 nginx answers "ok" in plain text HTTP/2 (prior knowledge) on core 1, the replay runs on core 0. For the
 first number 50,000 exchanges of one connection are due at once, so that they go out as fast as the
 target's stream limit (1,000, spares beyond it) and this side's processor permit; CPU time is that of the
 whole replaying process between the call and its return, compilation included. Then 1,000 and 5,000
-requests/s are offered. Needs nginx and taskset.
+requests/s are offered. Needs nginx, openssl and taskset.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import shutil
-import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+from benchmarks._target import SENDER_CORE, nginx
 from captures.model import Exchange, Request, Response
 from captures.reader import CaptureReader
 from captures.units import NS_PER_S
@@ -36,30 +32,6 @@ from replayer.summary import summarise
 from replayer.targets import parse_target
 
 AT_ONCE = 50_000
-CONFIG = """
-daemon off; master_process off; pid nginx.pid; error_log error.log;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; keepalive_requests 1000000000; http2_max_concurrent_streams 1000;
-  client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-  server {{ listen 127.0.0.1:{port} http2; location / {{ return 200 "ok"; }} }}
-}}
-"""
-
-
-@contextmanager
-def nginx(folder: Path) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    (folder / "nginx.conf").write_text(CONFIG.format(port=port))
-    tool = shutil.which("nginx") or "/usr/sbin/nginx"
-    arguments = ["taskset", "-c", "1", tool, "-p", str(folder), "-e", str(folder / "error.log")]
-    with subprocess.Popen([*arguments, "-c", "nginx.conf"]) as process:
-        try:
-            time.sleep(0.5)
-            yield port
-        finally:
-            process.terminate()
 
 
 def capture(path: Path, count: int, rate: int | None) -> Path:
@@ -128,10 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=10)
     seconds = parser.parse_args().seconds
-    os.sched_setaffinity(0, {0})
+    os.sched_setaffinity(0, {int(SENDER_CORE)})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with nginx(folder) as port:
+        with nginx(folder) as target:
+            port = target.http2
             print(f"{AT_ONCE} at once:")
             run(capture(folder / "burst.reel", AT_ONCE, None), port)
             for rate in (1_000, 5_000):
