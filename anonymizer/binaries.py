@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ Rebuild = Callable[[bytes, Visit], bytes]
 """A document with each value replaced by what ``Visit`` makes of it."""
 
 _MAX_DEPTH = 60
+_TAIL = re.compile(rb"[\t\n\r -~]{6,}\Z")
 
 
 def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
@@ -69,6 +71,10 @@ def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
         if written:
             parts += [data[position : leaf.head], written]
             position = leaf.stop
+    tail = _TAIL.search(data, max(position, leaves[-1].stop if leaves else 0))
+    if tail is not None:  # each letter is a small number in this format
+        parts += [data[position : tail.start()], visit(Value(tail[0], Context(), ()))]
+        position = tail.end()
     return b"".join((*parts, data[position:]))
 
 

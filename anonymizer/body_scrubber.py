@@ -6,9 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
 
-from anonymizer import charsets, documents
+from anonymizer import charsets, documents, layers
 from anonymizer.binaries import rebuilt_protobuf, texts_in
 from anonymizer.containers import Containers
 from anonymizer.detectors.base import Context, normal_key
@@ -18,43 +17,24 @@ from anonymizer.fields import Fields
 from anonymizer.packings import has_notes
 from anonymizer.policy import Policy, Undecodable
 from anonymizer.scrubber import Scrubber
+from anonymizer.tally import Done, Remembered, Tally
 from captures.bodies import coding, form, graphql, json, lines, markup, multipart, percent, protobuf, sse
 from captures.bodies.edits import Edit, splice, without_overlaps
 from captures.bodies.json import JsonLeaf, LeafRole
 from captures.bodies.sse import SseLine
-from captures.units import MIB
 
 _FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*\s*")
 _MARKUP_TYPE = re.compile(rb"[/+](?:xml|html|xhtml|svg)\b")
-_CUT_TAIL = re.compile(rb"[\w.@+%-]+\Z")
+# The last word or number, read from the end.
+_CUT_TAIL = re.compile(rb"[0-9 ()./:-]*[0-9]\+?|[\w.@+%:=-]+")
+_MAX_CUT_BYTES = 4_096
+_PLUS_NUMBER = re.compile(rb"\+[1-9][0-9 ().-]{6,}")  # of a sender that does not escape: no space
+_BUFFER = b'"Buffer"'  # as Node writes bytes in JSON
 _MAX_PACKED = 4  # gzip in gzip, and so on
 _BOM = b"\xef\xbb\xbf"
 _MAX_PATH_NAMES = 16_384
 _MIN_REMEMBERED_BYTES = 256  # a shorter body is scrubbed as fast as it is looked up
-_MAX_REMEMBERED_BYTES = 32 * MIB
-_ROW_BYTES = 200
 _NAME_IN_PATH = re.compile(r"[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
-
-
-class Tally(Protocol):
-    """Told of what was replaced where, and of what could not be read."""
-
-    def replaced(self, path: str, kind: str, count: int) -> None:
-        """``count`` values of ``kind`` were replaced in the field at ``path``."""
-
-    def replaced_again(self, counts: Counter[tuple[str, str]]) -> None:
-        """Values were replaced as ``counts`` (by path and kind) says, which many bodies share."""
-
-    def undecodable(self, path: str) -> None:
-        """The body at ``path`` could not be read."""
-
-
-class _Done(NamedTuple):
-    """A body as it came out, and what is to be counted for it."""
-
-    body: bytes
-    replaced: Counter[tuple[str, str]]  # by path and kind
-    undecodable: tuple[str, ...]
 
 
 class BodyScrubber:
@@ -70,8 +50,7 @@ class BodyScrubber:
         self._containers = Containers(self, self.boundary)
         self._path_names: dict[bytes, str] = {}
         self._seen: set[bytes] = set()
-        self._done: dict[bytes, _Done] = {}
-        self._done_bytes = 0
+        self._done = Remembered()
         self._replaced: Counter[tuple[str, str]] = Counter()
         self._undecodable: list[str] = []
 
@@ -121,6 +100,8 @@ class BodyScrubber:
         """A whole JSON document anonymized, if it is one and no rule or path tells its fields apart."""
         if cut or self._fields is not None or self._policy.keep_paths or not json.looks_like_json(data):
             return None
+        if _BUFFER in data or data[-64:].rstrip()[-1:].isdigit():
+            return None
         if content_type[:10].lower() == b"multipart/" or charsets.of(data, content_type) != "utf-8":
             return None
         scrubbed = self._scrubber.document(data)
@@ -157,18 +138,11 @@ class BodyScrubber:
         done = self._done.get(key)
         if done is None:
             new = scrubbed()
-            done = _Done(new, self._replaced, tuple(self._undecodable))
+            done = Done(new, self._replaced, tuple(self._undecodable))
             self._replaced, self._undecodable = Counter(), []
-            self._remember(key, done)
+            self._done.put(key, done)
         self._tell(done.replaced, done.undecodable)
         return done.body
-
-    def _remember(self, key: bytes, done: _Done) -> None:
-        self._done_bytes += len(done.body) + _ROW_BYTES * len(done.replaced)
-        if self._done_bytes > _MAX_REMEMBERED_BYTES:
-            self._done.clear()
-            self._done_bytes = len(done.body) + _ROW_BYTES * len(done.replaced)
-        self._done[key] = done
 
     def _tell(self, replaced: Counter[tuple[str, str]], undecodable: Sequence[str]) -> None:
         for (path, kind), count in replaced.items():
@@ -259,20 +233,20 @@ class BodyScrubber:
             edits = self._pieces(documents.graphql_pieces(data), path)
         elif is_json or (b"json" in media_type and not _FORM_SHAPE.fullmatch(data)):
             edits = self.json(data, path)
-            if not documents.is_all_json(data):  # comments, other quotes, a text after it
-                edits = without_overlaps(edits + self._placed(path, data, self._lines(data)))
+            for layer in layers.number_lists(data) if _BUFFER in data else ():
+                edits += layer.back(self.leaf(path, layer.text, layer.context))
+            whole = documents.is_all_json(data)
+            if not whole or data.rstrip()[-1:].isdigit():  # comments, other quotes, a text after it
+                edits += self._placed(path, data, self._lines(data))
+            edits = without_overlaps(edits)
+            cut = cut or not (whole or documents.ends_strings(data))
         elif _MARKUP_TYPE.search(media_type) or markup.looks_like_markup(data):
             edits = self._pieces(documents.markup_pieces(data), path)
         elif media_type == b"application/x-www-form-urlencoded" or _FORM_SHAPE.fullmatch(data):
             edits = self._form(data, 0, len(data.rstrip()), path)
         else:
             edits = self._placed(path, data, self._lines(data))
-        if cut and (
-            tail := _CUT_TAIL.search(data)
-        ):  # what is left of a value that was cut is no longer recognisable, yet part of it
-            edits = [edit for edit in edits if edit.stop <= tail.start()]
-            edits.append(Edit(*tail.span(), b"x" * len(tail[0]), "cut"))
-        return edits
+        return _without_tail(data, edits) if cut else edits
 
     def _pieces(self, pieces: Iterable[Piece], path: str) -> list[Edit]:
         edits: list[Edit] = []
@@ -362,10 +336,12 @@ class BodyScrubber:
     ) -> list[Edit]:
         if stop <= start:
             return []
-        unescaped = percent.unescape(data[start:stop], form=True)
+        spaced = not _PLUS_NUMBER.fullmatch(data, start, stop)
+        unescaped = percent.unescape(data[start:stop], form=spaced)
 
         def escape(new: bytes, raw: bytes) -> bytes:
-            return percent.escape(new, raw=raw, form=b"%20" not in raw)
+            written = percent.escape(new, raw=raw, form=spaced and b"%20" not in raw)
+            return written if spaced else written.replace(b"%2B", b"+")
 
         found = self._scrubber.text(unescaped.text, context)
         if path is not None and self._fields is not None:
@@ -394,6 +370,16 @@ class BodyScrubber:
             found = self.leaf(path, data[line.start : line.stop], Context())
             edits += [edit.moved(line.start) for edit in found]
         return edits
+
+
+def _without_tail(data: bytes, edits: list[Edit]) -> list[Edit]:
+    """``edits`` and that of the last word: what is left of a value that was cut is not recognisable."""
+    tail = _CUT_TAIL.match(data[: -_MAX_CUT_BYTES - 1 : -1])
+    if tail is None:
+        return edits
+    start = len(data) - tail.end()
+    kept = [edit for edit in edits if edit.stop <= start]
+    return [*kept, Edit(start, len(data), b"x" * tail.end(), "cut")]
 
 
 def _media_type(content_type: bytes) -> bytes:

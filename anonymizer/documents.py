@@ -19,12 +19,18 @@ Back = Callable[[list[Edit]], list[Edit]]
 
 
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_OPEN_STRING = re.compile(rb'"[^"\n]*+\Z')
 _JSON_REST = re.compile(rb"(?:[\s\x1e\[\]{}:,]|true|false|null|-?[0-9][0-9.eE+-]*)*+")
 
 
 def is_all_json(data: bytes) -> bool:
     """Whether ``data`` is nothing but strings, numbers, words and signs of JSON, in whatever order."""
     return _JSON_REST.fullmatch(_JSON_STRING.sub(b"", data)) is not None
+
+
+def ends_strings(data: bytes) -> bool:
+    """Whether every string of ``data`` ends, so that no value of it can have been cut."""
+    return _OPEN_STRING.search(_JSON_STRING.sub(b"", data)) is None
 
 
 class Piece(NamedTuple):

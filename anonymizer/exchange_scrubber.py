@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple
@@ -57,10 +58,9 @@ _COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
     x-requested-with x-xss-protection
     """.split()
 )  # fmt: skip
-
-
 _WORDS = frozenset({Kind.DOMAIN, Kind.NAME, Kind.USERNAME, Kind.ADDRESS})
 _FACTS = frozenset({b"content-type", b"content-encoding", b"grpc-encoding", b"connect-content-encoding"})
+_SIGN = re.compile(rb"[-_.]")
 _MAX_SAME = 16_384
 _MAX_SAME_BYTES = 1_024
 
@@ -186,14 +186,17 @@ class ExchangeScrubber:
         body = self._bodies.body(old, **facts._asdict(), path="request.body", cut=request.truncated_bytes > 0)
         headers = self._headers(request.headers, "request", signing)
         method = self._protocol(request.method, "request.method")
-        authority = self._field(request.authority, Context(key="host"), "request.authority")
+        scheme, version = (self._protocol(word, "request") for word in (request.scheme, request.http_version))
+        authority = self._authority(request.authority)
         trailers = self._headers(request.trailers, "request", None)
         if self._scrubber.collecting:
             return request
         return replace(
             request,
             method=method,
+            scheme=scheme,
             authority=authority,
+            http_version=version,
             target=refitted_target(target, old, body),
             headers=refitted(headers, old, body, facts.content_encoding),
             body=body,
@@ -208,12 +211,14 @@ class ExchangeScrubber:
         )
         headers = self._headers(response.headers, "response", None)
         reason = self._field(response.reason, Context(), "response.reason")
+        version = self._protocol(response.http_version, "response.http_version")
         trailers = self._headers(response.trailers, "response", None)
         if self._scrubber.collecting:
             return response
         return replace(
             response,
             reason=reason,
+            http_version=version,
             headers=refitted(headers, old, body, facts.content_encoding),
             body=body,
             trailers=refitted(trailers, old, body),
@@ -297,8 +302,16 @@ class ExchangeScrubber:
         return tuple(made)
 
     def _header_name(self, name: bytes, path: str) -> bytes:
-        """``name`` without the known values in it: X-Amz-Meta-jane-doe."""
-        return self._made(name, self._scrubber.text(name, Context()), f"{path}.{{name}}")
+        """``name`` without the values in it, also behind a sign: X-Amz-Meta-jane-doe."""
+        edits = list(self._scrubber.text(name, Context()))
+        for sign in _SIGN.finditer(name):
+            edits += [edit.moved(sign.end()) for edit in self._scrubber.text(name[sign.end() :], Context())]
+        return self._made(name, without_overlaps(edits), f"{path}.{{name}}")
+
+    def _authority(self, value: bytes) -> bytes:
+        """The host of a request, and before an at sign user name and password."""
+        slashes = b"//" if b"@" in value else b""
+        return self._field(slashes + value, Context(key="host"), "request.authority").removeprefix(slashes)
 
     def _header(
         self, lower_name: bytes, value: bytes, secrets: list[SecretSpan], header_path: str, side: str

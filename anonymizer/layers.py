@@ -66,7 +66,8 @@ _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})|_")
 
 # Bytes that are no text have capitals and digits in base64, and some length; words and names do not.
 _MIXED = re.compile(
-    rb"(?=[a-z0-9/_-]{0,30}[A-Z+])(?=[A-Za-z/+_-]{0,30}[0-9])(?=[A-Z0-9/+_-]{0,30}[a-z]).{16}|[0-9A-F]{24}|[0-9a-f]{24}",
+    rb"(?=[a-z0-9/_-]{0,30}[A-Z+])(?=[A-Z0-9/+_-]{0,60}[a-z])(?:(?=[A-Za-z/+_-]{0,60}[0-9]).{16}|.{28})"
+    rb"|[0-9A-F]{24}|[0-9a-f]{24}",
     re.DOTALL,
 )
 _SPACE = re.compile(rb"\s+")
@@ -226,7 +227,7 @@ def _decoded(
     if not data:
         return
     mixed = _MIXED.match(match[0]) is not None
-    if mixed and is_opaque(data):
+    if is_opaque(data):
         edit = Edit(*match.span(), encode(blank(data), match[0]), UNDECODABLE)
         yield Layer(b"", Context(), lambda _edits: [edit])
         return

@@ -20,6 +20,8 @@ _EMAIL = re.compile(
 )
 _KEY = re.compile(r"(?:^|_)(?:e_?)?mail(?:_?addr(?:ess)?)?$")
 _WITHOUT_DOT = re.compile(rb"\s*([^\s@\"'<>(),;:]{1,64}@[A-Za-z0-9][A-Za-z0-9-]{0,62})\s*")
+_USER_INFO = re.compile(rb"(?::|\A)//[^\s/?#@\"'<>]*\Z")  # of a URL, whose host is none of an address
+_USER_INFO_BYTES = 256
 _FILE_TYPES = frozenset({b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"mjs", b"git"})
 
 
@@ -39,7 +41,7 @@ def find(text: bytes, context: Context) -> Iterator[Finding]:
             continue
         if text[stop : stop + 1] == b":" and text[stop + 1 : stop + 2].isalnum():
             continue  # git@github.com:owner/repo.git
-        if text[max(0, start - 3) : start] == b"://":
+        if _USER_INFO.search(text, max(0, start - _USER_INFO_BYTES), start):
             continue  # ssh://git@host/path
         if is_robot_address(text[start:stop]):
             continue

@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 )
 _LOOKS = re.compile(
     rb"\s*(?:#[^\n]*\n\s*)*"
-    rb"(?:(?:query|mutation|subscription|fragment)\b[^\"'<>;=]{0,200}[({]|\{\s*[_A-Za-z][_0-9A-Za-z]*\s*[({:}]"
+    rb"(?:(?:query|mutation|subscription|fragment)\b[^\"'<>;=]{0,200}[({]|\{\s*[_A-Za-z][_0-9A-Za-z]*\s*(?:[({}]|:\s*[_A-Za-z])"
     rb"|\{(?:\s*[_A-Za-z][_0-9A-Za-z]*)+\s*[({}])"
 )
 
