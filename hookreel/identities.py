@@ -107,7 +107,7 @@ class CopyIdentities:
     def _learn(self, request: Request | None, found: list[Spot]) -> None:
         people = {_holder(spot) for spot in found if marks_a_person(_name(spot).encode())}
         for spot in found:
-            if len(spot.value) > _VALUE_MAX_BYTES:
+            if len(spot.value) > _VALUE_MAX_BYTES or not _is_text(spot.value):
                 continue
             context = _context(request, spot, person=_holder(spot) in people)
             mark = hash((spot.value, context))
@@ -269,14 +269,25 @@ class CopyIdentities:
 
 
 def _open_spots(request: Request) -> Iterator[Spot]:
-    """The values of ``request`` without signatures, each place once."""
+    """The values of ``request`` without signatures; of a header its credentials or all of it."""
     taken = set()
     for spot in spots(request):
-        where = (spot.part, spot.start)
-        if where in taken or (spot.part >= 0 and request.headers[spot.part][0].lower() in SIGNATURE_HEADERS):
-            continue
-        taken.add(where)
+        if spot.part >= 0:
+            name, value = request.headers[spot.part]
+            if name.lower() in SIGNATURE_HEADERS:
+                continue
+            if spot.part in taken and spot.stop - spot.start == len(value):
+                continue
+            taken.add(spot.part)
         yield spot
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _name(spot: Spot) -> str:

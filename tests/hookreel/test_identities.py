@@ -156,6 +156,24 @@ def test_signature_headers_are_left_to_whoever_signs() -> None:
     assert settled([request]).request(request, 1).headers == headers
 
 
+def test_of_a_header_its_credential_is_replaced_once() -> None:
+    """A proxy's credentials are known by their scheme and as a header of their own."""
+    value = b"Bearer tok-12345678-abcdef"
+    request = ask(headers=(*HOST, (b"Proxy-Authorization", value), (b"X-Api-Key", value[7:])))
+    fresh = dict(settled([request]).request(request, 1).headers)
+    assert fresh[b"Proxy-Authorization"] == b"Bearer " + fresh[b"X-Api-Key"]
+    assert fresh[b"X-Api-Key"] != value[7:]
+    assert len(fresh[b"X-Api-Key"]) == len(value) - 7
+
+
+def test_what_is_no_text_stays() -> None:
+    """Bytes that are not UTF-8 cannot be told apart and are left."""
+    request = ask(headers=JSON, body=b'{"email":"jane@b.test\x80","user_id":"usr_19ab73cd22"}')
+    fresh = settled([request]).request(request, 1).body
+    assert b'"email":"jane@b.test\x80"' in fresh
+    assert b"usr_19ab73cd22" not in fresh
+
+
 def test_too_many_short_values_for_so_many_copies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory for them is bounded; the message says what to do."""
     monkeypatch.setattr(identities, "SHORT_STAND_INS_MAX", 10)
@@ -187,6 +205,27 @@ def test_stand_ins_are_the_same_after_they_were_forgotten(monkeypatch: pytest.Mo
 def test_a_capture_without_customers_needs_no_note() -> None:
     """Nothing to replace is nothing to tell."""
     assert settled([ask()]).notes() == ()
+
+
+_PARTS = st.sampled_from(
+    [b"usr_19ab73cd22", b"a@b.test", b"17", b"tok-12345678-abcd", b"s=", b"; ", b"%",
+     b'"', b"\\", b"{", b"&", b"\xff"]
+)  # fmt: skip
+_TEXTS = st.lists(_PARTS | st.binary(max_size=3), max_size=6).map(b"".join)
+_NAMES = st.sampled_from([b"Authorization", b"Cookie", b"X-Api-Key", b"X-User-Id", b"Content-Type"])
+
+
+@given(_TEXTS, st.lists(st.tuples(_NAMES, _TEXTS), max_size=4), _TEXTS)
+def test_any_request_comes_out_as_one(target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Header names and their order stay, no line break comes in, and a second time gives the same."""
+    request = ask(b"/" + target, tuple(headers), b'{"user_id": 17, "x": "%b"}' % body)
+    made = settled([request])
+    fresh = made.request(request, 1)
+    assert [name for name, _ in fresh.headers] == [name for name, _ in headers]
+    assert fresh.target.startswith(b"/")
+    for (_, old), (_, new) in zip(headers, fresh.headers, strict=True):
+        assert all(bad in old or bad not in new for bad in b"\r\n\0")
+    assert made.request(request, 1) == fresh
 
 
 @given(
