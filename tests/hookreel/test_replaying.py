@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
@@ -27,8 +27,10 @@ class Target(BaseHTTPRequestHandler):
     """Answers with personal data and the caller's own token; /wrong with another status, /gzip compressed."""
 
     protocol_version = "HTTP/1.1"
+    cookies: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
+        self.cookies.append(self.headers.get("Cookie", "-"))
         body = json.dumps(
             {"email": EMAIL.decode(), "seen": self.headers.get("Cookie", "-"), "path": self.path}
         ).encode()
@@ -183,3 +185,17 @@ def test_mistakes_are_told_before_anything_is_sent(
     assert result.exit_code == 2
     assert told in result.stderr
     assert not (tmp_path / "a.run").exists()
+
+
+@pytest.mark.parametrize(("options", "customers"), [((), 3), (("--keep-identities",), 1)])
+def test_the_command_makes_customers_of_copies(
+    replay: Callable[..., Result], options: tuple[str, ...], customers: int
+) -> None:
+    """Three copies are three sessions, one of them the recorded one; the run says it."""
+    Target.cookies.clear()
+    told = replay("--copies", 3, "--stagger", "30ms", *options)
+    assert told.exit_code == 0, told.stderr
+    assert len(Target.cookies) == 9
+    assert len(set(Target.cookies)) == customers
+    assert f"session={TOKEN}" in Target.cookies
+    assert ("as different customers" in told.stdout) is (customers > 1)

@@ -10,6 +10,7 @@ import pytest
 
 from captures.model import Exchange
 from replayer.results import Outcome, read_run
+from replayer.review.sides import split_by_endpoint
 
 Make = Callable[..., Exchange]
 LENIENT = ("--lag-p99", "10s", "--lag-max", "10s", "--rate-error", "100%")  # tests run on busy machines
@@ -43,6 +44,10 @@ def test_each_exchange_goes_to_the_target_of_its_host(
     assert run.header.endpoints == ("GET api.test/", "GET hooks.test/")
     assert run.header.services == ("api.test", "hooks.test")
     assert run.rows.endpoint.tolist() == [0, 1] * 6
+    assert {label: one.requests for label, one in split_by_endpoint(run).items()} == {
+        "GET api.test/": 6,
+        "GET hooks.test/": 6,
+    }
     assert run.header.target == f"api.test={api.url}, hooks.test={hooks.url}"
     assert not any("different hosts" in note for note in run.header.notes)
 
