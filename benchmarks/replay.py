@@ -9,8 +9,8 @@ open: Poisson arrivals at each of ``--rates``, best of ``--repeats`` by lag p99,
 machine can only make it worse; beside it what the machine's host took (steal). drift: 60 s at 5,000/s.
 workers: requests per CPU second of one at 10,000/s and of two at 20,000/s. stall: nginx stands still for
 1.4 s of 20 s at 500/s; the p99 from due must be that of the arithmetic. memory: peak of a replay of
-``--exchanges``. Needs nginx, taskset and openssl; wrk, h2load and Go for the peers, which are reported as
-absent otherwise.
+``--exchanges``; windows: of compiling as many. Needs nginx, taskset and openssl; wrk, h2load and Go for
+the peers, which are reported as absent otherwise.
 """
 
 from __future__ import annotations
@@ -196,6 +196,18 @@ def memory(scene: Scene) -> None:
     )
 
 
+def windows(scene: Scene) -> None:
+    """Compile everything and send nothing: what stays is what a run of any length holds for each exchange."""
+    for count in (scene.asked.exchanges // 10, scene.asked.exchanges):
+        capture = make_capture(scene.folder / f"{count}.reel", poisson(40_000, count / 40_000))
+        started_s = time.monotonic()
+        done = finish(start(capture, f"http://127.0.0.1:{scene.target.plain}", "--dry-run"))
+        print(
+            f"{count:,} exchanges compiled in windows: {time.monotonic() - started_s:.1f} s, "
+            f"peak {done.peak_mib:,.0f} MiB"
+        )
+
+
 PARTS: dict[str, Callable[[Scene], None]] = {
     "closed": closed,
     "open": open_loop,
@@ -204,6 +216,7 @@ PARTS: dict[str, Callable[[Scene], None]] = {
     "workers": workers,
     "stall": stall,
     "memory": memory,
+    "windows": windows,
 }
 
 
