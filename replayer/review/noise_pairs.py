@@ -78,7 +78,7 @@ def tally_answers(
             _count_kept(
                 tally,
                 places,
-                [(before.rows.seq[row], one[row], other[at]) for row, at in chosen],
+                [(int(before.rows.seq[row]), one[row], other[at]) for row, at in chosen],
                 leniency_of(label),
             )
             tally.places.update(places)

@@ -21,6 +21,8 @@ from replayer.review.verdict import (
 )
 from replayer.summary import few_sends
 
+_MOST_CLAUSES = 3
+
 
 def headline(comparison: Comparison) -> str:
     """The verdict in one line: what, where, how much, and how the other endpoints fared."""
@@ -73,7 +75,7 @@ def what_changed(endpoint: EndpointResult) -> str:
     if endpoint.statuses.different:
         return "; ".join(_status_changes(endpoint.statuses)[:2])
     if endpoint.answers is not None and endpoint.answers.different:
-        return "; ".join(answer_changes(endpoint.answers)[:2])
+        return _answer_changes(endpoint.answers)
     if endpoint.deciding is None:
         return endpoint.advice
     result = endpoint.deciding
@@ -100,9 +102,11 @@ def _status_changes(mix: StatusMix) -> list[str]:
     ]
 
 
-def answer_changes(answers: EndpointAnswers) -> list[str]:
-    """A clause for each place that changed beyond doubt, the most frequent first."""
-    return [change_clause(change) for change in answers.changes if change.sure]
+def _answer_changes(answers: EndpointAnswers) -> str:
+    """The places that changed beyond doubt, the most frequent first."""
+    clauses = [change_clause(change) for change in answers.changes if change.sure]
+    more = len(clauses) - _MOST_CLAUSES
+    return "; ".join([*clauses[:_MOST_CLAUSES], *([f"{more} more places"] if more > 0 else [])])
 
 
 def change_clause(change: AnswerChange) -> str:

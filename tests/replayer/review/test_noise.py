@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from replayer.review.answers import Change, Part
 from replayer.review.compare import compare
 from replayer.review.noise import compare_answers
 from replayer.review.noise_rules import Rule
+from replayer.review.report import json as json_report
 from replayer.review.sides import NamedRun
 from replayer.review.verdict import Verdict
 
@@ -179,6 +182,14 @@ def test_a_change_of_a_body_decides_the_verdict(make_run):
     comparison = compare(before, after)
     assert comparison.verdict is Verdict.BEHAVES_DIFFERENTLY
     assert comparison.verdict.exit_code == 3
+    report = json.loads(json_report.render(comparison))
+    jsonschema.validate(
+        report, json.loads((files("replayer") / "review/report/diff.schema.json").read_text())
+    )
+    assert report["endpoints"][0]["answers"]["changes"][0]["path"] == "$.name"
+    assert report["headline"].startswith(
+        "BEHAVES DIFFERENTLY: GET /a body $.name missing in 60 of 60 answers"
+    )
     assert compare(before, [NamedRun(name="d", run=make_run(4))]).verdict is not Verdict.BEHAVES_DIFFERENTLY
 
 
