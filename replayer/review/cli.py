@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from captures.errors import UsageError, WriteError
 from replayer.results import read_run
 from replayer.review.compare import compare
 from replayer.review.judging import judging_options, options_of
-from replayer.review.noise_rules import read_rules
 from replayer.review.report import pipelines, wording
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
@@ -103,12 +101,6 @@ Examples:
     help="The runs of both sides were interleaved: pair them in the order they were made.",
 )
 @click.option(
-    "--rules",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A TOML file of places in answers to ignore, or to compare without order or with a tolerance.",
-)
-@click.option(
     "--annotate",
     is_flag=True,
     help="Also write GitHub workflow commands to standard error, an annotation for each changed endpoint.",
@@ -143,9 +135,7 @@ def diff(
 ) -> None:
     """Parse, compare, print, exit."""
     before, after = _sides(runs, baseline, candidate)
-    options = options_of(margin=margin, slo=slo, paired=paired, allow_mismatch=allow_mismatch)
-    if rules is not None:
-        options = replace(options, rules=read_rules(rules))
+    options = options_of(margin=margin, slo=slo, rules=rules, paired=paired, allow_mismatch=allow_mismatch)
     style = "json" if as_json else style
     words = _command(before, after, options)
     words += ["--rules", str(rules)] if rules is not None else []

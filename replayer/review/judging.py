@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from captures.errors import UsageError
 from captures.units import parse_share
+from replayer.review.noise_rules import read_rules
 from replayer.review.report import wording
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
@@ -39,6 +41,12 @@ _OPTIONS = (
         metavar="OBJECTIVES",
         help="What the candidate must keep, such as p99<1s,errors<0.1%; MISSED is exit code 3.",
     ),
+    click.option(
+        "--rules",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A TOML file of places in answers to ignore, or to compare without order or with a tolerance.",
+    ),
     click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE."),
 )
 
@@ -51,7 +59,12 @@ def judging_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_of(
-    *, margin: str, slo: str | None, paired: bool = False, allow_mismatch: bool = False
+    *,
+    margin: str,
+    slo: str | None,
+    rules: Path | None,
+    paired: bool = False,
+    allow_mismatch: bool = False,
 ) -> Options:
     """
     What the comparison is asked for.
@@ -68,6 +81,7 @@ def options_of(
         paired=paired,
         allow_mismatch=allow_mismatch,
         objectives=parse_objectives(slo) if slo else (),
+        rules=read_rules(rules) if rules is not None else (),
     )
 
 

@@ -116,6 +116,7 @@ def _review(
     strict: bool,
     margin: str,
     slo: str | None,
+    rules: Path | None,
     folder: Path,
     before: str | None,
     budget: str | None,
@@ -135,7 +136,7 @@ def _review(
         --speed 10x --before "docker compose restart {side}" -o review
     """
     run_replay, handed = ctx.obj
-    options = options_of(margin=margin, slo=slo)
+    options = options_of(margin=margin, slo=slo, rules=rules)
     request = Request(
         capture=capture,
         targets={Side.BASELINE: asked["baseline"], Side.CANDIDATE: asked["candidate"]},
