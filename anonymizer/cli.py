@@ -15,6 +15,7 @@ from tabulate import tabulate
 from anonymizer.audit import audit as run_audit
 from anonymizer.audit_kept import KeptOnPurpose, read_kept
 from anonymizer.census import UnknownFieldsError
+from anonymizer.endings import tidied_when_ended
 from anonymizer.policy import Policy, read_policy
 from anonymizer.report import AuditResult, Report
 from anonymizer.report_html import page_of
@@ -112,6 +113,7 @@ class Options:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all counts as JSON.")
 @click.pass_context
+@tidied_when_ended()
 def anonymize(ctx: click.Context, /, source: Path, output: Path, as_json: bool, **asked: Any) -> None:
     """
     Replace what is sensitive in the capture IN by consistent stand-ins.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from anonymizer.endings import tidied_when_ended
 from anonymizer.policy import Policy, read_policy
 from anonymizer.suggest import suggest as make_proposal
 from captures.errors import WriteError
@@ -39,6 +40,7 @@ def policy() -> None:
     type=_FILE,
     help="Write the policy to this new file (default: print it).",
 )
+@tidied_when_ended()
 def suggest(capture: Path, output: Path | None) -> None:
     """
     Scan CAPTURE and propose a policy for it.
@@ -65,6 +67,9 @@ def suggest(capture: Path, output: Path | None) -> None:
     except OSError as error:
         output.unlink(missing_ok=True)
         raise WriteError(f"{output} cannot be written ({error.strerror}); choose another place.") from error
+    except BaseException:
+        output.unlink(missing_ok=True)
+        raise
     click.echo(
         f"{output}: {counted(proposal.kinds, 'kind')} found in {counted(proposal.fields, 'field')}, "
         f"{counted(proposal.unknown, 'field')} with unknown text; read it before you use it"

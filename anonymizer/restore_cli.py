@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from anonymizer.endings import tidied_when_ended
 from anonymizer.vault import KEY_PURPOSE, restore_capture
 from captures.keys import read_key_file
 from captures.reader import CaptureReader
@@ -27,6 +28,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "-o", "--output", required=True, metavar="FILE", type=_FILE, help="The new capture; never overwritten."
 )
+@tidied_when_ended()
 def restore(capture: Path, vault: Path, vault_key: Path, output: Path) -> None:
     """
     Give back the original of an anonymized capture, with its vault and the vault's key.
