@@ -13,7 +13,7 @@ SEPARATORS = (b',"', b', "', b"\n")
 Seen: TypeAlias = set[tuple[str, str] | tuple[bytes, bytes]]
 """Pairs of JSON leaves or of pieces, before and after, whose spans have been given."""
 
-_SAMPLE_BYTES = 1_024
+_SAMPLE_BYTES = 256
 _SEEN_MAX = 200_000
 _PIECE_MAX_BYTES = 1_024
 _NO_STRING = re.compile(rb"[\s:,\[\]{}0-9.+\-eEtrufalsn]*")
