@@ -20,7 +20,7 @@ from replayer.review import baselines
 from replayer.review.baselines import Baseline, Unlike
 from replayer.review.compare import compare
 from replayer.review.host import host_facts
-from replayer.review.judging import end, judging_options, options_of
+from replayer.review.judging import end, judging_options, judging_words, options_of
 from replayer.review.quantile_estimates import harrell_davis
 from replayer.review.report.material import Material
 from replayer.review.sides import NamedRun, split_by_endpoint
@@ -196,6 +196,7 @@ def check(
     allowed = {Unlike(kind) for kind in allow}
     warnings = baselines.check_like(found, candidate, host_facts(), allowed)
     saved = baselines.load_runs(store, found)
+    words = [*(f"--allow={kind}" for kind in allow), *judging_words(**asked)]
     mismatch = bool(allowed & {Unlike.CAPTURE, Unlike.SPEED})
     comparison = compare(saved, candidate, options_of(**asked, allow_mismatch=mismatch))
     warnings.append(
@@ -210,7 +211,9 @@ def check(
         comparison=replace(comparison, warnings=(*comparison.warnings, *warnings)),
         baseline=tuple(saved),
         candidate=tuple(candidate),
-        command=shlex.join(["hookreel", "baseline", "check", name, *map(str, runs), "--store", str(store)]),
+        command=shlex.join(
+            ["hookreel", "baseline", "check", name, *map(str, runs), "--store", str(store), *words]
+        ),
     )
     end(material, style, strict=strict)
 

@@ -85,6 +85,14 @@ def options_of(
     )
 
 
+def judging_words(*, margin: str, slo: str | None, rules: Path | None) -> tuple[str, ...]:
+    """These options again, in the words of a command line that makes the same report."""
+    words = ["--margin", margin]
+    words += ["--slo", slo] if slo else []
+    words += ["--rules", str(rules)] if rules is not None else []
+    return tuple(words)
+
+
 def end(material: Material, style: str, *, strict: bool) -> None:
     """
     Print the report and end the command with the verdict's exit code.

@@ -16,7 +16,7 @@ from captures.text import clean
 from captures.units import parse_duration_ns
 from replayer.review.children import await_connections, terminated_as_interrupted
 from replayer.review.interleave import LOG_NAME
-from replayer.review.judging import end, judging_options, options_of
+from replayer.review.judging import end, judging_options, judging_words, options_of
 from replayer.review.plan import MIN_PAIRS, Side
 from replayer.review.report.writers import WRITERS
 from replayer.review.reviewing import Request, command_words, review
@@ -147,6 +147,7 @@ def _review(
         budget_ns=None if budget is None else parse_duration_ns(budget),
         before=command_words(before),
         seed=asked["order_seed"],
+        judged=judging_words(margin=margin, slo=slo, rules=rules),
         ledger=asked["ledger"] or capture.with_name(f"{capture.name}.noise"),
     )
     where = {

@@ -37,7 +37,8 @@ class Request:
     What is asked of a review.
 
     ``targets`` has a URL per side, ``words`` further options of ``hookreel replay``; ``sized`` names
-    those of them that say how long a replay goes on. ``pairs`` and ``budget_ns`` exclude each other.
+    those of them that say how long a replay goes on; ``judged`` are the options of ``hookreel diff`` that
+    judge the runs likewise. ``pairs`` and ``budget_ns`` exclude each other.
     """
 
     capture: Path
@@ -49,6 +50,7 @@ class Request:
     budget_ns: int | None = None
     before: tuple[str, ...] = ()
     seed: int | None = None
+    judged: tuple[str, ...] = ()
     ledger: Path
 
     def __post_init__(self) -> None:
@@ -200,7 +202,7 @@ def _compared(request: Request, options: Options, outcome: Outcome) -> Material:
     runs = [
         [str(request.folder / named.name) for named in side] for side in (outcome.baseline, outcome.candidate)
     ]
-    words = ["hookreel", "diff", "--paired", "--baseline", *runs[0], "--candidate", *runs[1]]
+    words = ["hookreel", "diff", "--paired", "--baseline", *runs[0], "--candidate", *runs[1], *request.judged]
     return Material(
         comparison=replace(comparison, warnings=warnings),
         baseline=tuple(outcome.baseline),

@@ -105,6 +105,8 @@ def test_another_capture_is_refused_unless_allowed(run, runs, campaign, tmp_path
     refused = run("check", "main", *other)
     assert isinstance(refused.exception, UsageError)
     assert "--allow capture" in str(refused.exception)
+    page = run("check", "main", *other, "--allow", "capture", "--margin", "3%", "--format", "html").stdout
+    assert "--allow=capture --margin 3%" in page
     allowed = run("check", "main", *other, "--allow", "capture")
     assert allowed.exit_code == 0
     assert "capture allowed" in " ".join(allowed.stdout.split())

@@ -101,7 +101,10 @@ def test_a_slower_build_is_named_and_the_answer_is_no(run_review, slow, tmp_path
     folder = tmp_path / "review"
     assert json.loads((folder / "report.json").read_text())["verdict"] == "SLOWER"
     assert json.loads((folder / "report.json").read_text())["paired"] is True
-    assert "GET /api/e04/{id}" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "GET /api/e04/{id}" in page
+    assert f"hookreel diff --paired --baseline {folder}/01-baseline.run" in page
+    assert "--margin 5%" in page
     assert all(read_run(path).valid for path in folder.glob("*.run"))
     assert "pairs for +10 %" in result.stderr
 
