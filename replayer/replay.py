@@ -48,7 +48,7 @@ from replayer.schedule import UPGRADED, Schedule, build_schedule, schedule_hash
 from replayer.sending import LOOP_NOTE, Offered, Studied, make_compiler, scheduled_exchanges, send_schedule
 from replayer.sent import Start
 from replayer.services import Routing, Service, routed
-from replayer.spoken import Spoken, find_minted, listen
+from replayer.spoken import Spoken, find_minted, listen, offsets_of
 from replayer.streams import with_causes
 from replayer.workers import send_in_workers, shares_of
 
@@ -191,13 +191,13 @@ def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:
         raise telling(error) from error
     tally = compiler.tally()
     spoken = spoken_of(reader, schedule, mints=False)
-    counts = Counter(schedule.endpoint.tolist())
+    counts = Counter(dict(enumerate(np.bincount(schedule.endpoint).tolist())))
     labels = routing.labels
     return Rehearsal(
         schedule=schedule,
         services=routing.counts(schedule),
-        exchanges={labels[number]: count for number, count in counts.most_common()},
-        connections=len(set(schedule.connection.tolist())),
+        exchanges={labels[number]: count for number, count in counts.most_common() if count},
+        connections=len(np.unique(schedule.connection)),
         messages=0 if spoken is None else spoken.messages(schedule),
         tally=tally,
         notes=(
@@ -301,10 +301,9 @@ def spoken_of(reader: CaptureReader, schedule: Schedule, *, mints: bool) -> Spok
 
     ``mints`` asks which of it the responses of the capture minted.
     """
-    index, load = reader.index, schedule.load
-    offsets = dict(zip(index.seq.tolist(), index.offset_ns.tolist(), strict=True))
+    load = schedule.load
     scheduled = np.unique(schedule.seq[schedule.recorded_status == UPGRADED])
-    spoken, words = listen(reader.messages(), offsets, frozenset(scheduled.tolist()))
+    spoken, words = listen(reader.messages(), offsets_of(reader.index), frozenset(scheduled.tolist()))
     if not words and not spoken.said:
         return None
     if mints and words:

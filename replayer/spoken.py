@@ -18,6 +18,7 @@ import numpy as np
 
 from captures.credentials import Credential, CredentialKind
 from captures.http1 import Http1Error, parse_headers
+from captures.index import CaptureIndex
 from captures.model import Exchange, Message, MessageKind, Response
 from replayer.chain import VALUES_MAX, may_be_minted
 from replayer.credentials import Keyring
@@ -88,28 +89,43 @@ class Spoken:
 
 
 def listen(
-    messages: Iterable[Message], offsets: Mapping[int, int], sessions: Collection[int]
+    messages: Iterable[Message], offset_of: Callable[[int], int | None], sessions: Collection[int]
 ) -> tuple[Spoken, set[bytes]]:
     """
-    The client messages of ``sessions``, and every word of all messages of the streams in ``offsets``.
+    The client messages of ``sessions``, and every word of all messages of the streams that are known.
 
-    ``offsets`` gives the offset of each exchange. At most ``VALUES_MAX`` words are kept.
+    ``offset_of`` gives the offset of an exchange, None for one that is not there. At most ``VALUES_MAX``
+    words are kept.
     """
     said: dict[int, list[Said]] = {}
     words: set[bytes] = set()
     cut = 0
     for message in messages:
-        if message.kind is MessageKind.END or message.exchange not in offsets:
+        offset_ns = None if message.kind is MessageKind.END else offset_of(message.exchange)
+        if offset_ns is None:
             continue
         if len(words) < VALUES_MAX:
             words.update(WORDS.findall(message.payload))
         if message.from_client and message.exchange in sessions:
-            elapsed_ns = max(0, message.offset_ns - offsets[message.exchange])
+            elapsed_ns = max(0, message.offset_ns - offset_ns)
             text = message.kind is MessageKind.TEXT
             said.setdefault(message.exchange, []).append(Said(elapsed_ns, text, message.payload))
             cut += message.truncated_bytes > 0
     ordered = {seq: tuple(sorted(one, key=lambda said: said.elapsed_ns)) for seq, one in said.items()}
     return Spoken(said=ordered, cut=cut), words
+
+
+def offsets_of(index: CaptureIndex) -> Callable[[int], int | None]:
+    """Gives the offset of an exchange by its seq, in the memory of one column: most have no messages."""
+    order = np.argsort(index.seq, kind="stable")
+    sequence = index.seq[order]
+
+    def offset_of(seq: int) -> int | None:
+        place = int(np.searchsorted(sequence, seq))
+        known = place < len(sequence) and sequence[place] == seq
+        return int(index.offset_ns[order[place]]) if known else None
+
+    return offset_of
 
 
 def find_minted(exchanges: Iterable[Exchange], words: set[bytes]) -> dict[int, dict[Place, bytes]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from captures.model import Exchange, Message, MessageKind, Response
-from replayer.spoken import find_minted, listen
+from captures.reader import CaptureReader
+from replayer.spoken import find_minted, listen, offsets_of
 
 Make = Callable[..., Exchange]
 MS = 1_000_000
@@ -33,7 +35,7 @@ def test_client_messages_are_kept_in_their_order() -> None:
             message(b"", 40, kind=MessageKind.END, from_client=False),
             message(b"of no session", 5, exchange=7),
         ],
-        {9: 10},
+        {9: 10}.get,
         {9},
     )
     assert [(said.elapsed_ns, said.text, said.payload) for said in spoken.said[9]] == [
@@ -56,3 +58,11 @@ def test_only_what_a_response_showed_first_is_minted(exchange: Make) -> None:
         exchange(2, target=b"/runs/run-0123456789"),
     ]
     assert find_minted(exchanges, words) == {0: {("body.id", 0): b"run-0123456789"}}
+
+
+def test_an_offset_is_found_by_the_exchange_it_is_of(capture: Callable[..., Path], exchange: Make) -> None:
+    """Numbers need not be in order of time, and one that is not there has none."""
+    path = capture([exchange(7, offset_ns=10), exchange(3, offset_ns=20), exchange(12, offset_ns=30)])
+    with CaptureReader.open(path) as reader:
+        offset_of = offsets_of(reader.index)
+    assert [offset_of(seq) for seq in (3, 7, 12, 5, 13, 0)] == [20, 10, 30, None, None, None]
