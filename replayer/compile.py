@@ -181,7 +181,8 @@ class Compiler:
     def _add(self, draft: _Draft, row: int, exchange: Exchange, label: str) -> None:
         over_http2 = self._goes_over_http2(row, exchange.request)
         rewriter = self._rewriters[0 if self._service is None else self._service[row]]
-        request, deeds = rewriter(exchange.request, over_http2=over_http2)
+        copy = self._schedule.instance.data[row] % self._schedule.load.copies
+        request, deeds = rewriter(exchange.request, over_http2=over_http2, copy=copy)
         unsigned = self._unsigned(exchange, request, rewriter, label)
         recipe, minting = unsigned.recipe, unsigned.minting
         if minting is not None:
@@ -221,7 +222,7 @@ class Compiler:
                 if self._moves:
                     self._chaining.find_again(row, exchange.request)
                 draft.chained[row] = ChainedRequest(
-                    request=exchange.request, unsigned=unsigned, http2=over_http2
+                    request=exchange.request, unsigned=unsigned, http2=over_http2, copy=copy
                 )
                 draft.size_bytes += len(request.body) + 4 * _ROW_BYTES
         draft.add(wire, trait)

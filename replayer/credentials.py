@@ -6,7 +6,7 @@ import base64
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ class Keyring:
     """
     Target values for recorded credentials, and the secrets that sign requests.
 
-    ``credentials`` maps fingerprints (``bearer:3f2a9c1b7d20``) to the bytes that are sent;
+    ``credentials`` maps fingerprints (``bearer:3f2a9c1b7d20``) to the bytes that are sent, ``of_copies`` to
+    those of further copies, which take turns with them;
     ``by_endpoint`` and ``by_scheme`` hold signing secrets, and the endpoint's wins. ``minting`` has the keys
     that sign tokens, by issuer.
     """
 
     credentials: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    of_copies: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
     by_endpoint: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     by_scheme: Mapping[SignatureScheme, bytes] = field(default_factory=dict, repr=False)
     minting: Mapping[str, MintingKey] = field(default_factory=dict, repr=False)
@@ -43,24 +45,34 @@ class Keyring:
 
     def values(self) -> frozenset[bytes]:
         """Everything in it that must not be told."""
-        found = {*self.credentials.values(), *self.by_endpoint.values(), *self.by_scheme.values()}
+        found = {*self.by_endpoint.values(), *self.by_scheme.values()}
         found.update(key.key for key in self.minting.values())
-        for fingerprint, value in self.credentials.items():
+        for fingerprint, value in self._pairs():
+            found.add(value)
             if fingerprint.startswith("basic:"):  # user:password: the target may say either half alone
                 found.update((*value.partition(b":")[::2], base64.b64encode(value)))
         return frozenset(found - {b""})
 
     def minter(self) -> Minter:
         """What signs tokens anew; those that the keyring gives itself stay."""
-        return Minter(self.minting, kept=self.credentials.values())
+        return Minter(self.minting, kept=[value for _, value in self._pairs()])
+
+    def _pairs(self) -> Iterator[tuple[str, bytes]]:
+        """Every fingerprint with each of its values."""
+        yield from self.credentials.items()
+        for fingerprint, values in self.of_copies.items():
+            yield from ((fingerprint, value) for value in values)
 
     def secret(self, scheme: SignatureScheme, endpoint: str) -> bytes | None:
         """The secret that signs requests of ``endpoint`` by ``scheme``, None without one."""
         return self.by_endpoint.get(endpoint) or self.by_scheme.get(scheme)
 
-    def value(self, fingerprint: str, credential: Credential) -> bytes | None:
-        """What to send instead of ``credential``, None if it is not mapped."""
+    def value(self, fingerprint: str, credential: Credential, copy: int = 0) -> bytes | None:
+        """What ``copy`` sends instead of ``credential``, None if it is not mapped."""
         value = self.credentials.get(fingerprint)
+        if copy and value is not None:
+            values = (value, *self.of_copies.get(fingerprint, ()))
+            value = values[copy % len(values)]
         if value is not None and credential.kind is CredentialKind.BASIC:
             return base64.b64encode(value)
         return value
@@ -81,7 +93,7 @@ def build_keyring(*, file: Path | None, secrets: Sequence[str], environment: Map
         variable = f"HOOKREEL_SECRET_{name.upper().replace('-', '_')}"
         if environment.get(variable):
             by_scheme[scheme] = os.fsencode(environment[variable])
-    credentials: dict[str, bytes] = {}
+    credentials: dict[str, tuple[bytes, ...]] = {}
     by_endpoint: dict[str, bytes] = {}
     minting: dict[str, MintingKey] = {}
     if file is not None:
@@ -104,7 +116,13 @@ def build_keyring(*, file: Path | None, secrets: Sequence[str], environment: Map
         if not equals or not text or name not in _SCHEMES:
             raise UsageError(f"--secret takes SCHEME=VALUE with a scheme of {', '.join(_SCHEMES)}.")
         by_scheme[_SCHEMES[name]] = os.fsencode(text)
-    return Keyring(credentials=credentials, by_endpoint=by_endpoint, by_scheme=by_scheme, minting=minting)
+    return Keyring(
+        credentials={name: values[0] for name, values in credentials.items()},
+        of_copies={name: values[1:] for name, values in credentials.items() if values[1:]},
+        by_endpoint=by_endpoint,
+        by_scheme=by_scheme,
+        minting=minting,
+    )
 
 
 def _read_private_toml(file: Path) -> dict[str, Any]:
@@ -132,15 +150,17 @@ def _read_private_toml(file: Path) -> dict[str, Any]:
     return document
 
 
-def _read_credentials(table: Any, file: Path, environment: Mapping[str, str]) -> dict[str, bytes]:
+def _read_credentials(table: Any, file: Path, environment: Mapping[str, str]) -> dict[str, tuple[bytes, ...]]:
+    """Values by fingerprint: one, or one for each copy."""
     credentials = {}
     for name, value in _table(table, "credentials", file).items():
         if not _FINGERPRINT.fullmatch(name):
             raise UsageError(
                 f"{name!r} under [credentials] in {file} is not a fingerprint; copy it from hookreel info."
             )
-        credentials[name] = _value(value, name, file, environment)
-        if re.search(rb"[\x00-\x1f\x7f]", credentials[name]):
+        listed = value if isinstance(value, list) and value else [value]
+        credentials[name] = tuple(_value(one, name, file, environment) for one in listed)
+        if any(re.search(rb"[\x00-\x1f\x7f]", one) for one in credentials[name]):
             raise UsageError(f"The value of {name} in {file} holds a control character; correct it.")
     return credentials
 

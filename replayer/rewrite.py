@@ -127,8 +127,8 @@ class Rewriter:
         self.hosts: set[bytes] = set()
         """Whom the requests were recorded for: authorities, lower case, at most ``_HOSTS_MAX``."""
 
-    def __call__(self, request: Request, *, over_http2: bool = False) -> tuple[Request, Deeds]:
-        """The request to send, over HTTP/2 or HTTP/1.1 (or 1.0 if it was recorded so)."""
+    def __call__(self, request: Request, *, over_http2: bool = False, copy: int = 0) -> tuple[Request, Deeds]:
+        """The request that ``copy`` sends, over HTTP/2 or HTTP/1.1 (or 1.0 if it was recorded so)."""
         if len(self.hosts) < _HOSTS_MAX:
             self.hosts.add(request.authority.lower())
         becomes_http1 = not over_http2 and request.http_version not in HTTP_1
@@ -137,7 +137,7 @@ class Rewriter:
             headers = handshake_headers(headers, self._draw(KEY_BYTES))
         else:
             headers = _without_hop(headers)
-        headers, mapped, unmapped = self._with_credentials(headers)
+        headers, mapped, unmapped = self._with_credentials(headers, copy)
         if over_http2:
             rewritten = self._for_http2(headers, request)
         else:
@@ -190,13 +190,15 @@ class Rewriter:
             return headers
         return tuple((name, self._host if name.lower() == b"host" else value) for name, value in headers)
 
-    def _with_credentials(self, headers: Headers) -> tuple[Headers, tuple[str, ...], tuple[str, ...]]:
+    def _with_credentials(
+        self, headers: Headers, copy: int
+    ) -> tuple[Headers, tuple[str, ...], tuple[str, ...]]:
         """Headers with target values, and the fingerprints of what was and was not mapped."""
         mapped, unmapped = [], []
         values: list[tuple[Credential, bytes]] = []
         for credential in find_credentials(headers):
             fingerprint = credential.fingerprint(self._salt)
-            value = self._keyring.value(fingerprint, credential)
+            value = self._keyring.value(fingerprint, credential, copy)
             if value is None:
                 unmapped.append(fingerprint)
             else:

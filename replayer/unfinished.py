@@ -47,6 +47,7 @@ class ChainedRequest:
     request: Request = field(repr=False)  # not rewritten: that is where its spots are
     unsigned: UnsignedRequest
     http2: bool = False
+    copy: int = 0
 
     def wire(self, now_s: int, finish: Callable[[Request], Request]) -> bytes:
         """
@@ -56,7 +57,7 @@ class ChainedRequest:
             Http1Error: a fresh value cannot be sent over HTTP.
 
         """
-        request, _ = self.unsigned.rewriter(finish(self.request), over_http2=self.http2)
+        request, _ = self.unsigned.rewriter(finish(self.request), over_http2=self.http2, copy=self.copy)
         return replace(self.unsigned, request=request).wire(now_s)
 
 

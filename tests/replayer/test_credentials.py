@@ -63,6 +63,15 @@ def test_credentials_and_secrets_are_read(toml: Callable[..., Path]) -> None:
     assert "target-token" not in repr(keyring)
 
 
+def test_a_list_has_a_value_for_each_copy(toml: Callable[..., Path]) -> None:
+    """The first is that of the recorded traffic; the copies take turns."""
+    path = toml('[credentials]\n"bearer:3f2a9c1b7d20" = ["a", { env = "B" }, "c"]\n')
+    keyring = build_keyring(file=path, secrets=(), environment={"B": "b"})
+    (bearer,) = find_credentials(((b"Authorization", b"Bearer x"),))
+    found = [keyring.value("bearer:3f2a9c1b7d20", bearer, copy) for copy in range(5)]
+    assert found == [b"a", b"b", b"c", b"a", b"b"]
+
+
 def test_an_option_wins_over_the_file_and_the_file_over_the_environment(toml: Callable[..., Path]) -> None:
     """What is nearer to the command is meant."""
     path = toml('[secrets]\ngithub = "file"\nstripe = "file"\n')
@@ -85,7 +94,8 @@ def test_a_file_that_others_can_read_is_refused_with_the_cure(toml: Callable[...
     [
         f'[credentials]\n"bearer:3f2a9c1b7d20" = "{SECRET}',
         f'[credentials]\n"bearer" = "{SECRET}"',
-        f'[credentials]\n"bearer:3f2a9c1b7d20" = ["{SECRET}"]',
+        f'[credentials]\n"bearer:3f2a9c1b7d20" = [["{SECRET}"]]',
+        '[credentials]\n"bearer:3f2a9c1b7d20" = []',
         f'[credentials]\n"bearer:3f2a9c1b7d20" = "{SECRET}\\r\\nX: y"',
         '[credentials]\n"bearer:3f2a9c1b7d20" = ""',
         '[credentials]\n"bearer:3f2a9c1b7d20" = { env = "ABSENT" }',

@@ -239,6 +239,26 @@ def test_a_mapped_credential_is_the_one_from_the_file_in_every_copy(
     assert len(target.members) == 12
 
 
+def test_a_list_of_credentials_is_one_for_each_copy(
+    club: tuple[Club, str], exchange: Make, send: Callable[..., Any], capture: Callable[..., Any]
+) -> None:
+    """Ten customers may have ten accounts; with fewer the copies take turns."""
+    target, url = club
+    salt = b"s" * 16
+    fingerprint = next(find_credentials(((b"X-Api-Key", API_KEY),))).fingerprint(salt)
+    ring = replace(
+        keyring(), credentials={fingerprint: b"first-0"}, of_copies={fingerprint: (b"second-1", b"third-2")}
+    )
+    send(
+        capture(recorded(exchange), fingerprint_salt=salt), url,
+        load=Load(copies=4, stagger_ns=50 * MS, own_identities=True),
+        keyring=ring, identities=CopyIdentities, timeout_s=20,
+    )  # fmt: skip
+    assert target.refused == []
+    assert target.api_keys == {b"first-0", b"second-1", b"third-2"}
+    assert {b"first-0", b"second-1", b"third-2"} <= ring.values()
+
+
 class Upper:
     """Identities that shout."""
 
