@@ -80,7 +80,12 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def worth_searching(value: bytes) -> bool:
-    """6 bytes or more, or 5 of at least three character classes (`x7-Kq`): chance will not make those."""
+    """
+    6 bytes or more, or 5 of at least three character classes (`x7-Kq`): chance will not make those.
+
+    The zero bytes of UTF-16 and UTF-32 say nothing.
+    """
+    value = value.replace(b"\0", b"").strip()
     if len(value) >= MIN_BYTES:
         return True
     classes = {

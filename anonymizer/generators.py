@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from anonymizer import domains
 from anonymizer.detectors.cards import luhn_sum
@@ -27,6 +28,7 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LONG_HEX = re.compile(rb"(?=(?:-?[0-9a-fA-F]){16})(?:[0-9a-f-]+|[0-9A-F-]+)")
 _WORD = re.compile(rb"[^-_]+")
 _MIN_LABEL_BYTES = 6
+_WORD_BYTES, _LONG_BYTES = 6, 8  # from here on names count in texts by themselves, and inside of words
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 # 123+name@users.noreply.github.com, 123-name@users.noreply.gitlab.com
 _ACCOUNT = re.compile(rb"\d{1,9}\+(?=[^@]*[A-Za-z])|\d{1,12}[+-](?=[^@]*[A-Za-z][^@]*@[^@]*noreply)")
@@ -105,12 +107,16 @@ def _other_char(char: str, number: int) -> str:
 
 
 def name(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
-    """Another name in lower case: one from a table, after clashes one made of syllables."""
+    """
+    Another name in lower case: one from a table, after clashes one made of syllables.
+
+    It is long where ``value`` is, so that it is found wherever that is when it is replaced itself.
+    """
     if len(value) < 3 or not value.isascii():
         return username(prf, value, attempt)
     numbers = random_bytes(prf, "name", value, attempt)
     if attempt < 2:
-        known = stand_in_names()
+        known = _names_as_long_as(len(value) >= _WORD_BYTES, len(value) >= _LONG_BYTES)
         return known[(next(numbers) << 16 | next(numbers)) % len(known)]
     parts = [
         _ONSETS[next(numbers) % len(_ONSETS)] + _VOWELS[next(numbers) % len(_VOWELS)]
@@ -118,6 +124,15 @@ def name(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     ]
     parts.append(_CODAS[next(numbers) % len(_CODAS)])
     return "".join(parts).encode()
+
+
+@cache
+def _names_as_long_as(word: bool, long: bool) -> tuple[bytes, ...]:
+    return tuple(
+        name
+        for name in stand_in_names()
+        if (len(name) >= _WORD_BYTES, len(name) >= _LONG_BYTES) == (word, long)
+    )
 
 
 def email(prf: Prf, value: bytes, attempt: int = 0, new_domain: bytes = b"") -> bytes:

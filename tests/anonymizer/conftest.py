@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from anonymizer.audit import AuditReport, audit
 from anonymizer.policy import Policy
 from anonymizer.report import Report
 from anonymizer.stage import anonymize_capture
@@ -17,6 +18,7 @@ from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 
 KEY = b"a key for tests, 32 bytes long.."
+OTHER_KEY = b"another key for tests, 32 bytes."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,22 @@ def anonymize_exchanges(
             messages=list(reader.messages()),
             report=outcome.report,
         )
+
+
+@pytest.fixture(scope="session")
+def audited_twice() -> Callable[[Anonymized], list[AuditReport]]:
+    """Anonymizes what came out once more with another key, and audits that against both before it."""
+
+    def run(once: Anonymized) -> list[AuditReport]:
+        twice = once.after.with_suffix(".twice.reel")
+        anonymize_capture(once.after, twice, policy=Policy(), key=OTHER_KEY)
+        reports = []
+        for path in (once.before, once.after):
+            with CaptureReader.open(path) as before, CaptureReader.open(twice) as after:
+                reports.append(audit(before, after))
+        return reports
+
+    return run
 
 
 @pytest.fixture

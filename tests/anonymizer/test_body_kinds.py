@@ -517,3 +517,11 @@ def test_rules_reach_into_every_kind(make_exchange: Any, anonymized: Any) -> Non
         policy=policy,
     )
     assert [one.request.body for one in result.exchanges] == [expected for _, _, expected in bodies]
+
+
+def test_anonymizing_twice_leaks_nothing(results: Any, audited_twice: Any) -> None:
+    """Whatever kind of body they stand in, stand-ins and originals are gone after a second pass."""
+    for report in audited_twice(results):
+        assert report.originals > 20
+        assert report.leaks == ()
+        assert report.unreplaced == ()

@@ -151,3 +151,11 @@ def find_objects(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from find_objects(inner)
+
+
+def test_anonymizing_twice_leaks_nothing(result: Any, audited_twice: Any) -> None:
+    """Under another key the stand-ins are replaced too, and neither they nor the originals are left."""
+    for report in audited_twice(result):
+        assert report.originals > 40
+        assert report.leaks == ()
+        assert report.unreplaced == ()
