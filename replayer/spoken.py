@@ -172,6 +172,7 @@ class FreshWords:
         """The row of an exchange, and a value that its response minted."""
         self.substituted = 0
         self.broken = 0
+        self._copies = schedule.load.copies
         self._mapped = _mapping(keyring, salt)
 
     def is_parent(self, row: int) -> bool:
@@ -222,7 +223,7 @@ class FreshWords:
             elif word in self._recorded:
                 kept = True
             elif self._mapped is not None:
-                value = self._mapped(word)
+                value = self._mapped(word, instance % self._copies)
             if value is None:
                 return word
             return _in_json(value) if said.text else value
@@ -238,25 +239,26 @@ def _in_json(value: bytes) -> bytes:
     return json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False)[1:-1].encode()
 
 
-def _mapping(keyring: Keyring, salt: bytes) -> Callable[[bytes], bytes | None] | None:
-    """Gives the target's value for a word that is a mapped credential, whatever header it was named by."""
+def _mapping(keyring: Keyring, salt: bytes) -> Callable[[bytes, int], bytes | None] | None:
+    """Gives a copy's value for a word that is a mapped credential, whatever header it was named by."""
     names = {tuple(name.split(":")[:-1]) for name in keyring.credentials if not name.startswith("basic:")}
     if not names:
         return None
-    known: dict[bytes, bytes | None] = {}
+    known: dict[tuple[bytes, int], bytes | None] = {}
 
-    def mapped(word: bytes) -> bytes | None:
-        if word not in known:
+    def mapped(word: bytes, copy: int) -> bytes | None:
+        if (word, copy) not in known:
             if len(known) >= VALUES_MAX:
                 known.clear()
-            known[word] = next((value for name in names if (value := _value(name, word)) is not None), None)
-        return known[word]
+            values = (_value(name, word, copy) for name in names)
+            known[word, copy] = next((value for value in values if value is not None), None)
+        return known[word, copy]
 
-    def _value(name: tuple[str, ...], word: bytes) -> bytes | None:
+    def _value(name: tuple[str, ...], word: bytes, copy: int) -> bytes | None:
         kind = CredentialKind(name[0])
         credential = Credential(
             kind=kind, name=":".join(name[1:]), header=0, start=0, stop=len(word), value=word
         )
-        return keyring.value(credential.fingerprint(salt), credential)
+        return keyring.value(credential.fingerprint(salt), credential, copy)
 
     return mapped
