@@ -10,22 +10,24 @@ from itertools import accumulate, chain, zip_longest
 
 from anonymizer.layouts import LeafPlace
 from anonymizer.literals import Literals
-from anonymizer.packings import unpack
+from anonymizer.packings import is_text, unpack
 from captures.bodies import json
 
 BREAK, HOLE = json.MARKS[:2]
 _START = b'"'  # stands before each string, where no other quote can be
 _SHA1_DIGITS = 40
+_TIME = rb"[0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 # A number, time or SHA-1 that is a whole string or a whole segment of a URL's path, with the sign before
 # it. No detector finds one by its shape: phone and card numbers begin with 0 or +, hold separators or have
 # more digits.
 _PASSING = re.compile(
     rb'(["/](?:'
-    rb'(?:(?<=")|(?<=[^0-9]/))[1-9][0-9]{0,11}(?=[/\x01])'
-    rb"|[0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)(?=\x01)"
+    rb'(?:(?<=")|(?<=[^0-9]/))[1-9][0-9]{0,11}(?=[/?#\x01])'
+    rb"|" + _TIME + rb"(?=\x01)"
     rb"|[0-9a-f]{40}(?=[/\x01])"
     rb"))"
 )
+_WHOLE = re.compile(rb"0|[1-9][0-9]{0,11}|" + _TIME + rb"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}([0-9a-f]{12})")
 # Hex that may stand for text, or for something compressed or in UTF-16: most has a control character.
 _UNPACKS = re.compile(
     rb"1f8b|78|00|..00|(?:[2-7][0-9a-e]|[2-6]f|[89a-f][0-9a-f]|0[9ad]){%d}" % (_SHA1_DIGITS // 2)
@@ -38,8 +40,16 @@ Outcome = tuple[bytes, Labels]
 """A string as it came out; of a form with a quote before it and with its holes."""
 
 
+def passes(text: bytes) -> bool:
+    """Whether ``text`` is a number, a time or a UUID, in which no other text stands."""
+    match = _WHOLE.fullmatch(text)
+    return match is not None and (match[1] is None or not is_text(bytes.fromhex(match[1].decode())))
+
+
 def forms(texts: Sequence[bytes]) -> list[bytes]:
     """Each of ``texts`` (which hold no quotes) after a quote, with holes for what passes in it."""
+    if not texts:
+        return []
     joined = _joined(texts)
     parts = _PASSING.split(joined)
     return HOLE.join(parts[::2]).split(BREAK)[:-1]

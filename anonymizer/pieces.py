@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes
 from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace
 from anonymizer.literals import Literals
-from anonymizer.sieve import tells_of_numbers
+from anonymizer.sieve import Sorted, tells_of_numbers
 from captures.bodies import json
 from captures.bodies.edits import Edit, splice
 from captures.bodies.json import LeafRole
@@ -31,6 +31,7 @@ _MAX_TOLD = 64
 _ROW_BYTES = 256
 _SEEN: Outcome = (b"", ())
 _EMPTY: Outcome = (b"", ())
+_NO_CONTEXT: LeafContext = (b"", b"", False)  # a key is looked at by itself
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _PLAIN_NUMBER = re.compile(rb"[1-9][0-9]{0,11}")
 _MIN_NUMBER_BYTES = 10  # shorter ones are looked at under telling keys alone
@@ -45,13 +46,23 @@ class Leaves(Protocol):
 
     finds: int
 
-    def leaf(self, role: LeafRole, raw: bytes, key: bytes, parent: bytes, *, person: bool) -> list[Edit]:
-        """The edits of a key or value."""
+    def leaf(
+        self,
+        role: LeafRole,
+        raw: bytes,
+        key: bytes,
+        parent: bytes,
+        *,
+        person: bool,
+        valued: bool = True,
+        layered: bool = True,
+    ) -> list[Edit]:
+        """The edits of a key or value, which may hold what detectors know or a text in an encoding."""
 
-    def sort(self, texts: Sequence[bytes]) -> tuple[set[int], dict[int, list[Edit]]]:
-        """Which of ``texts`` to look at, and the edits of the others, by number."""
+    def sort(self, texts: Sequence[bytes]) -> Sorted:
+        """What to look at in ``texts``."""
 
-    def tells(self, key: bytes, parent: bytes, *, person: bool) -> bool:
+    def tells(self, context: LeafContext) -> bool:
         """Whether a value may be found for its place alone."""
 
 
@@ -149,8 +160,7 @@ class Pieces:
     def _own(self, context: LeafContext) -> dict[bytes, Outcome] | None:
         """What is known of values in ``context``, None where it tells nothing."""
         if context not in self._telling:
-            key, parent, person = context
-            self._telling[context] = {} if self._leaves.tells(key, parent, person=person) else None
+            self._telling[context] = {} if self._leaves.tells(context) else None
         return self._telling[context]
 
     def _keep(self, known: dict[bytes, Outcome], text: bytes, outcome: Outcome) -> None:
@@ -171,6 +181,7 @@ class Pieces:
         self, plan: _Plan, strings: list[bytes], outcomes: list[Outcome | None], *, marked: bool
     ) -> None:
         """Put in the outcomes that are missing."""
+        fresh: list[_Fresh] = []
         plain: list[int] = []
         for at, outcome in enumerate(outcomes):
             if outcome is None:
@@ -178,12 +189,11 @@ class Pieces:
                     outcomes[at] = _EMPTY
                 elif plan.plain[at]:
                     plain.append(at)
+                elif plan.layout.is_key[at]:
+                    outcomes[at] = self._key(strings[at], marked=marked)
                 else:
-                    outcomes[at] = self._looked_up_at(plan, at, strings[at], marked=marked)
-        if not plain:
-            return
+                    fresh.append(_Fresh(at, strings[at], None))
         texts = [strings[at] for at in plain]
-        fresh: list[_Fresh] = []
         known: list[tuple[int, bytes, Outcome]] = []
         for at, text, form in zip(plain, texts, forms(texts), strict=True):
             if HOLE not in form or b"\\" in text:  # an escape may hide what a number stands for
@@ -218,16 +228,23 @@ class Pieces:
                 outcomes[at] = new, labels
         return []
 
-    def _looked_up_at(self, plan: _Plan, at: int, text: bytes, *, marked: bool) -> Outcome:
-        """What becomes of a key, or of a string whose place tells."""
-        role = LeafRole.KEY if plan.layout.is_key[at] else LeafRole.STRING
-        outcome = self._outcome(text, self._look(plan.layout.contexts[at], role, text, marked=marked))
-        self._keep(plan.done[at], text, outcome)
-        return outcome
-
-    def _look(self, context: LeafContext, role: LeafRole, text: bytes, *, marked: bool) -> list[Edit]:
+    def _leaf(
+        self,
+        role: LeafRole,
+        raw: bytes,
+        context: LeafContext,
+        *,
+        valued: bool = True,
+        layered: bool = True,
+    ) -> list[Edit]:
         key, parent, person = context
-        return self._leaves.leaf(role, json.unmarked(text) if marked else text, key, parent, person=person)
+        return self._leaves.leaf(role, raw, key, parent, person=person, valued=valued, layered=layered)
+
+    def _key(self, text: bytes, *, marked: bool) -> Outcome:
+        raw = json.unmarked(text) if marked else text
+        outcome = self._outcome(text, self._leaf(LeafRole.KEY, raw, _NO_CONTEXT))
+        self._keep(self._keys, text, outcome)
+        return outcome
 
     def _outcome(self, text: bytes, edits: list[Edit]) -> Outcome:
         if self._literals is None:
@@ -240,17 +257,23 @@ class Pieces:
         self, plan: _Plan, fresh: list[_Fresh], outcomes: list[Outcome | None], *, marked: bool
     ) -> None:
         raws = [json.unmarked(one.text) if marked else one.text for one in fresh]
-        suspects, found = self._leaves.sort(raws)
+        valued, layered, known = self._leaves.sort(raws)
         for number, (at, text, form) in enumerate(fresh):
             finds = self._leaves.finds
-            edits = (
-                self._look(plan.layout.contexts[at], LeafRole.STRING, text, marked=marked)
-                if number in suspects
-                else found.get(number, [])
-            )
+            has_value, has_layer = number in valued, number in layered
+            if has_value or has_layer or not plan.plain[at]:
+                edits = self._leaf(
+                    LeafRole.STRING,
+                    raws[number],
+                    plan.layout.contexts[at],
+                    valued=has_value,
+                    layered=has_layer,
+                )
+            else:
+                edits = known.get(number, [])
             outcome = outcomes[at] = self._outcome(text, edits)
             if form is None:
-                self._keep(self._plain, text, outcome)
+                self._keep(plan.done[at], text, outcome)
             elif self._leaves.finds == finds and not tells_of_numbers(text):
                 with suppress(ValueError):  # something was found in what seemed to pass
                     self._keep(self._forms, form, self._with_holes(text, edits))
@@ -274,8 +297,7 @@ class Pieces:
                 or (_PLAIN_NUMBER.fullmatch(text) and not self._is_known_number(text))
             ):
                 continue
-            key, parent, person = contexts[at]
-            found = self._leaves.leaf(LeafRole.NUMBER, text, key, parent, person=person)
+            found = self._leaf(LeafRole.NUMBER, text, contexts[at])
             edits += [edit.moved(match.start()) for edit in found]
             labels += [(at, edit.label) for edit in found]
         return splice(rest, edits) if edits else rest, tuple(labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from anonymizer import domains, jwt_tokens
@@ -11,16 +12,16 @@ from anonymizer.detectors import prose
 from anonymizer.detectors.base import Context, Finding, Kind, normal_key
 from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
-from anonymizer.document import Told
+from anonymizer.document import Told, passes
 from anonymizer.generators import account_of
 from anonymizer.layers import layers
-from anonymizer.layouts import Layouts
+from anonymizer.layouts import Layouts, LeafContext
 from anonymizer.literals import Literals
 from anonymizer.pieces import Pieces
 from anonymizer.policy import Action, Policy, Undecodable
 from anonymizer.pseudonyms import PseudonymTable, fold
 from anonymizer.reserved import is_common, is_no_name, is_reserved
-from anonymizer.sieve import Sieve
+from anonymizer.sieve import Sieve, Sorted
 from captures.bodies import json
 from captures.bodies.edits import Edit, without_overlaps
 from captures.bodies.json import JsonLeaf, LeafRole
@@ -67,8 +68,7 @@ class Scrubber:
         self._literals = literals
         kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
         self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
-        self._times_pass = Kind.DATE in kept
-        self._ids_and_times_pass = {Kind.DATE, Kind.ID, Kind.UUID} <= kept and not policy.prose
+        self._times_pass = Kind.DATE in kept and not policy.prose  # which looks at every text
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
@@ -87,14 +87,20 @@ class Scrubber:
         """Whether this only fills the table."""
         return self._literals is None
 
-    def text(self, text: bytes, context: Context, depth: int = 0) -> list[Edit]:
-        """The edits of ``text`` (UTF-8), in order and without overlaps."""
+    def text(
+        self, text: bytes, context: Context, depth: int = 0, *, valued: bool = True, layered: bool = True
+    ) -> list[Edit]:
+        """
+        The edits of ``text`` (UTF-8), in order and without overlaps.
+
+        ``valued`` and ``layered`` say whether something may be found by its shape, or inside a text in it.
+        """
         if len(text) > _CACHE_TEXT_BYTES:
-            return self._text(text, context, depth)
+            return self._text(text, context, depth, valued=valued, layered=layered)
         known = self._cache.get((text, context))
         if known is None:
             finds = self.finds
-            known = self._text(text, context, depth)
+            known = self._text(text, context, depth, valued=valued, layered=layered)
             if self.finds != finds:
                 known = _FOUND
             if len(self._cache) >= _CACHE_ENTRIES:
@@ -104,15 +110,16 @@ class Scrubber:
             self.finds += 1
         return known
 
-    def _text(self, text: bytes, context: Context, depth: int) -> list[Edit]:
+    def _text(self, text: bytes, context: Context, depth: int, *, valued: bool, layered: bool) -> list[Edit]:
         findings = [
             finding
-            for finding in self._detectors.find(text, context)
+            for finding in self._detectors.find(text, context, hinted=valued)
             if self._policy.action(finding.kind) is not Action.KEEP
         ]
+        inner = layered and not context.number and depth < MAX_DEPTH and not passes(text)
         if self._literals is None:
             self._collect(text, findings, depth)
-            if not context.number and depth < MAX_DEPTH:
+            if inner:
                 self._collect_inner(text, context, depth + 1)
             return []
         edits = [
@@ -120,7 +127,7 @@ class Scrubber:
             for kind, start, stop in findings
         ]
         edits += self._literals.edits(text, number=context.number)
-        if not context.number and depth < MAX_DEPTH:
+        if inner:
             edits += self._inner(text, context, depth + 1)
         if len(edits) > 1:
             edits = without_overlaps(edits)
@@ -212,29 +219,35 @@ class Scrubber:
         """
         return self._pieces.scrub(data) if self._times_pass else None
 
-    def tells(self, key: bytes, parent: bytes, *, person: bool) -> bool:
+    def tells(self, context: LeafContext) -> bool:
         """Whether a value may be found in a JSON leaf for its place alone."""
-        return self._detectors.tells(Context(key=normal_key(key), parent=normal_key(parent), person=person))
+        return self._detectors.tells(_context(context))
 
-    def leaf(self, role: LeafRole, raw: bytes, key: bytes, parent: bytes, *, person: bool) -> list[Edit]:
-        """The edits of one key, string or number of a JSON document."""
+    def leaf(
+        self,
+        role: LeafRole,
+        raw: bytes,
+        key: bytes,
+        parent: bytes,
+        *,
+        person: bool,
+        valued: bool = True,
+        layered: bool = True,
+    ) -> list[Edit]:
+        """The edits of one key, string or number of a JSON document; see `text`."""
         if role is LeafRole.KEY:
             return self._key(raw, 0)
-        context = Context(
-            key=normal_key(key), parent=normal_key(parent), person=person, number=role is LeafRole.NUMBER
-        )
-        return self._string(raw, context, 0) if role is LeafRole.STRING else self.text(raw, context, 0)
+        around = _context((key, parent, person), number=role is LeafRole.NUMBER)
+        if b"\\" in raw or role is LeafRole.NUMBER:
+            return self._string(raw, around, 0) if role is LeafRole.STRING else self.text(raw, around, 0)
+        return _escaped(self.text(raw, around, 0, valued=valued, layered=layered))
 
-    def sort(self, texts: Sequence[bytes]) -> tuple[set[int], dict[int, list[Edit]]]:
-        """
-        Which of ``texts`` (strings of a JSON document) to look at, and the edits of the others.
-
-        Their places do not tell that something may be found in them.
-        """
-        suspects, edits = self._sieve.sort(texts)
-        for found in edits.values():
-            found[:] = _escaped(found)
-        return suspects, edits
+    def sort(self, texts: Sequence[bytes]) -> Sorted:
+        """What to look at in ``texts``, the strings of a JSON document."""
+        found = self._sieve.sort(texts)
+        for edits in found.edits.values():
+            edits[:] = _escaped(edits)
+        return found
 
     def json(
         self, data: bytes, depth: int = 0, told: LeafTold | None = None, kept: LeafKept | None = None
@@ -272,7 +285,7 @@ class Scrubber:
     def _leaf(self, where: _Where, depth: int) -> list[Edit]:
         raw, key, parent, person, role = where
         number = role is LeafRole.NUMBER
-        context = Context(key=normal_key(key), parent=normal_key(parent), person=person, number=number)
+        context = _context((key, parent, person), number=number)
         string = role is LeafRole.STRING
         found = self._string(raw, context, depth) if string else self.text(raw, context, depth)
         if len(raw) <= _CACHE_TEXT_BYTES:
@@ -302,6 +315,12 @@ class Scrubber:
         if known is None:
             known = self._jwts[raw] = jwt_tokens.rebuild(self._prf, raw, lambda text: self.json(text, 1))
         return known
+
+
+@lru_cache(maxsize=_CACHE_ENTRIES)
+def _context(leaf: LeafContext, *, number: bool = False) -> Context:
+    key, parent, person = leaf
+    return Context(key=normal_key(key), parent=normal_key(parent), person=person, number=number)
 
 
 def _escaped(edits: list[Edit]) -> list[Edit]:

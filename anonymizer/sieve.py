@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
+from typing import NamedTuple
 
 import hyperscan
 
@@ -21,7 +22,6 @@ _TOLD = re.compile(rf"(?<![A-Za-z0-9])(?:{_WORDS})(?![A-Za-z])".encode(), re.IGN
 # No detector finds anything without one of these in a value whose key does not tell, but that of secrets.
 _HINTS = (
     *(detector.HINT.pattern for detector in (birth_dates, geo, ibans, macs, tokens)),
-    rb"[@=]",
     rb"[0-9](?:[ ().-]{0,2}[0-9]){5}|[A-Z]{6}[0-9]{2}",  # the digits of a number
     rb"[0-9]\.[0-9]{1,3}\.[0-9]",  # of an address
     rb":[0-9A-Fa-f]{0,4}:",
@@ -30,6 +30,7 @@ _HINTS = (
     rf"(?i)(?:^|[^A-Za-z0-9])(?:{_WORDS})(?:[^A-Za-z]|$)".encode(),
     rb"(?i)passport|identity|national|licen[sc]e|tax|insurance|record|(?:^|[^a-z])(?:tin|nin|mrn|mbi|id)(?:[^a-z]|$)",
 )
+_BOTH = (rb"[@=]",)
 # What no text inside another one is written without; base64 has a test of its own below.
 _LAYERS = (
     rb"[%&\\]",
@@ -47,13 +48,31 @@ _LAYERS = (
     # one word of the alphabet of base85 with signs that base64 lacks
     rb"(?:^|\x01)[!#-&(-+\x2d0-9;-Z^-~]+[!#-&(*;<>?^`{-~][!#-&(-+\x2d0-9;-Z^-~]{6,}(?:\x01|$)",
 )
-_RUNS = (
-    re.compile(rb"(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_-]{4})[A-Za-z0-9+/_-]{4}"),
-    re.compile(rb"(?<=/)(?=[a-z_-]*[A-Z0-9])([A-Za-z0-9_-]{4})[A-Za-z0-9_-]{12}"),  # a segment of a path
+_FIRST_BOTH = len(_HINTS)
+_FIRST_LAYER = _FIRST_BOTH + len(_BOTH)
+_RUN_BYTES = 8
+_NO_RUN = bytes(
+    byte if (chr(byte).isalnum() and byte < 128) or byte in b"+/_=-" else 32 for byte in range(256)
 )
+# of a path: text in base64 has capitals
+_SEGMENT = re.compile(rb"(?=[a-z_-]*[A-Z0-9])([A-Za-z0-9_-]{4})[A-Za-z0-9_-]{12}")
+_SEGMENT_BYTES = 16
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _MAGIC = frozenset({b"\x1f\x8b", b"\x28\xb5", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb"})  # gzip, zstd, marks
 _MAX_HEADS = 65_536
+
+
+class Sorted(NamedTuple):
+    """
+    What to look at in texts, by their numbers.
+
+    ``valued`` may hold a value that a detector finds by its shape, ``layered`` a text inside the text;
+    ``edits`` replace known values in those that are neither.
+    """
+
+    valued: set[int]
+    layered: set[int]
+    edits: dict[int, list[Edit]]
 
 
 class Sieve:
@@ -63,32 +82,43 @@ class Sieve:
         self._literals = literals
         self._dull: set[bytes] = set()  # beginnings of base64 that stand for no text
 
-    def sort(self, texts: Sequence[bytes]) -> tuple[set[int], dict[int, list[Edit]]]:
-        """
-        Which of ``texts`` to look at, and the edits of the others that have some, both by number.
-
-        The texts are values whose place does not tell that something may be found in them.
-        """
+    def sort(self, texts: Sequence[bytes]) -> Sorted:
+        """What to look at in ``texts``, whatever their places tell besides."""
         joined = BREAK.join(texts)
         starts = [0, *accumulate(len(text) + 1 for text in texts)]
-        places = _hints(joined)
-        for run in _RUNS:
-            heads = set(run.findall(joined)) - self._dull
-            if heads and {head for head in heads if self._is_telling(head)}:
-                places += [match.start() + 1 for match in run.finditer(joined) if match[1] not in self._dull]
-        suspects = {bisect_right(starts, place - 1) - 1 for place in places}
+        value_places, layer_places = _hints(joined)
+        layer_places += self._runs(joined)
+        valued = {bisect_right(starts, place - 1) - 1 for place in value_places}
+        layered = {bisect_right(starts, place - 1) - 1 for place in layer_places}
         if secrets.suspects(joined):
-            suspects.update(at for at, text in enumerate(texts) if secrets.suspects(text))
+            valued.update(at for at, text in enumerate(texts) if secrets.suspects(text))
         edits: dict[int, list[Edit]] = {}
         if self._literals is not None:
             for edit in self._literals.known(joined):
                 at = bisect_right(starts, edit.start) - 1
-                if at not in suspects:
+                if at not in valued and at not in layered:
                     edits.setdefault(at, []).append(edit.moved(-starts[at]))
             for at, found in edits.items():
                 if len(found) > 1:
                     edits[at] = without_overlaps(found)
-        return suspects, edits
+        return Sorted(valued, layered, edits)
+
+    def _runs(self, joined: bytes) -> list[int]:
+        """Places (after their first byte) of what may be text in base64 in ``joined``."""
+        heads = {
+            word: _heads(word) for word in {*joined.translate(_NO_RUN).split()} if len(word) >= _RUN_BYTES
+        }
+        telling = {head for own in heads.values() for head in own if head not in self._dull}
+        telling = {head for head in telling if self._is_telling(head)}
+        places: list[int] = []
+        if telling:
+            for word, own in heads.items():
+                if not telling.isdisjoint(own):
+                    place = joined.find(word)
+                    while place >= 0:
+                        places.append(place + 1)
+                        place = joined.find(word, place + 1)
+        return places
 
     def _is_telling(self, head: bytes) -> bool:
         """Whether base64 that begins with ``head`` may be text, packed text or the hash of a known value."""
@@ -104,6 +134,14 @@ class Sieve:
 def tells_of_numbers(text: bytes) -> bool:
     """Whether a word of ``text`` says that a number in it is somebody's."""
     return _TOLD.search(text) is not None
+
+
+def _heads(word: bytes) -> list[bytes]:
+    """The first four characters of ``word``, where it may be base64, and of long segments in it."""
+    heads = [] if b"=" in word[:_RUN_BYTES] else [word[:4]]
+    if len(word) > _SEGMENT_BYTES and b"/" in word:
+        heads += [match[1] for match in map(_SEGMENT.match, word.split(b"/")[1:]) if match]
+    return heads
 
 
 def _may_be_text(head: bytes) -> bool:
@@ -128,16 +166,24 @@ def _may_be_text(head: bytes) -> bool:
     return True
 
 
-def _hints(text: bytes) -> list[int]:
-    """The ends of all places that hint at a value or at a text inside the text."""
-    ends: list[int] = []
-    _automaton().scan(text, match_event_handler=lambda _number, _start, end, *_: ends.append(end))
-    return ends
+def _hints(text: bytes) -> tuple[list[int], list[int]]:
+    """The ends of all places in ``text`` that hint at a value, and of those that hint at a text inside it."""
+    values: list[int] = []
+    layers: list[int] = []
+
+    def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+        if number < _FIRST_LAYER:
+            values.append(end)
+        if number >= _FIRST_BOTH:
+            layers.append(end)
+
+    _automaton().scan(text, match_event_handler=note)
+    return values, layers
 
 
 @cache
 def _automaton() -> hyperscan.Database:
-    patterns = [*_HINTS, *_LAYERS]
+    patterns = [*_HINTS, *_BOTH, *_LAYERS]
     database = hyperscan.Database()
     database.compile(expressions=patterns, ids=list(range(len(patterns))), flags=[0] * len(patterns))
     return database

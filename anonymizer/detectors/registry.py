@@ -108,9 +108,15 @@ class Detectors:
         """Whether something may be found for its place alone, whatever the text is."""
         return not self._told(context) <= self._left_out
 
-    def find(self, text: bytes, context: Context) -> list[Finding]:
-        """The findings in ``text`` that do not overlap, by their start."""
-        here = _hinted(text) | self._told(context)
+    def find(self, text: bytes, context: Context, *, hinted: bool = True) -> list[Finding]:
+        """
+        The findings in ``text`` that do not overlap, by their start.
+
+        Where no detector has a hint in the text (not ``hinted``), its place alone tells.
+        """
+        here = self._told(context)
+        if hinted:
+            here |= _hinted(text)
         finds = [self._find[at] for at in sorted(here - self._left_out)]
         if self._prose is not None:
             finds.append(self._prose)
