@@ -21,7 +21,7 @@ from anonymizer.report import AuditResult, Report
 from anonymizer.report_html import page_of
 from anonymizer.report_text import full_text, summary
 from anonymizer.stage import Outcome, anonymize_capture
-from anonymizer.vault import KEY_PURPOSE, write_vault
+from anonymizer.vault import KEY_PURPOSE, nothing_left, write_vault
 from captures.errors import HookreelError, UsageError, WriteError
 from captures.keys import create_private_file, new_key, read_key_file, write_key_file
 from captures.provenance import mark_audited
@@ -184,9 +184,12 @@ def run(source: Path, output: Path, options: Options) -> Outcome:
             report_descriptor = create_private_file(options.report_path)
             made.append(options.report_path)
         finish = _Finish(options, made)
-        outcome = anonymize_capture(
-            source, output, policy=policy, key=key, finish=finish, workers=options.workers
-        )
+        try:
+            outcome = anonymize_capture(
+                source, output, policy=policy, key=key, finish=finish, workers=options.workers
+            )
+        except WriteError as error:
+            raise error if finish.began else nothing_left(output, error) from error
         made.append(output)
         outcome.report.audit = finish.audit
         if report_descriptor is not None and options.report_path is not None:
@@ -204,6 +207,7 @@ class _Finish:
 
     def __init__(self, options: Options, made: list[Path]) -> None:
         self.audit: AuditResult | None = None
+        self.began = False
         self._audited = options.audit
         self._kept = read_kept(options.policy_path) if options.policy_path else KeptOnPurpose()
         self._vault = options.vault
@@ -215,6 +219,7 @@ class _Finish:
         self._made = made
 
     def __call__(self, original: CaptureReader, written: Path) -> None:
+        self.began = True
         with CaptureReader.open(written) as anonymized:
             if self._audited:
                 self.audit = _audited(original, anonymized, self._kept)

@@ -144,10 +144,23 @@ def restore_capture(anonymized: CaptureReader, vault: Path, key: bytes, output: 
             written = _write_rows(anonymized, writer, opener, chunks)
             writer.facts = None if first["facts"] is None else build_facts(first["facts"])
             writer.close(build_counters(first["counters"]))
+        except WriteError as error:
+            writer.discard()
+            raise nothing_left(output, error) from error
         except BaseException:
             writer.discard()
             raise
         return written
+
+
+def nothing_left(path: Path, error: WriteError) -> WriteError:
+    """The same ``error`` for a capture that is removed, where a recorder would keep what it wrote."""
+    cause = error.__cause__
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    return WriteError(
+        f"{path} cannot be written ({reason or 'it was cut short'}), so nothing is left of it; "
+        "free space or choose another place."
+    )
 
 
 def _write_rows(

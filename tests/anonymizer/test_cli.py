@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from anonymizer.cli import LeakError, anonymize
 from anonymizer.restore_cli import restore
-from captures.errors import UsageError
+from captures.errors import UsageError, WriteError
 from captures.keys import new_key, write_key_file
 from captures.model import Counters
 from captures.reader import CaptureReader
@@ -184,6 +185,26 @@ def test_a_vault_and_back(source: Path, tmp_path: Path) -> None:
     again = run(source, "-o", tmp_path / "s2.reel", "--vault", tmp_path / "b.vault", "--vault-key", key)
     assert again.exit_code == 0
     assert not (tmp_path / "b.vault.key").exists()
+
+
+def test_a_full_disk_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    """What cannot be written whole is not there at all, and the sentence names the output."""
+    assert run(source, "-o", tmp_path / "a.reel", "--vault", tmp_path / "v").exit_code == 0
+    before = set(tmp_path.iterdir())
+    given = [tmp_path / "a.reel", "--vault", tmp_path / "v", "--vault-key", tmp_path / "v.key"]
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, usual[1]))
+    try:
+        safe = run(source, "-o", tmp_path / "full.reel", "--audit")
+        back = CliRunner().invoke(restore, [*map(str, given), "-o", str(tmp_path / "full.reel")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    for result in (safe, back):
+        assert isinstance(result.exception, WriteError)
+        assert str(result.exception).startswith(
+            f"{tmp_path / 'full.reel'} cannot be written (File too large)"
+        )
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_vault_key_needs_a_vault(source: Path, tmp_path: Path) -> None:
