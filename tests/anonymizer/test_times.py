@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
+import json
+from email.utils import parsedate_to_datetime
+from typing import Any
+
 import pytest
 
 from anonymizer import times
+from anonymizer.policy import parse_policy
 
 
 @pytest.mark.parametrize(
@@ -25,3 +32,47 @@ from anonymizer import times
 def test_shifted(text: bytes, days: int, expected: bytes) -> None:
     """The date moves, the time of day, its zone and the fraction stay; what is no date stays whole."""
     assert times.shifted(text, days) == expected
+
+
+def segment(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def test_all_times_of_a_capture_move_alike(through: Any) -> None:
+    """Claims of a token, the Date header, times in a body and inside of identifiers keep their distances."""
+    now = dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC)
+    seconds = int(now.timestamp())
+    claims = {"sub": "wthackeray", "iat": seconds, "nbf": seconds - 5, "exp": seconds + 3600}
+    token = f"{segment({'alg': 'HS256'})}.{segment(claims)}.c2ln"
+    milliseconds = seconds * 1_000
+    uuid7 = f"{milliseconds:012x}"
+    body = {
+        "created_at": now.isoformat(),
+        "expires": seconds + 60,
+        "event_id": f"{uuid7[:8]}-{uuid7[8:]}-7abc-8def-0123456789ab",
+        "user_id": str(milliseconds << 22 | 77),
+    }
+    policy = parse_policy({"kinds": dict.fromkeys(("date", "uuid", "id"), "pseudonymise")}, name="times")
+    one = through(
+        policy=policy,
+        headers=(
+            (b"Date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").encode()),
+            (b"Authorization", b"Bearer " + token.encode()),
+            (b"Content-Type", b"application/json"),
+        ),
+        body=json.dumps(body).encode(),
+    )
+    (_, date), (_, bearer), _ = one.request.headers
+    new_now = parsedate_to_datetime(date.decode())
+    moved = int((new_now - now).total_seconds())
+    new_claims = json.loads(base64.urlsafe_b64decode(bearer.split(b".")[1] + b"=="))
+    new = json.loads(one.request.body)
+    assert moved % (7 * 86_400) == 0
+    assert moved < 0
+    assert {name: new_claims[name] - claims[name] for name in ("iat", "nbf", "exp")} == dict.fromkeys(
+        ("iat", "nbf", "exp"), moved
+    )
+    assert dt.datetime.fromisoformat(new["created_at"]) == new_now
+    assert new["expires"] - body["expires"] == moved
+    assert int(new["event_id"].replace("-", "")[:12], 16) == milliseconds + moved * 1_000
+    assert int(new["user_id"]) >> 22 == milliseconds + moved * 1_000
