@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anonymizer.census import Census, UnknownFieldsError
@@ -49,7 +49,7 @@ def anonymize_capture(
     Write an anonymized copy of the capture ``source`` to the new file ``destination``.
 
     Memory is bounded by the distinct sensitive values. Nothing stands at ``destination``
-    before all of it is written. Two runs with one key and policy write equal exchanges.
+    before all of it is written. Two runs with one key and policy write the same bytes.
 
     With several ``workers`` as many processes take the exchanges, where no rule tells fields apart and
     the capture is not sealed; the outcome is the same.
@@ -179,7 +179,9 @@ def _write(
         source=scrubber.source(reader.header.source),
         anonymized=Provenance(policy=policy.name, key_fingerprint=prf.fingerprint()),
     )
-    writer = CaptureWriter.create(path, header)
+    header = replace(header, capture_id=_capture_id(reader.header.capture_id, policy, prf))
+    # blocks end by their size alone: how fast they are filled must not show in the file
+    writer = CaptureWriter.create(path, header, clock_ns=lambda: 0)
     with writer:
         for exchange in exchanges:
             writer.write(exchange)
@@ -187,6 +189,12 @@ def _write(
             writer.write_message(scrubber.message(message))
         scrubber.settle()
         writer.close(reader.counters if reader.has_account else None)
+
+
+def _capture_id(source: str, policy: Policy, prf: Prf) -> str:
+    """The id of what becomes of the capture ``source`` under this policy and key, the same in each run."""
+    stated = (source, replace(policy, name_keys=frozenset()), sorted(policy.name_keys))
+    return prf.digest("capture-id", repr(stated).encode()).hex()
 
 
 def _publish(partial: Path, destination: Path) -> None:

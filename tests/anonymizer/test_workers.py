@@ -54,6 +54,23 @@ def source(tmp_path: Path, make_exchange: Any) -> Path:
     return path
 
 
+def test_files_are_the_same_whatever_the_count_of_processes(source: Path) -> None:
+    """One, two and three processes, and a second run, write the same bytes; another key writes others."""
+    made = []
+    for name, workers, key in (
+        ("1", 1, KEY),
+        ("2", 2, KEY),
+        ("3", 3, KEY),
+        ("again", 1, KEY),
+        ("k", 1, KEY[::-1]),
+    ):
+        path = source.with_name(f"{name}.reel")
+        anonymize_capture(source, path, policy=Policy(name_keys=frozenset("abc")), key=key, workers=workers)
+        made.append(path.read_bytes())
+    assert made[0] == made[1] == made[2] == made[3]
+    assert made[4] != made[0]
+
+
 def run(source: Path, name: str, workers: int) -> tuple[list[Exchange], list[Message], dict[str, Any]]:
     path = source.with_name(name)
     report = anonymize_capture(source, path, policy=Policy(), key=KEY, workers=workers).report
