@@ -18,7 +18,7 @@ from replayer.kept import KeptResponse
 from replayer.review.answers import Change
 
 _MOST_BYTES = MIB  # a larger body is compared as a whole
-_MOST_DEPTH = 60
+_MOST_DEPTH = 60  # a deeper one too, as no honest answer is
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _IDS = "{id}"
 
@@ -78,15 +78,31 @@ def read_body(response: KeptResponse) -> Any:
         return Opaque(kind, response.body)
     if len(data) <= _MOST_BYTES and ("json" in kind or looks_like_json(data)):
         try:
-            return json.loads(data, parse_constant=str)
+            value = json.loads(data, parse_constant=str)
         except (ValueError, RecursionError):
             return Opaque(kind, data)
+        return value if _is_shallow(value) else Opaque(kind, data)
     return Opaque(kind, data)
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether a value may be walked by functions that call themselves."""
+    level = [value]
+    for _ in range(_MOST_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def differences(before: Any, after: Any, leniency: Leniency) -> list[Difference]:
     """Every place that differs, an array's elements under one path (``$.items[*].total``)."""
-    return list(_compare("$", before, after, leniency, 0))
+    return list(_compare("$", before, after, leniency))
 
 
 def type_of(value: Any) -> str:
@@ -97,13 +113,13 @@ def type_of(value: Any) -> str:
     return names.get(type(value), "body")
 
 
-def _compare(path: str, before: Any, after: Any, leniency: Leniency, depth: int) -> Iterator[Difference]:
+def _compare(path: str, before: Any, after: Any, leniency: Leniency) -> Iterator[Difference]:
     if type_of(before) != type_of(after):
         yield Difference(path, Change.TYPE, before, after)
-    elif isinstance(before, dict) and depth < _MOST_DEPTH:
-        yield from _compare_objects(path, before, after, leniency, depth)
-    elif isinstance(before, list) and depth < _MOST_DEPTH:
-        yield from _compare_arrays(f"{path}[*]", before, after, leniency, depth)
+    elif isinstance(before, dict):
+        yield from _compare_objects(path, before, after, leniency)
+    elif isinstance(before, list):
+        yield from _compare_arrays(f"{path}[*]", before, after, leniency)
     elif before != after and path not in leniency.volatile and not _within(path, before, after, leniency):
         yield Difference(path, Change.VALUE, before, after)
 
@@ -116,7 +132,7 @@ def _within(path: str, before: Any, after: Any, leniency: Leniency) -> bool:
 
 
 def _compare_objects(
-    path: str, before: dict[str, Any], after: dict[str, Any], leniency: Leniency, depth: int
+    path: str, before: dict[str, Any], after: dict[str, Any], leniency: Leniency
 ) -> Iterator[Difference]:
     one, other = _fields(path, before, leniency), _fields(path, after, leniency)
     for key in dict.fromkeys([*one, *other]):
@@ -126,9 +142,9 @@ def _compare_objects(
         elif key not in other:
             yield Difference(under, Change.MISSING, one[key], None)
         elif key == _IDS:
-            yield from _compare_arrays(under, one[key], other[key], leniency, depth)
+            yield from _compare_arrays(under, one[key], other[key], leniency)
         else:
-            yield from _compare(under, one[key], other[key], leniency, depth + 1)
+            yield from _compare(under, one[key], other[key], leniency)
 
 
 def path_of(path: str, key: str) -> str:
@@ -148,9 +164,9 @@ def _fields(path: str, values: dict[str, Any], leniency: Leniency) -> dict[str, 
 
 
 def _compare_arrays(
-    path: str, before: list[Any], after: list[Any], leniency: Leniency, depth: int
+    path: str, before: list[Any], after: list[Any], leniency: Leniency
 ) -> Iterator[Difference]:
-    keys, other_keys = ([_key(path, one, leniency, depth) for one in side] for side in (before, after))
+    keys, other_keys = ([_key(path, one, leniency) for one in side] for side in (before, after))
     if keys == other_keys:
         return
     if Counter(keys) == Counter(other_keys):
@@ -163,27 +179,27 @@ def _compare_arrays(
         start, stop = _common_ends(keys, other_keys)
         before, after = before[start : len(before) - stop], after[start : len(after) - stop]
     for one, other in zip(before, after, strict=False):
-        yield from _compare(path, one, other, leniency, depth + 1)
+        yield from _compare(path, one, other, leniency)
     yield from (Difference(path, Change.MISSING, one, None) for one in before[len(after) :])
     yield from (Difference(path, Change.ADDED, None, other) for other in after[len(before) :])
 
 
-def _key(path: str, value: Any, leniency: Leniency, depth: int) -> str:
+def _key(path: str, value: Any, leniency: Leniency) -> str:
     """The same text for elements that are equal but for what is volatile in them."""
-    return json.dumps(_plain(path, value, leniency, depth), sort_keys=True)
+    return json.dumps(_plain(path, value, leniency), sort_keys=True)
 
 
-def _plain(path: str, value: Any, leniency: Leniency, depth: int) -> Any:
-    if isinstance(value, dict) and depth < _MOST_DEPTH:
+def _plain(path: str, value: Any, leniency: Leniency) -> Any:
+    if isinstance(value, dict):
         return {
-            key: [_plain(path_of(path, key), one, leniency, depth + 1) for one in field_value]
+            key: [_plain(path_of(path, key), one, leniency) for one in field_value]
             if key == _IDS
-            else _plain(path_of(path, key), field_value, leniency, depth + 1)
+            else _plain(path_of(path, key), field_value, leniency)
             for key, field_value in _fields(path, value, leniency).items()
         }
-    if isinstance(value, list) and depth < _MOST_DEPTH:
+    if isinstance(value, list):
         under = f"{path}[*]"
-        plain = [_plain(under, one, leniency, depth + 1) for one in value]
+        plain = [_plain(under, one, leniency) for one in value]
         return sorted(plain, key=json.dumps) if leniency.unordered(under) else plain
     return [type_of(value)] if path in leniency.volatile else value
 

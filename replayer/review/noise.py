@@ -203,8 +203,14 @@ def _change(place: Place, count: int, tally: Tally, noise: Tally, *, tests: int,
 
 
 def _worth(change: AnswerChange) -> bool:
-    """Whether a reader should see it: it is sure, or it is most answers, or chance hardly explains it."""
-    return change.sure or change.changed >= _MOSTLY * change.compared or change.p <= 0.05
+    """
+    Whether a reader should see it: it is sure, or it is most answers, or chance hardly explains it.
+
+    A status that changed now and then is left to ``compare_mix``, which knows of bursts.
+    """
+    if change.sure or change.changed >= _MOSTLY * change.compared:
+        return True
+    return change.part is not Part.STATUS and change.p <= 0.05
 
 
 def _rank(change: AnswerChange) -> tuple[bool, float, int, str, str]:

@@ -152,8 +152,10 @@ def _count_kept(
 
 
 def _keep(tally: Tally, place: Place, example: Example) -> None:
-    if len(tally.examples[place]) < MOST_EXAMPLES:
-        tally.examples[place].append(example)
+    kept = tally.examples[place]
+    known = any((one.before, one.after) == (example.before, example.after) for one in kept)
+    if len(kept) < MOST_EXAMPLES and not known:
+        kept.append(example)
 
 
 def _kept_pairs(before: Run, after: Run, rows: _Joined) -> list[tuple[int, int]]:

@@ -185,6 +185,10 @@ def _seconds(curves: Curves, height: int) -> Iterable[str]:
     for number in range(int(span_s / tick_s) + 1):
         x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * number * tick_s / span_s
         yield f'<text class="tick" x="{x:.1f}" y="{_TOP + height + 18}">{number * tick_s:g} s</text>'
+    for text, start_s in curves.stages:
+        x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(1.0, start_s / span_s)
+        yield f'<line class="grid stage" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_TOP + height}"/>'
+        yield f'<text x="{x + 4:.1f}" y="{_TOP + 10}">{_text(text)}</text>'
 
 
 def _svg(height: int, said: str, parts: Iterable[str], width: int = _WIDTH) -> str:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from captures.errors import UsageError
 from captures.units import NS_PER_MS, NS_PER_S
-from replayer.results import Int64s, Outcome
+from replayer.results import Int64s, Outcome, Run
 from replayer.review.quantile_estimates import Floats
 from replayer.review.sides import NamedRun
+from replayer.stages import parse_stages
 
 PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 MOST_STEPS = 120
 _FEWEST_STEPS = 12
+_MOST_STAGES = 30
 _A_STEP = 200  # answers, so that ten of them are beyond the p95
 _BEYOND = 10  # samples that a quantile needs beyond it
 _FAILING_STATUS = 500
@@ -43,10 +46,15 @@ class SideCurves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Both sides of one endpoint over ``steps`` of ``step_s`` seconds from the first due request on."""
+    """
+    Both sides of one endpoint, or of all, in steps of ``step_s`` seconds from the first due request on.
+
+    ``stages`` are the loads that were offered one after another, and when each began.
+    """
 
     name: str
     step_s: float
+    stages: tuple[tuple[str, float], ...]
     baseline: SideCurves
     candidate: SideCurves
 
@@ -82,9 +90,10 @@ def curves_of(
     span_ns = max((int(np.max(side.due_ns)) + 1 for side in sides if len(side.due_ns)), default=0)
     if not span_ns:
         return []
-    everything = [_curves("All requests", sides, None, 0, span_ns)]
+    stages = _stages(baseline[0].run)
+    everything = [_curves("All requests", sides, None, 0, span_ns, stages)]
     return everything + [
-        _curves(label, sides, number, status_class, span_ns)
+        _curves(label, sides, number, status_class, span_ns, stages)
         for number, (label, status_class) in enumerate(shown)
     ]
 
@@ -115,13 +124,32 @@ def _gather(runs: Sequence[NamedRun], labels: Sequence[str]) -> _Side:
     )  # fmt: skip
 
 
-def _curves(name: str, sides: Sequence[_Side], number: int | None, status_class: int, span_ns: int) -> Curves:
+def _stages(run: Run) -> tuple[tuple[str, float], ...]:
+    """Load and start of each stage of a run; empty for one of constant load."""
+    if ":" not in run.header.speed:
+        return ()
+    try:
+        stages = parse_stages(run.header.speed)[:_MOST_STAGES]
+    except UsageError:  # what another release wrote must not cost the report
+        return ()
+    first_ns = int(np.min(run.rows.due_ns))
+    return tuple((stage.text, _short(max(0, stage.start_ns - first_ns) / NS_PER_S)) for stage in stages)
+
+
+def _curves(
+    name: str,
+    sides: Sequence[_Side],
+    number: int | None,
+    status_class: int,
+    span_ns: int,
+    stages: tuple[tuple[str, float], ...],
+) -> Curves:
     masks = [np.ones(len(side.label), np.bool_) if number is None else side.label == number for side in sides]
     fewest = min(int(np.count_nonzero(mask)) for mask in masks)
     steps = min(MOST_STEPS, max(_FEWEST_STEPS, fewest // _A_STEP))
     step_ns = -(-span_ns // steps)
     drawn = [_draw(side, mask, status_class, steps, step_ns) for side, mask in zip(sides, masks, strict=True)]
-    return Curves(name=name, step_s=step_ns / NS_PER_S, baseline=drawn[0], candidate=drawn[1])
+    return Curves(name=name, step_s=step_ns / NS_PER_S, stages=stages, baseline=drawn[0], candidate=drawn[1])
 
 
 def _draw(side: _Side, mask: Flags, status_class: int, steps: int, step_ns: int) -> SideCurves:

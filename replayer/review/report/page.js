@@ -15,11 +15,32 @@
     return { label: name, stroke: ink("--" + side), width: dashed ? 1.5 : 2, dash: dashed ? [5, 4] : [], points: { show: false }, spanGaps: false, value: (_, value) => say(value) };
   }
 
-  function plot(place, title, height, data, lines, say, ink) {
+  function stages(chart, marks, ink) {
+    const { ctx, bbox } = chart;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = ink("--soft");
+    ctx.font = 11 * devicePixelRatio + "px system-ui, sans-serif";
+    ctx.setLineDash([2, 4]);
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
+    for (const [text, start] of marks) {
+      const x = Math.round(chart.valToPos(start, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.fillText(text, x + 4, bbox.top + 10 * devicePixelRatio);
+    }
+    ctx.restore();
+  }
+
+  function plot(place, title, height, data, marks, lines, say, ink) {
     const axis = { stroke: ink("--soft"), grid: { stroke: ink("--grid"), width: 1 }, ticks: { stroke: ink("--grid"), width: 1 } };
     const options = {
       width: place.clientWidth || 600, height, cursor: { sync: { key: "run" } }, scales: { x: { time: false }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [{ ...axis, values: (_, at) => at.map(seconds) }, { ...axis, size: 70, values: (_, at) => at.map(say) }],
+      hooks: { draw: [(chart) => stages(chart, marks, ink)] },
       series: [{ label: "at", value: (_, value) => seconds(value) }, ...lines],
     };
     place.setAttribute("aria-label", title);
@@ -43,11 +64,11 @@
     const times = [one.at, one.b.p50, one.b.p95, one.c.p50, one.c.p95];
     const load = [one.at, one.b.offered, one.b.failed, one.c.offered, one.c.failed];
     plots = [
-      plot(places[0], "Response time over the run, " + one.name + ". Left and right arrow keys move along it.", 240, times, [
+      plot(places[0], "Response time over the run, " + one.name + ". Left and right arrow keys move along it.", 240, times, one.stages, [
         series("baseline p50", "baseline", false, ms, ink), series("baseline p95", "baseline", true, ms, ink),
         series("candidate p50", "candidate", false, ms, ink), series("candidate p95", "candidate", true, ms, ink),
       ], ms, ink),
-      plot(places[1], "Offered and failed, " + one.name + ". Left and right arrow keys move along it.", 150, load, [
+      plot(places[1], "Offered and failed, " + one.name + ". Left and right arrow keys move along it.", 150, load, one.stages, [
         series("baseline offered", "baseline", true, rate, ink), series("baseline failed", "baseline", false, rate, ink),
         series("candidate offered", "candidate", true, rate, ink), series("candidate failed", "candidate", false, rate, ink),
       ], rate, ink),

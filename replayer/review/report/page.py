@@ -125,6 +125,7 @@ def _data(curves: Curves) -> dict[str, Any]:
     return {
         "name": curves.name,
         "at": curves.starts_s,
+        "stages": curves.stages,
         "b": _side(curves.baseline),
         "c": _side(curves.candidate),
     }

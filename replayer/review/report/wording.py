@@ -133,10 +133,9 @@ def answers_line(comparison: Comparison) -> str:
         if noise
         else "what differs by itself is not known, as the baseline answered no request twice"
     )
-    verb = "endpoint answers" if places == 1 else "endpoints answer"
     return (
         f"{pairs:,} pairs of answers to the same request were compared, {bodies:,} with their bodies;"
-        f" {learned}. {places:,} {verb} differently beyond doubt."
+        f" {learned}. A place of them changed beyond doubt on {places:,} endpoint{_s(places)}."
     )
 
 

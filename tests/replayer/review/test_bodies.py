@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,8 +80,9 @@ def test_strange_bodies_are_opaque_and_never_an_error():
     assert isinstance(body(b"{nonsense"), Opaque)
     assert isinstance(body(b"xx", (b"content-encoding", b"gzip")), Opaque)
     assert body(b'{"a": NaN}') == {"a": "NaN"}
-    deep = body(b"[" * 900 + b"]" * 900)
-    assert differences(deep, [deep], Leniency()) != [] or deep == [deep]
+    assert isinstance(body(b"[" * 900 + b"]" * 900), Opaque)
+    assert isinstance(body(b'{"a":' * 61 + b"1" + b"}" * 61), Opaque)
+    assert body(b"[" * 50 + b"]" * 50) == json.loads("[" * 50 + "]" * 50)
 
 
 def test_secrets_are_not_shown():

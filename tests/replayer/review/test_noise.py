@@ -126,7 +126,8 @@ def test_each_kind_of_change_is_found_at_its_path(answers, change, path, kind):
     (one,) = found.changes
     assert one.sure
     assert (one.changed, one.compared) == (COUNT, COUNT)
-    assert len(one.examples) == 3
+    assert 1 <= len(one.examples) <= 3
+    assert len({(example.before, example.after) for example in one.examples}) == len(one.examples)
     assert found.different
 
 
@@ -138,7 +139,7 @@ def test_examples_show_what_changed_and_no_secret(answers):
         (1, "10", "11"),
     ]
     (secret,) = answers(_set(["api_key"], "hunter2hunter2")).changes
-    assert [one.after for one in secret.examples] == ["14 characters, not shown"] * 3
+    assert [one.after for one in secret.examples] == ["14 characters, not shown"]
     (missing,) = answers(_without("name")).changes
     assert (missing.examples[0].before, missing.examples[0].after) == ('"order 0"', "-")
 

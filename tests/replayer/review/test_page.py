@@ -214,6 +214,27 @@ def test_the_chart_data_is_what_the_script_reads(material, found):
     assert sum(everything["c"]["failed"]) > 0
 
 
+def test_stages_stand_in_the_charts_over_the_run(material):
+    """A run of several loads says where each begins, in the drawn chart and to the script."""
+    runs = [
+        tuple(
+            replace(
+                named,
+                run=replace(
+                    named.run, header=replace(named.run.header, speed="1x:20s,5x:20s,ramp 5x-9x:20s")
+                ),
+            )
+            for named in side
+        )
+        for side in (material.baseline, material.candidate)
+    ]
+    found = Page(page.render(replace(material, baseline=runs[0], candidate=runs[1])))
+    starts = json.loads(found.scripts[1])[0]["stages"]
+    assert [round(start) for _, start in starts] == [0, 20, 40]
+    assert sum(one.get("class") == "grid stage" for one in found.with_tag("line")) == 6
+    assert starts[1][0] in found.text
+
+
 def test_a_reader_without_a_mouse_or_screen_finds_the_way(found):
     """Landmarks, one first heading, labelled charts, headed tables, and regions that a key can scroll."""
     for landmark in ("header", "nav", "main", "footer"):
