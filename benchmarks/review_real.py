@@ -130,6 +130,10 @@ def _count(counts: dict[str, int], found: dict[str, Comparison]) -> None:
     def verdict(name: str) -> Verdict:
         return next(one.verdict for one in found[name].endpoints if one.endpoint == CHANGED)
 
+    for name, comparison in found.items():
+        for one in comparison.endpoints:
+            if one.endpoint in called(comparison) and (name == "equal" or one.endpoint != CHANGED):
+                print(f"{name}: {one.endpoint} {one.verdict} {one.deciding}", file=sys.stderr)
     counts["alarms"] += bool(called(found["equal"]))
     counts["slower"] += verdict("slower") is Verdict.SLOWER
     counts["faster"] += verdict("faster") is Verdict.FASTER
