@@ -1,7 +1,7 @@
 """
 What looking on at a replay costs it: send lag with nobody, with a log and with a page that is read.
 
-    taskset -c 0 python -m benchmarks.live_view [--rate 5000] [--seconds 10] [--rounds 3]
+    taskset -c 0 python -m benchmarks.live_view [--rate 2000] [--seconds 10.5] [--rounds 3]
 
 The kinds take turns. Nginx answers on core 1; pinned to core 0 as above the onlooker has to share the
 sender's core, which is the worst case.
@@ -80,7 +80,7 @@ def replayed(path: Path, url: str, options: tuple[str, ...]) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=5000)
+    parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--seconds", type=float, default=10.5)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

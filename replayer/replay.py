@@ -26,8 +26,9 @@ from replayer.feed import telling
 from replayer.fidelity import invalid_reasons
 from replayer.identities import Identities, learnt
 from replayer.keeping import clean_kept
-from replayer.kept import KeptResponses
+from replayer.kept import KeptFacts, KeptResponses
 from replayer.live import Onlooker
+from replayer.messages import MessageRows
 from replayer.notes import (
     capture_notes,
     chain_notes,
@@ -46,7 +47,7 @@ from replayer.results import Run, RunHeader
 from replayer.rewrite import Tally
 from replayer.schedule import UPGRADED, Schedule, build_schedule, schedule_hash
 from replayer.sending import LOOP_NOTE, Offered, Studied, make_compiler, scheduled_exchanges, send_schedule
-from replayer.sent import Start
+from replayer.sent import Sent, Start
 from replayer.services import Routing, Service, routed
 from replayer.spoken import Spoken, find_minted, listen, offsets_of
 from replayer.streams import with_causes
@@ -95,10 +96,8 @@ def replay(reader: CaptureReader, options: ReplayOptions, onlooker: Onlooker = _
     identities = identities_of(reader, options, chains, spoken)
     studied = Studied(chains=chains, spoken=spoken, identities=identities)
     offered = _offer(reader, options, schedule, routing, studied, onlooker)
-    sent, kept, facts = offered.sent, KeptResponses(), None
-    if options.keep is not None:
-        request_of, secret = partial(_request_of, reader), options.keyring.values()
-        kept, facts = clean_kept(options.keep, offered.gathered, sent.rows, request_of, secret)
+    sent = offered.sent
+    kept, facts = _kept(reader, options, offered)
     notes = (
         *capture_notes(reader),
         *host_notes(offered.hosts, routing),
@@ -115,10 +114,6 @@ def replay(reader: CaptureReader, options: ReplayOptions, onlooker: Onlooker = _
         *LOOP_NOTE,
     )
     messages = with_causes(sent.streams)
-    reasons = invalid_reasons(sent.rows, options.limits, messages)
-    if sent.stopped is not None:
-        unsent = f"it offered {len(sent.rows)} of {len(schedule)} exchanges"
-        reasons = (f"The run was stopped early ({sent.stopped}): {unsent}.", *reasons)
     header = RunHeader(
         run_id=options.mark.decode() or secrets.token_hex(16),
         capture_id=reader.header.capture_id,
@@ -131,7 +126,7 @@ def replay(reader: CaptureReader, options: ReplayOptions, onlooker: Onlooker = _
         endpoints=routing.labels,
         services=routing.hosts,
         limits=options.limits,
-        invalid_reasons=reasons,
+        invalid_reasons=_reasons(options, sent, messages, len(schedule)),
         notes=notes,
         interrupted=sent.stopped is not None,
         generator=sent.generator,
@@ -230,6 +225,25 @@ def _send_share(
         cells=cells,
         studied=studied,
     )
+
+
+def _reasons(options: ReplayOptions, sent: Sent, messages: MessageRows, due: int) -> tuple[str, ...]:
+    """Why the run is invalid; ``due`` exchanges were to be sent."""
+    reasons = invalid_reasons(sent.rows, options.limits, messages)
+    if sent.stopped is None:
+        return reasons
+    unsent = f"it offered {len(sent.rows)} of {due} exchanges"
+    return (f"The run was stopped early ({sent.stopped}): {unsent}.", *reasons)
+
+
+def _kept(
+    reader: CaptureReader, options: ReplayOptions, offered: Offered
+) -> tuple[KeptResponses, KeptFacts | None]:
+    """The responses that the run keeps, fit to be stored, and what became of the others."""
+    if options.keep is None:
+        return KeptResponses(), None
+    request_of, secrets_of_target = partial(_request_of, reader), options.keyring.values()
+    return clean_kept(options.keep, offered.gathered, offered.sent.rows, request_of, secrets_of_target)
 
 
 def _request_of(reader: CaptureReader, seq: int) -> Request:

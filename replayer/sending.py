@@ -91,28 +91,15 @@ def send_schedule(
         CaptureError: the capture is damaged.
 
     """
-    chains, spoken = studied.chains, studied.spoken
+    chains = studied.chains
     chaining = None if chains is None or not chains.links else Chaining(schedule, chains)
-    fresh = None
-    if spoken is not None:
-        copies = make_copies(options, studied)
-        fresh = FreshWords(
-            schedule,
-            spoken,
-            options.keyring,
-            reader.header.fingerprint_salt,
-            None if copies is None else copies.message,
-        )
-    compiler = make_compiler(
-        reader,
-        options,
-        schedule,
-        routing,
-        chaining,
-        fresh,
-        http2=lambda service: _may_use_http2(options, routing.services[service]),
-        moves=studied.identities is not None,
-    )
+    fresh = _fresh_words(reader, options, schedule, studied)
+
+    def http2(service: int) -> bool:
+        return _may_use_http2(options, routing.services[service])
+
+    moves = studied.identities is not None
+    compiler = make_compiler(reader, options, schedule, routing, chaining, fresh, http2=http2, moves=moves)
     fresh_ids = make_fresh_ids(options, chains)
     identity = make_identity(options, studied, fresh_ids)
     keeper = make_keeper(options, schedule)
@@ -148,6 +135,17 @@ def send_schedule(
         fresh_ids=0 if fresh_ids is None else fresh_ids.replaced,
         gathered=Gathered() if keeper is None else keeper.gathered(),
     )
+
+
+def _fresh_words(
+    reader: CaptureReader, options: ReplayOptions, schedule: Schedule, studied: Studied
+) -> FreshWords | None:
+    """What clients say on streams, with what the target minted; None where nothing is said."""
+    if studied.spoken is None:
+        return None
+    copies = make_copies(options, studied)
+    message = None if copies is None else copies.message
+    return FreshWords(schedule, studied.spoken, options.keyring, reader.header.fingerprint_salt, message)
 
 
 def make_compiler(
