@@ -196,7 +196,7 @@ def false_alarms(
         same += sum(endpoint.verdict is Verdict.SAME for endpoint in comparison.endpoints)
     total = reports * len(quiet.medians_ms)
     bound = f"{upper_bound(alarms, reports):.1%}"
-    return [
+    row = [
         name,
         reports,
         f"{alarms / reports:.1%}",
@@ -204,6 +204,8 @@ def false_alarms(
         f"{endpoints / total:.2%}",
         f"{same / total:.0%}",
     ]
+    print(f"  {row[2:]}", file=sys.stderr)  # a campaign may be stopped before its table
+    return row
 
 
 def power(
