@@ -18,12 +18,6 @@ import pytest
 _SOURCE = Path(__file__).parents[3] / "benchmarks" / "review_campaign.py"
 
 
-def pytest_configure(config):
-    """Name what some of these tests need."""
-    config.addinivalue_line("markers", "chromium: needs chromium, to open pages in")
-    config.addinivalue_line("markers", "go: needs go and its module proxy, to build benchstat")
-
-
 @pytest.fixture(scope="session")
 def campaign():
     """The campaign's module: ``World``, ``world``, ``simulate``, ``make_run``, ``side``, ``review``."""
