@@ -139,18 +139,19 @@ def peer(python: Path, script: str, bodies: Bodies) -> tuple[list[bool], float]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--peers", type=Path, required=True, help="the Python that has both peers")
+    parser.add_argument(
+        "--peers", type=Path, help="the Python that has both peers; without it hookreel alone"
+    )
     parser.add_argument("--kb", type=int, default=200, help="kB of bodies; Presidio takes a minute for 1,000")
     arguments = parser.parse_args()
-    if not arguments.peers.exists():
+    if arguments.peers is not None and not arguments.peers.exists():
         parser.error(f"{arguments.peers} does not exist; install the peers as the top of this file says.")
     bodies = planted_bodies(arguments.kb * 1_000)
     size_mb = sum(len(body.encode()) for _, _, body in bodies) / MB
-    tools = {
-        "hookreel": hookreel(bodies),
-        "Presidio": peer(arguments.peers, PRESIDIO, bodies),
-        "detect-secrets": peer(arguments.peers, DETECT_SECRETS, bodies),
-    }
+    tools = {"hookreel": hookreel(bodies)}
+    if arguments.peers is not None:
+        tools["Presidio"] = peer(arguments.peers, PRESIDIO, bodies)
+        tools["detect-secrets"] = peer(arguments.peers, DETECT_SECRETS, bodies)
     rows = []
     for name, (hits, used_s) in tools.items():
         counts = Counter((kind in SECRETS, place) for kind, place, _ in bodies)
