@@ -128,7 +128,7 @@ def _begin_as_text(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
     fits = _IN_TEXT[heads]
     fits[:, 0] &= ~follows[:, 0]
     fits[:, 1:] &= (follows[:, 1:] | ~leads[:, :-1]) & ((heads[:, :-1] >= 0x80) | ~follows[:, 1:])
-    likely: NDArray[np.bool_] = np.logical_and.reduce(fits, axis=1)
+    likely: NDArray[np.bool_] = np.asarray(fits.all(axis=1), np.bool_)
     return likely
 
 
