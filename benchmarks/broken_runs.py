@@ -176,7 +176,14 @@ def overloaded(scene: Scene) -> Result:
     """Far more than one process can send."""
     return finish(
         start(
-            ["taskset", "-c", "0", *scene.command("--copies", "300", "--stagger", "10ms", "--duration", "2s")]
+            [
+                "taskset",
+                "-c",
+                "0",
+                *scene.command(
+                    "--copies", "300", "--keep-identities", "--stagger", "10ms", "--duration", "2s"
+                ),
+            ]
         )
     )
 

@@ -8,6 +8,7 @@ what is not HTTP/1 raises ``Http1Error`` and nothing else.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class _Stage(Enum):
     UNTIL_CLOSE = auto()
 
 
-class _Framer:
+class _Framer(ABC):
     """Heads, bodies and trailers out of a byte stream; subclasses say what a head means."""
 
     def __init__(self) -> None:
@@ -105,9 +106,9 @@ class _Framer:
         """Whether the stream stands between two messages."""
         return self._stage is _Stage.HEAD and not self._buffer
 
+    @abstractmethod
     def _framing(self, first_line: bytes, headers: Headers) -> int | None:
         """Body bytes by Content-Length, -1 for chunks, None for a body that ends with the stream."""
-        raise NotImplementedError
 
     def _messages(self, data: bytes) -> Iterator[_Parts]:
         self._buffer += data

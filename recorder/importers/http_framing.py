@@ -8,6 +8,7 @@ its first and last byte were seen, and after a gap the next message is found aga
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from enum import Enum, auto
 
 from captures.http1 import MAX_HEAD_BYTES, Http1Error, parse_headers
@@ -64,7 +65,7 @@ class Lost(Enum):
     NO_HTTP = auto()
 
 
-class Framer:
+class Framer(ABC):
     """
     One direction of an HTTP/1 connection; subclasses say what its messages mean.
 
@@ -94,33 +95,33 @@ class Framer:
         """Whether it is not known where the next message begins."""
         return self._stage is _Stage.LOST
 
+    @abstractmethod
     def on_head(self, first_line: bytes, headers: Headers) -> int:
         """Takes a head; gives the body's length, or UNTIL_CLOSE, CHUNKED or HANDED_ON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_body(self, piece: bytes) -> None:
         """Takes the next bytes of the body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_missed(self, missing_bytes: int) -> None:
         """Bytes of the body are missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_end(self, trailers: Headers) -> None:
         """The message is whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_lost(self, missing_bytes: int, lost: Lost) -> None:
         """It is not known any more where the next message begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_handed(self, rest: bytes, position: int, peer_position: int) -> None:
         """Bytes that follow a head which changed the protocol."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_odd_header(self) -> None:
         """A line of a head was no header and is left out."""
-        raise NotImplementedError
 
     def feed(self, data: bytes, time_ns: int, position: int, peer_position: int) -> None:
         """Takes the next bytes; both positions are modulo 2^32."""
