@@ -278,10 +278,10 @@ def test_a_session_that_the_target_ends_is_told(
             request.transport.abort()
         return socket
 
-    path = written([session(stream_ns=5_000 * MS)], [said(b"{}", 10), said(b"{}", 4_000)])
+    path = written([session(stream_ns=90_000 * MS)], [said(b"{}", 10), said(b"{}", 80_000)])
     begun_ns = time.monotonic_ns()
     run = send(path, site(leave).url).run
-    assert time.monotonic_ns() - begun_ns < 3_000 * MS
+    assert time.monotonic_ns() - begun_ns < 40_000 * MS
     assert run.rows.outcome.tolist() == [Outcome.COMPLETED if polite else Outcome.RESET]
     assert (run.messages.at_ns[sent(run)] == NEVER_NS).tolist() == [False, True]
     assert any(note.startswith("1 WebSocket sessions were over before") for note in run.header.notes)
