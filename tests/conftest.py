@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,14 @@ from hypothesis import settings
 # A busy machine must not fail a property for being slow; speed is measured in benchmarks/.
 settings.register_profile("hookreel", deadline=None)
 settings.load_profile("hookreel")
+
+# A suite started by nohup or with & ignores these, and every child that a test ends by them would too.
+for _ignored, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    signal.signal(_ignored, _usual)
 
 TOOL_OF_MARKER = {"nginx": "nginx", "tshark": "tshark", "npm": "npm", "chromium": "chromium", "go": "go"}
 
