@@ -99,6 +99,16 @@ class Chains:
         return frozenset(link.parent for links in self.links.values() for link in links)
 
 
+def endpoints_of(chains: Chains, label: Callable[[int], str]) -> Callable[[int], str]:
+    """Gives an exchange's endpoint, by seq, as the rules have it; ``label`` gives that of the capture."""
+
+    def endpoint_of(seq: int) -> str:
+        spots_there = (spot for link in chains.links.get(seq, ()) for spot in link.spots)
+        return _without_values(label(seq), [spot.place for spot in spots_there])
+
+    return endpoint_of
+
+
 class _Source(NamedTuple):
     seq: int
     endpoint: str
@@ -260,13 +270,16 @@ def may_be_minted(found: Minted) -> bool:
 
 def _plausible(spot: Spot, source: _Source) -> bool:
     """Whether the value, as strong as it is, may have come from there to here."""
-    if len(spot.value) >= _STRONG_BYTES:
+    if spot.place == source.place or not is_weak(spot.value):
         return True
-    if spot.place == source.place:
-        return True
-    if _DIGITS.fullmatch(spot.value) or len(spot.value) < 2 * _WEAK_BYTES:
-        return holds_id(source.place) and holds_id(spot.place)
-    return True
+    return holds_id(source.place) and holds_id(spot.place)
+
+
+def is_weak(value: bytes) -> bool:
+    """Whether chance can repeat a value, so that only between places of ids it means the same thing."""
+    if len(value) >= _STRONG_BYTES:
+        return False
+    return _DIGITS.fullmatch(value) is not None or len(value) < 2 * _WEAK_BYTES
 
 
 def holds_id(place: str) -> bool:

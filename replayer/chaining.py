@@ -7,7 +7,7 @@ time has gone by at the speed of the moment, whichever is later. Everything else
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,17 +41,17 @@ class Chaining:
         self._links: dict[int, list[tuple[int | None, Link]]] = {}
         self._unfinished: dict[int, int] = {}
         self.counts = ChainCounts()
-        rows_of = _rows_of(schedule, chains.parents)
+        rows = rows_of(schedule, chains.parents)
         for row in np.flatnonzero(np.isin(schedule.seq, list(chains.links))).tolist():
             instance = int(schedule.instance[row])
-            self._add(row, chains.links[int(schedule.seq[row])], rows_of, instance)
+            self._add(row, chains.links[int(schedule.seq[row])], rows, instance)
 
     def _add(
-        self, row: int, links: tuple[Link, ...], rows_of: dict[tuple[int, int], int], instance: int
+        self, row: int, links: tuple[Link, ...], rows: dict[tuple[int, int], int], instance: int
     ) -> None:
         found: list[tuple[int | None, Link]] = []
         for link in links:
-            parent_row = rows_of.get((instance, link.parent))
+            parent_row = rows.get((instance, link.parent))
             found.append((parent_row, link))
             if parent_row is not None:
                 parent = self._parents.setdefault(parent_row, _Parent())
@@ -167,8 +167,9 @@ def _headers_of(head: bytes) -> Headers:
         return ()
 
 
-def _rows_of(schedule: Schedule, parents: frozenset[int]) -> dict[tuple[int, int], int]:
-    rows = np.flatnonzero(np.isin(schedule.seq, list(parents)))
+def rows_of(schedule: Schedule, wanted: Collection[int]) -> dict[tuple[int, int], int]:
+    """The rows of the exchanges with these seqs, by instance and seq."""
+    rows = np.flatnonzero(np.isin(schedule.seq, list(wanted)))
     instances, sequence = schedule.instance[rows].tolist(), schedule.seq[rows].tolist()
     return {
         (instance, seq): row for instance, seq, row in zip(instances, sequence, rows.tolist(), strict=True)

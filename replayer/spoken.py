@@ -3,13 +3,11 @@ What was said on a capture's streams, and which of it an exchange's response had
 
 A client of a stream sends back what the target gave it (a topic with a run's id, a token), and a
 target's message names what an earlier exchange began. Both are found by one rule: the value stands
-in a message as a whole word, and a response of the capture was the first to show it.
+in a message as a whole word or string, and a response of the capture was the first to show it.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,25 +18,37 @@ from captures.credentials import Credential, CredentialKind
 from captures.http1 import Http1Error, parse_headers
 from captures.index import CaptureIndex
 from captures.model import Exchange, Message, MessageKind, Response
+from replayer.carried import WORDS, Carried, Minter, carried_by, respoken, words_of
 from replayer.chain import VALUES_MAX, may_be_minted
+from replayer.chaining import rows_of
 from replayer.credentials import Keyring
 from replayer.places import minted, spots
 from replayer.schedule import Schedule
 
-_WORD_BYTES = 6
-WORDS = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w-]{%d,}" % _WORD_BYTES, re.ASCII)
-"""What may be a minted value or a token: a JWT, or a run of letters, digits, ``_`` and ``-``."""
+NEVER_SAID_NS = 2**63 - 1
 
 Place = tuple[str, int]
 Answered = Callable[[int, bytes, bytes], None]
 
 
 class Said(NamedTuple):
-    """A client's message: how long after the handshake was sent, as text or binary."""
+    """A client's message: how long after the handshake was sent, text or binary, and when in the capture."""
 
     elapsed_ns: int
     text: bool
     payload: bytes
+    offset_ns: int
+
+
+class Answer(NamedTuple):
+    """
+    What a response minted that messages say: the recorded values by their places.
+
+    It was whole at ``end_ns`` of the capture.
+    """
+
+    end_ns: int
+    values: Mapping[Place, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +56,12 @@ class Spoken:
     """
     What the clients of a capture said, by the seq of the session, and what its messages carry.
 
-    ``minted`` has, by the seq of an exchange, the places of its response whose values messages say,
-    with the recorded values. ``cut`` counts client messages that the recording cut.
+    ``minted`` has, by the seq of an exchange, what its response minted that messages say. ``cut`` counts
+    client messages that the recording cut.
     """
 
     said: Mapping[int, tuple[Said, ...]] = field(default_factory=dict, repr=False)
-    minted: Mapping[int, Mapping[Place, bytes]] = field(default_factory=dict, repr=False)
+    minted: Mapping[int, Answer] = field(default_factory=dict, repr=False)
     cut: int = 0
 
     def texts(self) -> Iterator[bytes]:
@@ -60,26 +70,35 @@ class Spoken:
 
     def words(self) -> Iterator[bytes]:
         """The recorded values that responses mint and messages say."""
-        return (word for places in self.minted.values() for word in places.values())
+        return (word for answer in self.minted.values() for word in answer.values.values())
+
+    def carried(self) -> dict[int, tuple[tuple[Carried, ...], ...]]:
+        """What each message of a client carries of what responses minted, by the seq of its session."""
+        minters = {
+            word: Minter(seq, place, answer.end_ns)
+            for seq, answer in self.minted.items()
+            for (place, _), word in answer.values.items()
+        }
+        found = {}
+        for seq, said in self.said.items() if minters else ():
+            carried = tuple(
+                tuple(carried_by(one.payload, one.offset_ns, minters, text=one.text)) for one in said
+            )
+            if any(carried):
+                found[seq] = carried
+        return found
 
     def ties(self, schedule: Schedule) -> Iterator[tuple[int, int]]:
         """Every (row of a session, row whose response mints what its client says)."""
-        minters = {word: seq for seq, places in self.minted.items() for word in places.values()}
-        rows = {
-            (instance, seq): row
-            for row, (instance, seq) in enumerate(
-                zip(schedule.instance.tolist(), schedule.seq.tolist(), strict=True)
-            )
+        parents = {
+            seq: {one.parent for carried in messages for one in carried}
+            for seq, messages in self.carried().items()
         }
-        for seq, said in self.said.items() if minters else ():
-            carried = {
-                minters[word] for one in said for word in WORDS.findall(one.payload) if word in minters
-            }
-            for instance in range(schedule.instances) if carried else ():
-                row = rows.get((instance, seq))
-                for parent in (rows.get((instance, one)) for one in carried):
-                    if row is not None and parent is not None:
-                        yield row, parent
+        rows = rows_of(schedule, {*parents, *(parent for found in parents.values() for parent in found)})
+        for (instance, seq), row in rows.items():
+            for parent in parents.get(seq, ()):
+                if (instance, parent) in rows:
+                    yield row, rows[instance, parent]
 
     def messages(self, schedule: Schedule) -> int:
         """How many client messages a schedule comes to."""
@@ -90,26 +109,35 @@ class Spoken:
 
 def listen(
     messages: Iterable[Message], offset_of: Callable[[int], int | None], sessions: Collection[int]
-) -> tuple[Spoken, set[bytes]]:
+) -> tuple[Spoken, dict[bytes, int]]:
     """
     The client messages of ``sessions``, and every word of all messages of the streams that are known.
 
+    With each word comes when a client first said it, ``NEVER_SAID_NS`` where only the target did.
     ``offset_of`` gives the offset of an exchange, None for one that is not there. At most ``VALUES_MAX``
     words are kept.
     """
     said: dict[int, list[Said]] = {}
-    words: set[bytes] = set()
+    words: dict[bytes, int] = {}
     cut = 0
     for message in messages:
         offset_ns = None if message.kind is MessageKind.END else offset_of(message.exchange)
         if offset_ns is None:
             continue
-        if len(words) < VALUES_MAX:
-            words.update(WORDS.findall(message.payload))
+        text = message.kind is MessageKind.TEXT
+        if len(words) >= VALUES_MAX:
+            pass
+        elif message.from_client:
+            for word in words_of(message.payload, text=text):
+                words[word] = min(message.offset_ns, words.get(word, NEVER_SAID_NS))
+        else:
+            for word in WORDS.findall(message.payload):
+                words.setdefault(word, NEVER_SAID_NS)
         if message.from_client and message.exchange in sessions:
             elapsed_ns = max(0, message.offset_ns - offset_ns)
-            text = message.kind is MessageKind.TEXT
-            said.setdefault(message.exchange, []).append(Said(elapsed_ns, text, message.payload))
+            said.setdefault(message.exchange, []).append(
+                Said(elapsed_ns, text, message.payload, message.offset_ns)
+            )
             cut += message.truncated_bytes > 0
     ordered = {seq: tuple(sorted(one, key=lambda said: said.elapsed_ns)) for seq, one in said.items()}
     return Spoken(said=ordered, cut=cut), words
@@ -128,19 +156,28 @@ def offsets_of(index: CaptureIndex) -> Callable[[int], int | None]:
     return offset_of
 
 
-def find_minted(exchanges: Iterable[Exchange], words: set[bytes]) -> dict[int, dict[Place, bytes]]:
-    """By the seq of an exchange: the places of its response that minted one of ``words``, and the value."""
-    own: set[bytes] = set()  # what a request said first is the client's own
-    found: dict[int, dict[Place, bytes]] = {}
+def find_minted(exchanges: Iterable[Exchange], words: Mapping[bytes, int]) -> dict[int, Answer]:
+    """
+    What each response minted of ``words``, which come with when a client first said them, by seq.
+
+    What a request or a client's message said before is the client's own.
+    """
+    own: set[bytes] = set()
+    found: dict[int, Answer] = {}
     for exchange in exchanges:
         own.update(spot.value for spot in spots(exchange.request) if spot.value in words)
         outcome = exchange.outcome
-        if not isinstance(outcome, Response) or outcome.stream:
+        if not isinstance(outcome, Response) or outcome.stream or outcome.end_ns is None:
             continue
+        values: dict[Place, bytes] = {}
         for one in minted(outcome.headers, outcome.body):
-            if one.value in words and one.value not in own and may_be_minted(one):
+            said_ns = words.get(one.value)
+            if said_ns is not None and one.value not in own and may_be_minted(one):
                 own.add(one.value)
-                found.setdefault(exchange.seq, {})[one.place, one.ordinal] = one.value
+                if said_ns >= outcome.end_ns:
+                    values[one.place, one.ordinal] = one.value
+        if values:
+            found[exchange.seq] = Answer(outcome.end_ns, values)
     return found
 
 
@@ -162,11 +199,11 @@ class FreshWords:
         self.spoken = spoken
         self._message_of = message_of
         self._instance = schedule.instance.data
+        self._seq = schedule.seq.data
+        self._carried = spoken.carried()
         self._wanted = {
-            row: spoken.minted[int(schedule.seq[row])]
-            for row in np.flatnonzero(np.isin(schedule.seq, list(spoken.minted))).tolist()
+            row: spoken.minted[seq].values for (_, seq), row in rows_of(schedule, spoken.minted).items()
         }
-        self._recorded = {word for places in spoken.minted.values() for word in places.values()}
         self._fresh: dict[tuple[int, bytes], bytes] = {}
         self.minted: list[tuple[int, bytes]] = []
         """The row of an exchange, and a value that its response minted."""
@@ -204,39 +241,38 @@ class FreshWords:
 
         return both
 
-    def payload(self, row: int, said: Said) -> bytes:
+    def carried(self, row: int, number: int) -> tuple[Carried, ...]:
+        """What a client's message, by its number on the stream of ``row``, carries of what responses mint."""
+        messages = self._carried.get(self._seq[row])
+        return () if messages is None else messages[number]
+
+    @property
+    def parents(self) -> frozenset[int]:
+        """The seqs of the exchanges whose responses mint what clients say."""
+        return frozenset(
+            one.parent for messages in self._carried.values() for carried in messages for one in carried
+        )
+
+    def payload(self, row: int, number: int, said: Said) -> bytes:
         """A client's message on the stream of ``row`` with fresh values and mapped credentials."""
         instance = self._instance[row]
         spoken = said.payload
         if said.text and self._message_of is not None:
             spoken = self._message_of(spoken, instance)
-        if not self._recorded and self._mapped is None:
+        carried = self.carried(row, number)
+        if not carried and self._mapped is None:
             return spoken
-        changed = kept = False
+        known = {one.word: self._fresh.get((instance, one.word)) for one in carried}
 
-        def fresh(match: re.Match[bytes]) -> bytes:
-            nonlocal changed, kept
-            word = match[0]
-            value = self._fresh.get((instance, word))
-            if value is not None:
-                changed = True
-            elif word in self._recorded:
-                kept = True
-            elif self._mapped is not None:
-                value = self._mapped(word, instance % self._copies)
-            if value is None:
-                return word
-            return _in_json(value) if said.text else value
+        def fresh(word: bytes) -> bytes | None:
+            if word in known or self._mapped is None:
+                return known.get(word)
+            return self._mapped(word, instance % self._copies)
 
-        payload = WORDS.sub(fresh, spoken)
-        self.broken += kept
-        self.substituted += changed and not kept
-        return payload
-
-
-def _in_json(value: bytes) -> bytes:
-    """A value as it stands in a JSON text; text messages are JSON but for rare ones, where it is the same."""
-    return json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False)[1:-1].encode()
+        broken = None in known.values()
+        self.broken += broken
+        self.substituted += bool(known) and not broken
+        return respoken(spoken, fresh, text=said.text)
 
 
 def _mapping(keyring: Keyring, salt: bytes) -> Callable[[bytes, int], bytes | None] | None:

@@ -8,7 +8,6 @@ recorded time after the handshake was, at the run's speed, or when the handshake
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -20,20 +19,21 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError
 
-from captures.units import KIB, MIB, NS_PER_S
+from captures.units import KIB, NS_PER_S
+from replayer.carried import WORDS
 from replayer.columns import Columns
 from replayer.handshake import agreed_extensions
+from replayer.held_messages import HeldMessages
 from replayer.messages import NEVER_NS, NO_CAUSE, MessageLog, MessageRows, joined_messages
 from replayer.schedule import Schedule
-from replayer.spoken import WORDS, FreshWords, Said, Spoken
+from replayer.spoken import FreshWords, Said, Spoken
+from replayer.sse import EventCutter
 
 NEVER_DUE_NS = 2**63 - 1
 _NORMAL = 1000  # the code of an ordinary end (RFC 6455, section 7.4.1)
 _EARLY_NS = NS_PER_S  # before its recorded end, a target's close is a target's own idea
 _READ_BYTES = 16 * KIB  # of a message are searched for what was minted
 _WORDS_MAX = 2_000_000  # words of server messages that are kept for it
-_EVENT_BYTES = 1 * MIB  # of an event without an end are held
-_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
 class Line(Protocol):
@@ -71,7 +71,8 @@ class StreamsSent:
 
     ``minted`` has (row, value) for each value that messages may say, ``words`` (number of a
     message, word) for what server messages said; ``full`` says that not all of them were kept.
-    ``opened`` counts WebSocket sessions, ``ended_early`` those that the target closed before their time.
+    ``opened`` counts WebSocket sessions, ``ended_early`` those that the target closed before their time;
+    ``waited`` messages that waited for a response, ``waited_ns`` in all.
     """
 
     messages: MessageRows
@@ -79,6 +80,8 @@ class StreamsSent:
     ended_early: int = 0
     substituted: int = 0
     broken: int = 0
+    waited: int = 0
+    waited_ns: int = 0
     minted: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
     words: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
     full: bool = False
@@ -89,7 +92,7 @@ def merged(parts: Iterable[tuple[StreamsSent, NDArray[np.int64]]]) -> StreamsSen
     messages = [MessageRows.none()]
     minted: list[tuple[int, bytes]] = []
     words: list[tuple[int, bytes]] = []
-    opened = ended_early = substituted = broken = begin = 0
+    opened = ended_early = substituted = broken = waited = waited_ns = begin = 0
     full = False
     for part, place in parts:
         messages.append(replace(part.messages, stream=place[part.messages.stream]))
@@ -98,6 +101,7 @@ def merged(parts: Iterable[tuple[StreamsSent, NDArray[np.int64]]]) -> StreamsSen
         begin += len(part.messages)
         opened, ended_early = opened + part.opened, ended_early + part.ended_early
         substituted, broken = substituted + part.substituted, broken + part.broken
+        waited, waited_ns = waited + part.waited, waited_ns + part.waited_ns
         full |= part.full
     return StreamsSent(
         messages=joined_messages(messages),
@@ -105,6 +109,8 @@ def merged(parts: Iterable[tuple[StreamsSent, NDArray[np.int64]]]) -> StreamsSen
         ended_early=ended_early,
         substituted=substituted,
         broken=broken,
+        waited=waited,
+        waited_ns=waited_ns,
         minted=minted,
         words=words,
         full=full,
@@ -149,15 +155,19 @@ class Streams:
         self._columns = columns
         self._wake = wake
         self._open: dict[int, Socket] = {}
-        self._said: dict[int, int] = {}  # how many messages of a session went, by row, once it is over
+        self._said: dict[
+            int, tuple[int, int]
+        ] = {}  # by row, of one that is over: messages that went, its base
         self._due: list[tuple[int, int]] = []  # (due, row), a heap with one entry for each open session
         self._log = MessageLog()
         self._words: list[tuple[int, bytes]] = []
         self._listens = bool(self._spoken.minted)
         self._opened = self._ended_early = 0
         pool.stream_opened = self.opened
+        self._held: HeldMessages | None = None
         if fresh is not None:
             pool.answered = fresh.beside(pool.answered)
+            self._held = HeldMessages(schedule, fresh, columns, self._plan)
 
     @property
     def next_due_ns(self) -> int:
@@ -177,7 +187,7 @@ class Streams:
     def _opened_socket(self, line: Line, head: bytes, length_ns: int | None) -> Socket:
         row = line.row
         extensions = agreed_extensions(head)
-        base_ns = int(self._columns.due_ns[row]) + int(self._columns.waited_ns[row])
+        base_ns = self._base_ns(row)
         said = self._spoken.said.get(int(self._schedule.seq[row]), ())
         socket = self._open[row] = Socket(
             line=line,
@@ -190,20 +200,30 @@ class Streams:
             end_ns=None if length_ns is None else base_ns + length_ns,
         )
         self._opened += 1
-        self._plan(socket)
+        self._plan(row)
         return socket
 
-    def _plan(self, socket: Socket) -> None:
-        due_ns = self._due_of(socket)
-        if due_ns is not None:
-            heapq.heappush(self._due, (due_ns, socket.row))
+    def _base_ns(self, row: int) -> int:
+        return int(self._columns.due_ns[row]) + int(self._columns.waited_ns[row])
+
+    def _plan(self, row: int) -> None:
+        """See to it that the next message of a session goes when it is due, or its end."""
+        socket = self._open.get(row)
+        if socket is not None and (due_ns := self._due_of(socket)) is not None:
+            heapq.heappush(self._due, (due_ns, row))
             self._wake(due_ns)
 
     def _due_of(self, socket: Socket) -> int | None:
-        if socket.went < len(socket.said):
-            elapsed_ns = socket.said[socket.went].elapsed_ns
-            return max(socket.opened_ns, socket.base_ns + self._schedule.scale_ns(socket.row, elapsed_ns))
-        return None if socket.end_ns is None else max(socket.opened_ns, socket.end_ns)
+        if socket.went == len(socket.said):
+            return None if socket.end_ns is None else max(socket.opened_ns, socket.end_ns)
+        scheduled_ns = socket.base_ns + self._schedule.scale_ns(
+            socket.row, socket.said[socket.went].elapsed_ns
+        )
+        own_ns = max(socket.opened_ns, scheduled_ns)
+        due_ns = own_ns if self._held is None else self._held.due_ns(socket.row, socket.went, own_ns)
+        if due_ns is not None and due_ns > own_ns:
+            socket.shift(due_ns - scheduled_ns)
+        return due_ns
 
     def send(self, until_ns: int) -> None:
         """Send the messages that are due by ``until_ns``, and end the sessions that are over by then."""
@@ -216,15 +236,14 @@ class Streams:
                 socket.line.end_stream(row)
                 continue
             said = socket.said[socket.went]
-            payload = said.payload if self._fresh is None else self._fresh.payload(row, said)
+            payload = said.payload if self._fresh is None else self._fresh.payload(row, socket.went, said)
             wire = socket.framed(said, payload)
             if wire is None:  # the target said goodbye
                 continue
             socket.went += 1
             self._log.sent(row, due_ns, self._columns.now_ns(), len(payload))
             socket.line.write(wire)
-            if row in self._open:
-                self._plan(socket)
+            self._plan(row)
 
     def heard(self, row: int, at_ns: int, size_bytes: int, start: bytes) -> None:
         """A message of the target came whole; ``start`` is at most its first ``_READ_BYTES``."""
@@ -237,7 +256,7 @@ class Streams:
         """A session is over."""
         if self._open.pop(socket.row, None) is None:
             return
-        self._said[socket.row] = socket.went
+        self._said[socket.row] = socket.went, socket.base_ns
         if by_target:
             end_ns = NEVER_DUE_NS if socket.end_ns is None else socket.end_ns
             unsaid = socket.went < len(socket.said)
@@ -252,18 +271,20 @@ class Streams:
         """
         sequence = self._schedule.seq[: len(offered)]
         for row in np.flatnonzero(np.isin(sequence, list(self._spoken.said)) & offered).tolist():
-            base_ns = int(self._columns.due_ns[row]) + int(self._columns.waited_ns[row])
-            for one in self._spoken.said[int(sequence[row])][self._said.get(row, 0) :]:
+            went, base_ns = self._said.get(row) or (0, self._base_ns(row))
+            for one in self._spoken.said[int(sequence[row])][went:]:
                 message_due_ns = base_ns + self._schedule.scale_ns(row, one.elapsed_ns)
                 if until_ns is None or message_due_ns <= until_ns:
                     self._log.sent(row, message_due_ns, NEVER_NS, len(one.payload))
-        fresh = self._fresh
+        fresh, held = self._fresh, self._held
         return StreamsSent(
             messages=self._log.rows(),
             opened=self._opened,
             ended_early=self._ended_early,
             substituted=0 if fresh is None else fresh.substituted,
             broken=0 if fresh is None else fresh.broken,
+            waited=0 if held is None else held.waited,
+            waited_ns=0 if held is None else held.waited_ns,
             minted=[] if fresh is None else fresh.minted,
             words=self._words,
             full=len(self._words) >= _WORDS_MAX,
@@ -272,11 +293,7 @@ class Streams:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Socket:
-    """
-    One open WebSocket session; ``said`` is what its client will say, ``went`` how much of that has gone.
-
-    ``end_ns`` is when the client leaves, None for when nothing else goes on.
-    """
+    """One open session: ``went`` of ``said`` have gone; its client leaves at ``end_ns``, None for last."""
 
     line: Line
     streams: Streams
@@ -295,6 +312,12 @@ class Socket:
     def busy(self) -> bool:
         """Whether its client has something to say yet, or it is being closed."""
         return self.went < len(self.said) or self.said_goodbye
+
+    def shift(self, later_ns: int) -> None:
+        """All that is left to say and do is due so much later, as its next message waits."""
+        self.base_ns += later_ns
+        if self.end_ns is not None:
+            self.end_ns += later_ns
 
     def framed(self, said: Said, payload: bytes) -> bytes | None:
         """A message as it goes on the wire; None when nothing may be said any more."""
@@ -355,31 +378,19 @@ class Socket:
 class Events:
     """One SSE stream: its events by their closing blank lines."""
 
-    __slots__ = ("_held", "_passed_bytes", "_row", "_streams")
+    __slots__ = ("_cutter", "_row", "_streams")
 
     busy = said_goodbye = False
 
     def __init__(self, streams: Streams, row: int) -> None:
         self._streams = streams
         self._row = row
-        self._held = b""
-        self._passed_bytes = 0  # of the event that goes on, not held any more
+        self._cutter = EventCutter()
 
     def received(self, data: bytes, now_ns: int) -> bool:
         """Take a piece of the body, transfer coding removed; it never ends the stream."""
-        held = self._held + data
-        begin = 0
-        for match in _BLANK_LINE.finditer(held):
-            stop = match.end()
-            size_bytes = self._passed_bytes + stop - begin
-            self._streams.heard(self._row, now_ns, size_bytes, held[begin : min(stop, begin + _READ_BYTES)])
-            self._passed_bytes = 0
-            begin = stop
-        held = held[begin:]
-        if len(held) > _EVENT_BYTES:
-            self._passed_bytes += len(held) - 3
-            held = held[-3:]  # the start of a blank line, perhaps
-        self._held = held
+        for size_bytes, start in self._cutter.feed(data, _READ_BYTES):
+            self._streams.heard(self._row, now_ns, size_bytes, start)
         return False
 
     def goodbye(self) -> None:

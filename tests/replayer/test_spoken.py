@@ -9,7 +9,8 @@ from typing import Any
 
 from captures.model import Exchange, Message, MessageKind, Response
 from captures.reader import CaptureReader
-from replayer.spoken import find_minted, listen, offsets_of
+from replayer.carried import Carried
+from replayer.spoken import NEVER_SAID_NS, Answer, Said, Spoken, find_minted, listen, offsets_of
 
 Make = Callable[..., Exchange]
 MS = 1_000_000
@@ -38,26 +39,45 @@ def test_client_messages_are_kept_in_their_order() -> None:
         {9: 10}.get,
         {9},
     )
-    assert [(said.elapsed_ns, said.text, said.payload) for said in spoken.said[9]] == [
-        (5, False, b"first"),
-        (20, True, b"second-word"),
-    ]
-    assert words == {b"second-word", b"server-says"}
+    assert spoken.said[9] == (Said(5, False, b"first", 15), Said(20, True, b"second-word", 30))
+    assert words == {b"second-word": 30, b"server-says": NEVER_SAID_NS}
     assert spoken.cut == 1
 
 
 def test_only_what_a_response_showed_first_is_minted(exchange: Make) -> None:
-    """A value that a client had said before is its own, and the first response to show one minted it."""
-    words = {b"run-0123456789", b"mine-0123456789", b"plainword"}
+    """What a client had said before is its own; the first response to show a value minted it."""
+    run, mine, early = b"run-0123456789", b"mine-0123456789", b"early-0123456789"
+    words = {run: NEVER_SAID_NS, mine: NEVER_SAID_NS, early: 1_999, b"plainword": 0}
     exchanges = [
         answered(
-            exchange(0, target=b"/x?id=mine-0123456789"),
-            b'{"echo":"mine-0123456789","id":"run-0123456789","kind":"plainword"}',
+            exchange(0, target=b"/x?id=" + mine),
+            b'{"echo":"%b","id":"%b","said":"%b","kind":"plainword"}' % (mine, run, early),
         ),
-        answered(exchange(1), b'{"id":"run-0123456789"}'),
-        exchange(2, target=b"/runs/run-0123456789"),
+        answered(exchange(1), b'{"id":"%b"}' % run),
+        exchange(2, target=b"/runs/" + run),
     ]
-    assert find_minted(exchanges, words) == {0: {("body.id", 0): b"run-0123456789"}}
+    assert find_minted(exchanges, words) == {0: Answer(2_000, {("body.id", 0): run})}
+
+
+def test_a_message_carries_what_was_minted_before_it() -> None:
+    """Tokens with dots are found with their places; not what came too late, nor weak words."""
+    token, run, number = b"SFMyNTY.g2gDbQ/x.rXyl-token", b"run-0123456789", b"123456"
+    body = b'{"token":"SFMyNTY.g2gDbQ\\/x.rXyl-token","topic":"room:%b","n":%b,"list":["%b"]}' % (
+        run,
+        number,
+        number,
+    )
+    said = (
+        Said(0, True, body, 50),
+        Said(1, True, b"nothing of it", 60),
+        Said(2, True, b"room:" + number, 70),
+    )
+    minted = {
+        1: Answer(20, {("body.token", 0): token, ("body.id", 0): number}),
+        2: Answer(55, {("body.id", 0): run}),
+    }
+    (messages,) = Spoken(said={9: said}, minted=minted).carried().values()
+    assert messages == ((Carried(token, "message.token", 1, "body.token", 30),), (), ())
 
 
 def test_an_offset_is_found_by_the_exchange_it_is_of(capture: Callable[..., Path], exchange: Make) -> None:
