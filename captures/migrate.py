@@ -22,7 +22,7 @@ Map: TypeAlias = dict[str, Any]
 _Value = TypeVar("_Value", Row, Map)
 
 CAPTURE_VERSION = 1
-RUN_VERSION = 3
+RUN_VERSION = 4
 
 
 def _same_row(row: Row) -> Row:
@@ -69,10 +69,16 @@ def _without_kept(header: Map) -> Map:
     return {**header, "kept": None, "anonymized": None, "capture_problems": [], "services": []}
 
 
+def _without_host(header: Map) -> Map:
+    """Which machine sent was not said."""
+    return {**header, "host": None}
+
+
 CAPTURE_MIGRATIONS: Mapping[int, Migration] = {}
 RUN_MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(header=_with_load, columns=_with_instances),
     2: Migration(header=_without_kept),
+    3: Migration(header=_without_host),
 }
 
 

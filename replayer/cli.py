@@ -20,6 +20,7 @@ from captures.reader import CaptureReader
 from captures.text import clean, counted
 from captures.units import format_duration, parse_duration_ns, parse_share
 from replayer.credentials import Keyring, build_keyring
+from replayer.host import host_facts
 from replayer.keep_options import KEEP_NAMES, keep_of, keep_options
 from replayer.live_options import live_options, onlooker_of
 from replayer.load_options import identities_in_use, load_of, load_options
@@ -153,7 +154,8 @@ def replay(
         for note in _unused_secrets(options.keyring, reader.endpoint_labels):
             click.echo(f"Note: {note}", err=True)
         replayed = run_replay(reader, options, onlooker_of(live=live, quiet=quiet))
-    run, summary = replayed.run, summarise(replayed.run)
+    run = replace(replayed.run, header=replace(replayed.run.header, host=host_facts()))
+    summary = summarise(run)
     if json_wanted:
         click.echo(
             json.dumps(as_json(run, summary, replayed.spare_connections, replayed.http_versions), indent=2)

@@ -35,6 +35,7 @@ from captures.migrate import RUN_MIGRATIONS, RUN_VERSION, MigrationPath
 from captures.model import Provenance
 from captures.scanning import Damage, scan_blocks
 from replayer.generator import GeneratorFacts
+from replayer.host import HostFacts, build_host
 from replayer.kept import KeptFacts, KeptResponses, build_facts, build_provenance, pack_kept
 from replayer.messages import MessageRows, build_messages, message_columns
 
@@ -107,7 +108,7 @@ class RunHeader:
     ``anonymized`` says how the capture was (None if it was not, or before version 3),
     ``capture_problems`` what it was missing, ``kept`` which responses the run kept (None: none were to be).
     ``services`` has the host that each of ``endpoints`` was recorded for (its label has it, too); it is
-    empty when all went to one target.
+    empty when all went to one target. ``host`` is the machine that sent (None before version 4).
     """
 
     run_id: str
@@ -129,6 +130,7 @@ class RunHeader:
     capture_problems: tuple[str, ...] = ()
     kept: KeptFacts | None = None
     services: tuple[str, ...] = ()
+    host: HostFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -320,6 +322,7 @@ def _build_header(values: dict[str, Any]) -> RunHeader:
                 "chains": _build_chains(known["chains"]),
                 "anonymized": build_provenance(known["anonymized"]),
                 "kept": build_facts(known["kept"]),
+                "host": build_host(known["host"]),
             }
         )
     except (LookupError, TypeError, ValueError) as error:

@@ -132,6 +132,8 @@ def as_json(
         "anonymized": provenance_map(run.header.anonymized),
         "capture_problems": list(run.header.capture_problems),
         "kept": None if run.header.kept is None else asdict(run.header.kept),
+        "host": None if run.header.host is None else asdict(run.header.host),
+        "tool": run.header.tool,
         "notes": list(run.header.notes),
     }
 

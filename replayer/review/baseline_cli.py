@@ -15,11 +15,11 @@ from tabulate import tabulate
 
 from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration
+from replayer.host import host_facts
 from replayer.results import read_run
 from replayer.review import baselines
 from replayer.review.baselines import Baseline, Unlike
 from replayer.review.compare import compare
-from replayer.review.host import host_facts
 from replayer.review.judging import end, judging_options, judging_words, options_of
 from replayer.review.quantile_estimates import harrell_davis
 from replayer.review.report.material import Material
@@ -64,8 +64,7 @@ def save(name: str, runs: tuple[Path, ...], store: Path, commit: str, *, replaci
     """
     Save runs as the baseline NAME.
 
-    The runs are copied with a description: commit, capture, load, and the class of this machine, which is
-    taken for the one that replayed them.
+    The runs are copied with a description: commit, capture, load, and the machine that sent them.
 
     \b
     Example:
@@ -182,7 +181,7 @@ def check(
     """
     Compare runs with the baseline NAME, as hookreel diff does, with its exit codes.
 
-    Runs of another capture or speed, and a machine of another class, are refused unless allowed.
+    Runs of another capture or speed, or sent by a machine of another class, are refused unless allowed.
     What changed on the machine since the baseline was made cannot be told from what changed in
     the release: `hookreel review` replays both in turns.
 
@@ -197,8 +196,7 @@ def check(
     warnings = baselines.check_like(found, candidate, host_facts(), allowed)
     saved = baselines.load_runs(store, found)
     words = [*(f"--allow={kind}" for kind in allow), *judging_words(**asked)]
-    mismatch = bool(allowed & {Unlike.CAPTURE, Unlike.SPEED})
-    comparison = compare(saved, candidate, options_of(**asked, allow_mismatch=mismatch))
+    comparison = compare(saved, candidate, options_of(**asked, allow_mismatch=bool(allowed)))
     warnings.append(
         "The baseline was made at another time, so a change of the machine would look like one of the"
         " release; hookreel review replays both in turns."

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from captures.errors import CaptureError, UsageError, WriteError
+from replayer.host import HostFacts
 from replayer.results import RunHeader, read_run
 from replayer.review.documents import Map, Migrations, read_document, write_document
-from replayer.review.host import HostFacts
 from replayer.review.sides import InvalidRunError, NamedRun, invalid_reasons
 
 FORMAT = 1
@@ -51,8 +51,7 @@ class Baseline:
     Runs of one build of a target.
 
     ``capture_id`` and ``schedule_hash`` tell what was offered: the hash is the same for a capture
-    and for those made from it. ``host`` is the machine that saved it, which is taken for the one
-    that replayed. ``saved_wall_ns`` is Unix time in ns.
+    and for those made from it. ``host`` is the machine that sent, ``saved_wall_ns`` Unix time in ns.
     """
 
     name: str
@@ -80,6 +79,8 @@ def save(
     """
     Copy runs into ``store`` as the baseline ``name``; what is there is only touched when all is well.
 
+    ``host`` is this machine, which is taken for the one that sent where runs do not say.
+
     Raises:
         UsageError: the name is no name or is taken, or the runs are unlike one another.
         InvalidRunError: a run is INVALID and proves nothing.
@@ -101,7 +102,7 @@ def save(
         name=name,
         commit=commit,
         saved_wall_ns=now_wall_ns,
-        host=host,
+        host=first.host or host,
         tool=first.tool,
         capture_id=first.capture_id,
         schedule_hash=first.schedule_hash,
@@ -128,6 +129,10 @@ def _check_alike(runs: Sequence[NamedRun]) -> None:
         if (header.schedule_hash, header.speed) != (first.run.header.schedule_hash, first.run.header.speed):
             raise UsageError(
                 f"{named.name} did not offer what {first.name} did; save runs of one capture at one speed."
+            )
+        if len({one.host.host_class for one in (header, first.run.header) if one.host}) > 1:
+            raise UsageError(
+                f"{named.name} was sent by a machine of another class than {first.name}; save runs of one."
             )
 
 
@@ -205,7 +210,11 @@ def load_runs(store: Path, baseline: Baseline) -> list[NamedRun]:
 
 
 def unlike(baseline: Baseline, header: RunHeader, host: HostFacts) -> dict[Unlike, str]:
-    """In what a run differs from a baseline so that they are no fair comparison, each in words."""
+    """
+    In what a run differs from a baseline so that they are no fair comparison, each in words.
+
+    ``host`` is this machine, which is taken for the one that sent where the run does not say.
+    """
     found = {}
     if header.speed != baseline.speed:
         found[Unlike.SPEED] = f"the run was replayed at {header.speed}, the baseline at {baseline.speed}"
@@ -213,8 +222,9 @@ def unlike(baseline: Baseline, header: RunHeader, host: HostFacts) -> dict[Unlik
         alike = header.capture_id == baseline.capture_id
         what = "another part of the capture" if alike else "another capture"
         found[Unlike.CAPTURE] = f"the run replays {what} than the baseline"
-    if host.host_class != baseline.host.host_class:
-        found[Unlike.HOST] = f"this machine is {host.host_class}, the baseline's {baseline.host.host_class}"
+    ours = (header.host or host).host_class
+    if ours != baseline.host.host_class:
+        found[Unlike.HOST] = f"the run was sent by {ours}, the baseline by {baseline.host.host_class}"
     return found
 
 

@@ -116,7 +116,7 @@ Examples:
 @click.option(
     "--allow-mismatch",
     is_flag=True,
-    help="Compare runs of different captures, schedules or speeds all the same.",
+    help="Compare runs of different captures, schedules, speeds or classes of machine all the same.",
 )
 def diff(
     runs: tuple[Path, ...],

@@ -15,10 +15,10 @@ from captures.errors import HookreelError, UsageError
 from captures.reader import CaptureReader
 from captures.text import clean
 from captures.units import NS_PER_S, format_duration
+from replayer.host import host_facts
 from replayer.review import ledger, plan
 from replayer.review.compare import compare
 from replayer.review.duplicates import growing_duplicates
-from replayer.review.host import host_facts
 from replayer.review.interleave import Outcome, ReviewPlan, open_folder, perform, stored_plan
 from replayer.review.ledger import Entry, Noise
 from replayer.review.report.material import Material

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,6 +73,7 @@ def summarise(named: NamedRun) -> RunSummary:
         invalid_reasons=invalid_reasons(named.run),
         notes=header.notes,
         saturated=fell_behind.text if fell_behind else "",
+        host_class=header.host.host_class if header.host else "",
     )
 
 
@@ -93,7 +94,8 @@ def check_comparable(
     Refuse what must not be compared; return warnings about what may, with care.
 
     Raises UsageError for a side without runs, a run given twice, unequal sides with ``paired``
-    and, unless ``options.allow_mismatch``, for runs that did not offer the same schedule.
+    and, unless ``options.allow_mismatch``, for runs that did not offer the same schedule, or
+    were sent by machines of different classes.
     """
     if not baseline or not candidate:
         raise UsageError("A comparison needs at least one run on each side; name a baseline and a candidate.")
@@ -118,22 +120,32 @@ def _mismatches(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], opt
     first, *others = [*baseline, *candidate]
     warnings = []
     for named in others:
-        ours, theirs = first.run.header, named.run.header
-        if theirs.speed != ours.speed:
-            what = f"was replayed at {theirs.speed} and {first.name} at {ours.speed}"
-        elif theirs.schedule_hash == ours.schedule_hash:
-            continue  # the hash covers the capture's origin, so ids of derived captures may differ
-        elif theirs.capture_id != ours.capture_id:
-            what = f"replays another capture than {first.name}"
-        else:
-            what = f"offered another schedule than {first.name}"
-        if not options.allow_mismatch:
-            raise UsageError(
-                f"{named.name} {what}; replay the same capture at the same speed on both sides,"
-                " or pass --allow-mismatch to compare unlike runs."
-            )
-        warnings.append(f"Unlike runs: {named.name} {what}; a difference may come from that alone.")
+        for what, advice in _unlike(first, named):
+            if not options.allow_mismatch:
+                raise UsageError(
+                    f"{named.name} {what}; {advice}, or pass --allow-mismatch to compare unlike runs."
+                )
+            warnings.append(f"Unlike runs: {named.name} {what}; a difference may come from that alone.")
     return warnings
+
+
+def _unlike(first: NamedRun, named: NamedRun) -> Iterator[tuple[str, str]]:
+    """In what a run differs from the first so that they are no fair comparison, and what to do about it."""
+    ours, theirs = first.run.header, named.run.header
+    alike = "replay the same capture at the same speed on both sides"
+    if theirs.speed != ours.speed:
+        yield f"was replayed at {theirs.speed} and {first.name} at {ours.speed}", alike
+    # The hash covers the capture's origin, so ids of derived captures may differ.
+    elif theirs.schedule_hash != ours.schedule_hash and theirs.capture_id != ours.capture_id:
+        yield f"replays another capture than {first.name}", alike
+    elif theirs.schedule_hash != ours.schedule_hash:
+        yield f"offered another schedule than {first.name}", alike
+    classes = [header.host.host_class for header in (theirs, ours) if header.host]
+    if len(set(classes)) > 1:
+        yield (
+            f"was sent by a machine of another class ({classes[0]}) than {first.name} ({classes[1]})",
+            "replay both sides on one machine",
+        )
 
 
 def _order_warnings(

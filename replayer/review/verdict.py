@@ -126,7 +126,12 @@ class EndpointResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """One run as a report names it; ``saturated`` says how its target fell behind, empty when it kept up."""
+    """
+    One run as a report names it.
+
+    ``saturated`` says how its target fell behind, empty when it kept up; ``host_class`` is that of the
+    machine that sent, empty where the run does not say.
+    """
 
     name: str
     run_id: str
@@ -138,6 +143,7 @@ class RunSummary:
     invalid_reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     saturated: str = ""
+    host_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +154,7 @@ class Options:
     ``margin`` is the relative change that matters (0.05 is 5 %), ``floor_ns`` the absolute one;
     a change must exceed both to be called. ``paired`` says that the runs of both sides were
     interleaved, so that the n-th of each belong together. ``allow_mismatch`` compares runs of
-    different schedules. ``objectives`` are judged on the candidate's runs alone.
+    different schedules, speeds or machines. ``objectives`` are judged on the candidate's runs alone.
     ``rules`` say what is no difference between two answers.
     """
 

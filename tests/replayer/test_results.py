@@ -20,6 +20,7 @@ from captures.errors import CaptureError, UsageError
 from captures.frames import RUN_MAGIC, BlockPacker, BlockType, pack_file_header, pack_trailer
 from captures.migrate import RUN_VERSION, Migration
 from replayer import results
+from replayer.host import HostFacts
 from replayer.results import Limits, Outcome, Run, RunHeader, RunRows, read_run, write_run
 
 
@@ -154,6 +155,8 @@ def craft(path: Path, change: Callable[[dict[str, Any]], object], *, copies: int
         {"kept": {}}, {"kept": 1}, {"anonymized": {"policy": 1, "key_fingerprint": "a"}},
         {"anonymized": {"policy": "a", "key_fingerprint": "a", "audit_passed": 1}}, {"capture_problems": [1]},
         {"services": ["a.test"] * 7}, {"services": None}, {"services": [1]},
+        {"host": {}}, {"host": 1}, {"host": {"cpu_model": "x", "cores": "2", "kernel": "k", "python": "3"}},
+        {"host": {"cpu_model": "x", "cores": 2, "kernel": None, "python": "3"}},
     ],
 )  # fmt: skip
 def test_a_header_of_other_types_is_a_capture_error(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -239,6 +242,23 @@ def test_a_run_of_the_first_version_is_read(tmp_path: Path, monkeypatch: pytest.
     assert read.header == replace(written.header, load="time compressed 3/2x")
     assert read.rows.instance.tolist() == [0] * len(written.rows)
     assert np.array_equal(read.rows.due_ns, written.rows.due_ns)
+
+
+def test_a_run_of_the_third_version_is_read() -> None:
+    """A file that an older release wrote: it says all it said, and not which machine sent."""
+    read = read_run(Path(__file__).parent / "data" / "version-3.run")
+    assert same(read, make_run())
+    assert read.header.host is None
+    assert [kept.body for kept in read.kept.values()] == [b"kept"]
+
+
+def test_the_machine_that_sent_comes_back(tmp_path: Path) -> None:
+    """Processor, cores, kernel and Python."""
+    host = HostFacts(cpu_model="AMD EPYC", cores=2, kernel="Linux 6.18.3", python="3.13.5")
+    run = make_run()
+    run = replace(run, header=replace(run.header, host=host))
+    write_run(tmp_path / "a.run", run)
+    assert read_run(tmp_path / "a.run").header.host == host
 
 
 def test_a_run_of_the_second_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ def _run(run: RunSummary) -> dict[str, Any]:
         "invalid_reasons": list(run.invalid_reasons),
         "notes": list(run.notes),
         "saturated": run.saturated or None,
+        "host_class": run.host_class or None,
     }
 
 

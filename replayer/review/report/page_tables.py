@@ -8,6 +8,7 @@ from html import escape
 
 from captures.text import clean, counted
 from captures.units import NS_PER_S
+from replayer.results import RunHeader
 from replayer.review.answers import AnswerChange, EndpointAnswers
 from replayer.review.report import wording
 from replayer.review.report.charts import STYLES
@@ -167,6 +168,7 @@ def provenance(material: Material) -> str:
         for name, values in (
             ("capture", {header.capture_id for header in headers}),
             ("schedule", {header.schedule_hash for header in headers}),
+            ("machine", {_machine(header) for header in headers}),
         )
     )
     head = ("side", "run", "started (UTC)", "run id", "offered", "replayed by")
@@ -175,6 +177,13 @@ def provenance(material: Material) -> str:
         f"<dl>{facts}</dl>{_table('Where the runs came from', head, set(), rows)}"
         f"<h3>The command that makes this page</h3><pre><code>{command}</code></pre>"
     )
+
+
+def _machine(header: RunHeader) -> str:
+    host = header.host
+    if host is None:
+        return "not said"
+    return f"{host.cpu_model} x {host.cores}; {host.kernel}; Python {host.python}"
 
 
 def _started(named: NamedRun) -> str:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from captures.errors import CaptureError, CaptureVersionError, FileKindError, UsageError
+from replayer.host import HostFacts
 from replayer.results import Run, read_run, write_run
 from replayer.review import baselines
 from replayer.review.baselines import Unlike
-from replayer.review.host import HostFacts
 from replayer.review.sides import InvalidRunError, NamedRun
 
 HOST = HostFacts(cpu_model="AMD EPYC", cores=2, kernel="Linux 6.18.3", python="3.13.5")
@@ -129,6 +129,18 @@ def test_unlike_runs_are_refused_until_their_difference_is_allowed(make, store):
         warnings = baselines.check_like(saved, [like, run], host, {kind})
         assert len(warnings) == 1
         assert said in warnings[0]
+
+
+def test_the_machine_that_sent_counts_not_the_one_that_compares(make, store):
+    """Runs that say where they were sent from are saved with that, and judged by it anywhere."""
+    other = replace(HOST, cores=64)
+    saved = _save(store, [make(1, host=other)])
+    assert saved.host == other
+    assert baselines.check_like(saved, [_named(make(2, host=other))], HOST, set()) == []
+    with pytest.raises(UsageError, match=r"sent by AMD EPYC x 2.*--allow host"):
+        baselines.check_like(saved, [_named(make(3, host=HOST))], other, set())
+    with pytest.raises(UsageError, match="machine of another class"):
+        _save(store, [make(4, host=other), make(5, host=HOST)], name="mixed")
 
 
 def test_a_derived_capture_is_like_its_origin(make, store):

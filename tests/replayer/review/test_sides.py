@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from captures.errors import UsageError
+from replayer.host import HostFacts
 from replayer.results import NEVER_NS, Outcome
-from replayer.review.sides import NamedRun, by_start, split_by_endpoint, summarise
+from replayer.review.sides import NamedRun, by_start, check_comparable, split_by_endpoint, summarise
+from replayer.review.verdict import Options
 
 
 @pytest.fixture
@@ -55,6 +58,21 @@ def test_a_summary_counts_what_did_not_complete(mixed):
     """Failed and dropped exchanges stand in the summary of their run."""
     summary = summarise(NamedRun(name="a.run", run=mixed))
     assert (summary.requests, summary.failed, summary.dropped) == (7, 2, 1)
+
+
+def test_machines_of_unlike_classes_are_not_compared(mixed):
+    """Refused until it is allowed, and then warned of; a run that does not say is like any other."""
+    small = HostFacts(cpu_model="AMD EPYC", cores=2, kernel="Linux 6.18.3", python="3.13.5")
+    runs = [
+        NamedRun(
+            name=f"{at}.run", run=replace(mixed, header=replace(mixed.header, run_id=f"{at:032x}", host=h))
+        )
+        for at, h in enumerate((small, replace(small, cores=64), replace(small, kernel="Linux 6.18.9"), None))
+    ]
+    with pytest.raises(UsageError, match=r"1\.run was sent by .* x 64.* on one machine.*--allow-mismatch"):
+        check_comparable(runs[:1], runs[1:2], Options())
+    assert "x 64" in check_comparable(runs[:1], runs[1:2], Options(allow_mismatch=True))[0]
+    assert check_comparable(runs[:1], runs[2:], Options()) == []
 
 
 def test_runs_are_ordered_by_when_they_were_made(campaign):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replayer.review.host import HostFacts, host_facts
+from replayer.host import HostFacts, host_facts
 
 
 def _facts(**changes):

@@ -6,6 +6,9 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from captures.codec import check_ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,23 @@ def host_facts(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostFacts:
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
     )
+
+
+def build_host(values: Any) -> HostFacts | None:
+    """
+    The facts of a file; None where it tells none.
+
+    Raises:
+        TypeError: they are damaged.
+
+    """
+    if values is None:
+        return None
+    facts = HostFacts(**values)
+    check_ints(facts.cores)
+    if {type(text) for text in (facts.cpu_model, facts.kernel, facts.python)} != {str}:
+        raise TypeError
+    return facts
 
 
 def _cpu_model(cpuinfo: Path) -> str:
