@@ -20,14 +20,15 @@ from anonymizer.audit_originals import Originals, collect
 from anonymizer.audit_paths import json_path, masked_shape, string_offset
 from anonymizer.audit_places import Place, capture_places, exchange_places, message_place, stored_bodies
 from anonymizer.audit_rescan import Group, Rescan, Unreplaced
-from anonymizer.audit_search import Hit, Patterns, Searcher, Sieve, new_texts
+from anonymizer.audit_search import Hit, Searcher
+from anonymizer.audit_sieve import Sieve, Sought, new_texts
 from captures.errors import UsageError
 from captures.model import Exchange
 from captures.reader import CaptureReader
-from captures.units import KIB
+from captures.units import MIB
 
 LEAKS_LISTED_MAX = 1_000
-_BATCH_BYTES = 256 * KIB
+_BATCH_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +116,8 @@ def audit(
     originals = collect(original, anonymized)
     findings = _Findings()
     rescan = Rescan()
-    for number, patterns in enumerate(originals.chunks()):
-        findings.patterns += len(patterns)
-        _search(anonymized, patterns, originals, findings, rescan if number == 0 else None)
+    for number, sought in enumerate(originals.chunks()):
+        _search(anonymized, sought, originals, findings, rescan if number == 0 else None)
     unreplaced = rescan.unreplaced(
         lambda seqs: _all_places(original, seqs), _endpoint_of(original), kept or KeptOnPurpose()
     )
@@ -169,13 +169,14 @@ def _all_places(reader: CaptureReader, seqs: Container[int | None] | None = None
 
 def _search(
     reader: CaptureReader,
-    patterns: Patterns,
+    sought: Sought,
     originals: Originals,
     findings: _Findings,
     rescan: Rescan | None,
 ) -> None:
-    values, replaced_at = originals.values(), originals.replaced_at()
-    sieve = Sieve(patterns, values)
+    replaced_at = originals.replaced_at()
+    sieve = Sieve(sought)
+    findings.patterns += sieve.spellings
     for batch, size_bytes in _batches(reader):
         news = []
         for _, places in batch:
@@ -188,11 +189,12 @@ def _search(
         texts = new_texts(news)
         if rescan is not None:
             rescan.look(batch, texts)
-        if not sieve.suspicious(news, texts):
+        searcher = sieve.suspects(news, texts)
+        if searcher is None:
             continue
         sieve.forget(news)
         for seq, places in batch:
-            leaks = list(_leaks(seq, places, sieve.searcher, values, replaced_at))
+            leaks = list(_leaks(seq, places, searcher, sieve, replaced_at))
             findings.leak_count += len(leaks)
             findings.leaks += leaks[: LEAKS_LISTED_MAX - len(findings.leaks)]
 
@@ -229,17 +231,17 @@ def _is_size(place: Place) -> bool:
 
 
 def _leaks(
-    seq: int | None, places: list[Place], searcher: Searcher, values: list[bytes], replaced_at: list[str]
+    seq: int | None, places: list[Place], searcher: Searcher, sieve: Sieve, replaced_at: list[str]
 ) -> Iterator[Leak]:
     for place in places:
         for hit in () if _is_size(place) else searcher.find(place.data):
             yield Leak(
                 exchange=seq,
-                place=_safe_name(place.name, searcher.found_in),
+                place=_safe_name(place.name, sieve.found_in),
                 path=_path(place.data, hit, searcher),
                 encoding=hit.encoding,
-                shape=masked_shape(values[hit.original]),
-                replaced_at=_safe_name(replaced_at[hit.original], searcher.found_in),
+                shape=masked_shape(sieve.value(hit.original)),
+                replaced_at=_safe_name(replaced_at[hit.original], sieve.found_in),
             )
 
 

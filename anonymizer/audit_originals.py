@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 import numpy as np
 
@@ -18,16 +18,15 @@ from anonymizer.audit_places import (
     without_common,
 )
 from anonymizer.audit_reserved import cannot_be_real
-from anonymizer.audit_search import Patterns
+from anonymizer.audit_sieve import Sought
 from anonymizer.audit_spans import Part, place_spans
-from anonymizer.encodings import HASHES, Encoding, is_token, patterns_of
+from anonymizer.encodings import is_token
 from captures.errors import UsageError
 from captures.model import Message
 from captures.reader import CaptureReader
-from captures.units import MIB
 
 _LONG_VALUE_BYTES = 512  # of a longer original the middle is searched
-_CHUNK_BYTES = 4 * MIB  # of prefixes at once, which take about 40 times as much memory
+_CHUNK_ORIGINALS = 50_000  # searched at once, with some 2 KB for each
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,12 +52,8 @@ class Originals:
         """Whether anything was replaced."""
         return bool(self.number_of or self.short or self.common or self.reserved)
 
-    def values(self) -> list[bytes]:
-        """All that is searched, by the number its patterns have."""
-        return [*self.number_of, *self.wholes]
-
     def replaced_at(self) -> list[str]:
-        """Where each of ``values`` was replaced."""
+        """Where each was replaced, by its number: the originals and then the fields around them."""
         return [*self._replaced_at, *self.wholes.values()]
 
     def add(self, original: Place, anonymized: Place | None, where: str) -> None:
@@ -81,29 +76,20 @@ class Originals:
             self.number_of[value] = len(self._replaced_at)
             self._replaced_at.append(where)
 
-    def chunks(self) -> Iterator[Patterns]:
-        """The patterns of all originals in pieces that fit in memory; at least one."""
-        chunk, first = Patterns(), True
-        for number, patterns in self._all_patterns():
-            chunk.add(number, patterns)
-            if chunk.size_bytes >= _CHUNK_BYTES:
-                yield chunk
-                chunk, first = Patterns(), False
-        if chunk or first:
+    def chunks(self) -> Iterator[Sought]:
+        """All originals in pieces of which each fits in memory; at least one."""
+        values = enumerate(self.number_of)
+        fields = (
+            (number, value)
+            for number, value in enumerate(self.wholes, start=len(self.number_of))
+            if value not in self.number_of and not is_token(value) and not cannot_be_real(value)
+        )
+        while True:
+            originals = dict(islice(values, _CHUNK_ORIGINALS))
+            chunk = Sought(originals, dict(islice(fields, _CHUNK_ORIGINALS - len(originals))))
             yield chunk
-
-    def _all_patterns(self) -> Iterator[tuple[int, Iterator[tuple[bytes, Encoding]]]]:
-        for value, number in self.number_of.items():
-            yield number, patterns_of(value)
-        for number, value in enumerate(self.wholes, start=len(self.number_of)):
-            if value not in self.number_of and not is_token(value) and not cannot_be_real(value):
-                yield number, _hashes(value)
-
-
-def _hashes(value: bytes) -> Iterator[tuple[bytes, Encoding]]:
-    for encoding in HASHES:
-        for pattern in encoding.patterns(value):
-            yield pattern, encoding
+            if len(chunk.originals) + len(chunk.fields) < _CHUNK_ORIGINALS:
+                return
 
 
 def _middle(value: bytes) -> bytes:

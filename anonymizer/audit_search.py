@@ -5,21 +5,17 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, filterfalse
+from itertools import chain
 from typing import NamedTuple
 
-from ahocorasick_rs import BytesAhoCorasick, Implementation
+from ahocorasick_rs import BytesAhoCorasick
 
-from anonymizer.audit_pieces import separator_of
-from anonymizer.audit_undo import layers, may_hold_escapes
+from anonymizer.audit_undo import layers
 from anonymizer.encodings import MIXED_CASE, Encoding, needs_boundary, spelling_name, undone_name
 
-PREFIX_BYTES = 12
-"""So much of a pattern is in the automaton, at 20 to 30 bytes of memory for each; the rest is compared."""
-
-_COMPACT_ABOVE = 5_000
+_PREFIX_BYTES = 12  # so much of a pattern is in the automaton; the rest is compared
 _SURE_BASE64_BYTES = 12  # 72 bits; a shorter core turns up by chance in a large capture
 _SURE_ANY_CASE_BYTES = 8
 _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | frozenset(
@@ -27,8 +23,6 @@ _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR
 )
 _BASE64_SPAN = re.compile(rb"[A-Za-z0-9+/_-]*")
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-_CLEAN_MAX = 200_000
-_CLEAN_MAX_BYTES = 512
 
 
 class Hit(NamedTuple):
@@ -57,7 +51,6 @@ class Patterns:
     plain: dict[bytes, tuple[int, Encoding]] = field(default_factory=dict, repr=False)
     exact: dict[bytes, tuple[int, Encoding]] = field(default_factory=dict, repr=False)
     alike: dict[bytes, list[int]] = field(default_factory=dict, repr=False)
-    size_bytes: int = 0
 
     def add(self, original: int, patterns: Iterable[tuple[bytes, Encoding]]) -> None:
         """Take the ``patterns`` of an original; of equal ones the first counts, ``alike`` has the others."""
@@ -65,20 +58,11 @@ class Patterns:
             table = self.plain if encoding.plain else self.exact
             if text not in table:
                 table[text] = original, encoding
-                self.size_bytes += min(len(text), PREFIX_BYTES)
             elif encoding.plain and len(text) < _SURE_ANY_CASE_BYTES:  # for these the letter case decides
                 self.alike.setdefault(text, []).append(original)
 
     def __len__(self) -> int:
         return len(self.plain) + len(self.exact)
-
-    def across(self, separator: bytes) -> Patterns:
-        """Those that hold ``separator``."""
-        return Patterns(
-            {text: owner for text, owner in self.plain.items() if separator in text},
-            {text: owner for text, owner in self.exact.items() if separator in text},
-            self.alike,
-        )
 
 
 class _Automaton:
@@ -86,11 +70,9 @@ class _Automaton:
         self._table = table
         by_prefix: dict[bytes, list[bytes]] = {}
         for text in table:
-            by_prefix.setdefault(text[:PREFIX_BYTES], []).append(text)
+            by_prefix.setdefault(text[:_PREFIX_BYTES], []).append(text)
         self._texts = list(by_prefix.values())
-        # Measured on 524,290 prefixes: half the memory and twice the speed of the default.
-        kind = Implementation.ContiguousNFA if len(by_prefix) > _COMPACT_ABOVE else None
-        self._engine = BytesAhoCorasick(list(by_prefix), implementation=kind) if by_prefix else None
+        self._engine = BytesAhoCorasick(list(by_prefix)) if by_prefix else None
 
     def matches(self, data: bytes) -> Iterator[tuple[int, int, int, Encoding]]:
         """Start, stop, number of the original and encoding of every pattern in ``data``."""
@@ -106,11 +88,11 @@ class Searcher:
     """
     All ``patterns`` at once.
 
-    ``values`` are the originals by their number; hits are checked against them.
+    ``value_of`` gives the original with a number; hits are checked against it.
     """
 
-    def __init__(self, patterns: Patterns, values: list[bytes]) -> None:
-        self._values = values
+    def __init__(self, patterns: Patterns, value_of: Callable[[int], bytes]) -> None:
+        self._value_of = value_of
         self._plain = _Automaton(patterns.plain)
         self._exact = _Automaton(patterns.exact)
         self._alike = patterns.alike
@@ -127,19 +109,19 @@ class Searcher:
             return []
         found: dict[int, Hit] = {}
         for layer, text in (("", data), *layers(data)):
-            outside = [self._values[number] for number in found]
+            outside = [self._value_of(number) for number in found]
             for hit in self._direct(text):
-                value = self._values[hit.original]
+                value = self._value_of(hit.original)
                 if hit.original in found or any(value in other for other in outside):
                     continue
-                for part in [number for number in found if layer and self._values[number] in value]:
+                for part in [number for number in found if layer and self._value_of(number) in value]:
                     del found[part]
                 found[hit.original] = self._inside(hit, layer, data) if layer else hit
         return list(found.values())
 
     def _inside(self, hit: Hit, layer: str, data: bytes) -> Hit:
         """``hit``, which was found in what ``layer`` of ``data`` stands for."""
-        undone = undone_name(self._values[hit.original], data)
+        undone = undone_name(self._value_of(hit.original), data)
         return hit._replace(encoding=undone or f"{hit.encoding} inside {layer}", start=None)
 
     def found_in(self, data: bytes) -> bool:
@@ -166,7 +148,7 @@ class Searcher:
         for start, stop, first, _ in self._plain.matches(data.lower()):
             text = data[start:stop]
             originals = (first, *self._alike.get(text.lower(), ()))
-            names = ((number, spelling_name(self._values[number], text)) for number in originals)
+            names = ((number, spelling_name(self._value_of(number), text)) for number in originals)
             original, name = next((pair for pair in names if pair[1] is not None), (first, None))
             sure = name is not None or stop - start >= _SURE_ANY_CASE_BYTES
             if (sure and not needs_boundary(text)) or _stands_alone(data, start, stop):
@@ -175,78 +157,8 @@ class Searcher:
     def _exact_matches(self, data: bytes) -> Iterator[_Match]:
         for start, stop, original, encoding in self._exact.matches(data):
             short = encoding.base64 and stop - start < _SURE_BASE64_BYTES
-            if not short or _decodes_to(data, start, stop, self._values[original]):
+            if not short or _decodes_to(data, start, stop, self._value_of(original)):
                 yield _Match(start, stop, original, encoding.name)
-
-
-class New(NamedTuple):
-    """New pieces of some bytes and what to search for them; ``whole`` is set when they were cut."""
-
-    text: bytes
-    pieces: list[bytes]
-    whole: bytes = b""
-    separator: bytes = b""
-
-
-def new_texts(news: list[New]) -> list[bytes]:
-    """All that is new as one text, and what stands under its escapes and codings."""
-    text = b"\n".join([new.text for new in news if new.text])
-    escaped = [
-        new.separator.join((b"", *filter(may_hold_escapes, new.pieces), b""))
-        for new in news
-        if may_hold_escapes(new.text)
-    ]
-    return [text, *(undone for _, undone in layers(text, b"\n".join(escaped)))]
-
-
-class Sieve:
-    """
-    Tells what need not be searched, since it was searched before and nothing was in it.
-
-    Captures repeat themselves: of the fields of a webhook most stood in an earlier one. A body
-    is cut where JSON is usually cut, and only pieces never seen are searched; patterns that
-    could lie across a cut are searched in the whole.
-    """
-
-    def __init__(self, patterns: Patterns, values: list[bytes]) -> None:
-        self.searcher = Searcher(patterns, values)
-        self._patterns, self._values = patterns, values
-        self._across: dict[bytes, Searcher] = {}
-        self._clean: set[bytes] = set()
-
-    def new(self, texts: list[bytes]) -> list[New]:
-        """What of ``texts`` was never seen; from now on it counts as clean, until it is forgotten."""
-        return [self._new(text) for text in texts if len(text) > _CLEAN_MAX_BYTES or text not in self._clean]
-
-    def _new(self, data: bytes) -> New:
-        if len(data) <= _CLEAN_MAX_BYTES:
-            self._clean.add(data)
-            return New(data, [data])
-        separator = separator_of(data)
-        pieces = list(filterfalse(self._clean.__contains__, data.split(separator)))
-        if not pieces:
-            return New(b"", pieces, data, separator)
-        self._clean.update([piece for piece in pieces if len(piece) <= _CLEAN_MAX_BYTES])
-        # with a separator around each: a pattern may hold a part of one
-        return New(separator.join((b"", *pieces, b"")), pieces, data, separator)
-
-    def suspicious(self, news: list[New], texts: list[bytes]) -> bool:
-        """Whether anything may survive in ``texts`` (see `new_texts`), or across the cuts of bodies."""
-        if len(self._clean) > _CLEAN_MAX:
-            self._clean = set()
-        if any(self.searcher.matches(text) for text in texts):
-            return True
-        return any(self._searcher_across(new.separator).found_in(new.whole) for new in news if new.separator)
-
-    def _searcher_across(self, separator: bytes) -> Searcher:
-        if separator not in self._across:
-            self._across[separator] = Searcher(self._patterns.across(separator), self._values)
-        return self._across[separator]
-
-    def forget(self, news: list[New]) -> None:
-        """Search ``news`` again when they come again."""
-        for new in news:
-            self._clean.difference_update(new.pieces)
 
 
 def _stands_alone(data: bytes, start: int, stop: int) -> bool:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anonymizer.audit_search import Patterns, Searcher, Sieve, new_texts
+from anonymizer.audit_search import Patterns, Searcher
 from anonymizer.encodings import patterns_of
 
 
 def searcher_for(*values: bytes) -> Searcher:
-    return Searcher(patterns_for(*values), list(values))
+    return Searcher(patterns_for(*values), values.__getitem__)
 
 
 def patterns_for(*values: bytes) -> Patterns:
@@ -97,7 +97,7 @@ def test_any_bytes_can_be_searched(data):
 
 def test_an_empty_searcher_finds_nothing():
     """Without originals there is nothing to find."""
-    assert Searcher(Patterns(), []).find(b"anything") == []
+    assert Searcher(Patterns(), {}.__getitem__).find(b"anything") == []
 
 
 def test_letter_case_is_no_hiding_place():
@@ -120,20 +120,3 @@ def test_a_random_token_has_few_patterns_and_is_found_where_it_matters():
     assert len(patterns_for(token)) < 12
     for text in (token, token.upper(), token[::-1], base64.b64encode(b":" + token), token.hex().encode()):
         assert searcher_for(token).find(b"<" + text + b">")
-
-
-@given(
-    pieces=st.lists(
-        st.sampled_from([b"quentin@corp-nine.test", b"please", b"x" * 40, b"4155552671"]), max_size=60
-    )
-)
-def test_a_sieve_lets_nothing_through(pieces):
-    """What was seen clean is not searched again, and what holds a value is always suspicious."""
-    patterns = patterns_for(b"quentin@corp-nine.test")
-    sieve = Sieve(patterns, [b"quentin@corp-nine.test"])
-    for body in (b"[" + b',"'.join(pieces) + b"]", b"[" + b',"'.join(reversed(pieces)) + b"]"):
-        news = sieve.new([body])
-        suspicious = sieve.suspicious(news, new_texts(news))
-        assert suspicious == (b"quentin@corp-nine.test" in pieces)
-        if suspicious:
-            sieve.forget(news)
