@@ -14,8 +14,11 @@ from anonymizer.packings import is_text, unpack
 from captures.bodies import json
 
 BREAK, HOLE = json.MARKS[:2]
-_START = b'"'  # stands before each string, where no other quote can be
+START = b'"'
+"""Stands before each string, where no other quote can be."""
 _SHA1_DIGITS = 40
+HASH_BYTES = 1 + _SHA1_DIGITS
+"""So long is a hash that passes, with the sign before it."""
 _TIME = rb"[0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 # A number, time or SHA-1 that is a whole string or a whole segment of a URL's path, with the sign before
 # it. No detector finds one by its shape: phone and card numbers begin with 0 or +, hold separators or have
@@ -46,6 +49,13 @@ def passes(text: bytes) -> bool:
     return match is not None and (match[1] is None or not is_text(bytes.fromhex(match[1].decode())))
 
 
+def stands_for_text(digits: bytes, literals: Literals | None) -> bool:
+    """Whether the SHA-1 ``digits`` are the hash of a known value, or no hash but text in hex."""
+    if literals is not None and literals.is_known_hash(digits):
+        return True
+    return _UNPACKS.match(digits) is not None and unpack(bytes.fromhex(digits.decode())) is not None
+
+
 def forms(texts: Sequence[bytes]) -> list[bytes]:
     """Each of ``texts`` (which hold no quotes) after a quote, with holes for what passes in it."""
     if not texts:
@@ -56,7 +66,7 @@ def forms(texts: Sequence[bytes]) -> list[bytes]:
 
 
 def _joined(texts: Sequence[bytes]) -> bytes:
-    return _START + (BREAK + _START).join(texts) + BREAK
+    return START + (BREAK + START).join(texts) + BREAK
 
 
 class Passing:
@@ -74,11 +84,8 @@ class Passing:
         """Which texts have values that hold something known, or a text, after all."""
         found: set[int] = set()
         for number, value in enumerate(self.values):
-            if len(value) == _SHA1_DIGITS + 1 and b":" not in value:
-                digits = value[1:]
-                known = literals is not None and literals.is_known_hash(digits)
-                if known or (_UNPACKS.match(digits) and unpack(bytes.fromhex(digits.decode()))):
-                    found.add(number)
+            if len(value) == HASH_BYTES and b":" not in value and stands_for_text(value[1:], literals):
+                found.add(number)
         near = literals.near_numbers(self._joined) if literals is not None else []
         places = [match.span() for match in _PASSING.finditer(self._joined)] if near or found else []
         special = {self._owner(places[number][0]) for number in found}
@@ -96,7 +103,7 @@ class Passing:
         """``news`` of the texts, as forms, with the values in their holes."""
         chunks = (BREAK.join(news) + BREAK).split(HOLE)
         joined = b"".join(chain.from_iterable(zip_longest(chunks, self.values, fillvalue=b"")))
-        return joined[1:-1].split(BREAK + _START)
+        return joined[1:-1].split(BREAK + START)
 
 
 def holes(text: bytes) -> list[tuple[int, int]]:

@@ -90,10 +90,12 @@ class Shape:
 class Layouts:
     """The shapes that were met; those of texts that are not quite JSON are None."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "repeated")
 
     def __init__(self) -> None:
         self._known: dict[bytes, Shape | None] = {}
+        self.repeated: set[int] = set()
+        """Documents (as `templates.alike` numbers them) that came more than once."""
 
     def of(self, shape: bytes) -> Shape | None:
         """What is known of documents of this ``shape``, None when it is none of JSON."""

@@ -10,15 +10,18 @@ as without this, many times faster.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
-from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes
+from anonymizer.document import HASH_BYTES, HOLE, START, Labels, Outcome, Passing, Told, forms, holes
 from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace
 from anonymizer.literals import Literals
 from anonymizer.sieve import Sorted, tells_of_numbers
+from anonymizer.templates import Span, Template, Templates, alike
 from captures.bodies import json
 from captures.bodies.edits import Edit, splice
 from captures.bodies.json import LeafRole
@@ -101,6 +104,7 @@ class Pieces:
         self._forms: dict[bytes, Outcome] = {}
         self._telling: dict[LeafContext, dict[bytes, Outcome] | None] = {}
         self._plans: dict[Layout, _Plan] = {}
+        self._templates = Templates(layouts.repeated)
         self._plan_strings = 0
         self._kept_bytes = 0
 
@@ -110,6 +114,12 @@ class Pieces:
 
         While collecting it comes back as it is.
         """
+        number = alike(data)
+        template = self._templates.get(number)
+        if template is not None:
+            filled = template.filled(data, self._literals)
+            if filled is not None:
+                return filled, template.told
         cut = json.cut(data)
         if cut is None:
             return None
@@ -124,18 +134,24 @@ class Pieces:
         outcomes = [*map(dict.get, plan.done, strings)]
         if not all(outcomes):
             self._learn(plan, strings, outcomes, marked=marked)
+        edits: list[Edit] = []
         numbers: _NumberLabels = ()
         if plan.telling or shape.odd_numbers or _LONG_NUMBER in zeros:
-            new_rest, numbers = self._numbers(plan, rest)
-            if numbers:
-                parts[::2] = new_rest.split(b'"')
+            edits, numbers = self._numbers(plan, rest)
+            if edits:
+                parts[::2] = splice(rest, edits).split(b'"')
+        told = None
+        if self._literals is not None:
+            labels: tuple[Labels, ...] = ()
+            if outcomes:
+                parts[1::2], labels = zip(*outcomes, strict=True)
+            told = self._told(plan, labels, numbers)
+        if template is None and self._templates.wants(number, len(data)):
+            self._templates.put(number, self._template(data, plan, outcomes, edits, told))
         if self._literals is None:
             return data, None
-        labels: tuple[Labels, ...] = ()
-        if outcomes:
-            parts[1::2], labels = zip(*outcomes, strict=True)
         new = b'"'.join(parts)
-        return json.unmarked(new) if marked else new, self._told(plan, labels, numbers)
+        return json.unmarked(new) if marked else new, told
 
     # -- where strings stand ---------------------------------------------------------------
 
@@ -285,8 +301,8 @@ class Pieces:
         new = splice(b'"' + text, [edit.moved(1) for edit in edits] + passing)
         return new, tuple([edit.label for edit in edits])
 
-    def _numbers(self, plan: _Plan, rest: bytes) -> tuple[bytes, _NumberLabels]:
-        """What is between the strings, with the numbers in it scrubbed, and their kinds."""
+    def _numbers(self, plan: _Plan, rest: bytes) -> tuple[list[Edit], _NumberLabels]:
+        """The edits of the numbers in what is between the strings, and which are of what kind."""
         edits: list[Edit] = []
         labels: list[tuple[int, str]] = []
         contexts = plan.layout.number_contexts
@@ -300,10 +316,69 @@ class Pieces:
             found = self._leaf(LeafRole.NUMBER, text, contexts[at])
             edits += [edit.moved(match.start()) for edit in found]
             labels += [(at, edit.label) for edit in found]
-        return splice(rest, edits) if edits else rest, tuple(labels)
+        return edits, tuple(labels)
 
     def _is_known_number(self, text: bytes) -> bool:
         return self._literals is not None and self._literals.is_number(text)
+
+    # -- whole documents -------------------------------------------------------------------
+
+    def _template(
+        self, data: bytes, plan: _Plan, outcomes: list[Outcome | None], edits: list[Edit], told: Told | None
+    ) -> Template:
+        """What is to be known of documents like ``data``, of whose numbers ``edits`` replaced some."""
+        parts, marked = json.cut(data) or json.Cut([], marked=False)
+        starts = [0, *accumulate(len(part) + 1 for part in parts)]
+        rest, strings = b'"'.join(parts[::2]), parts[1::2]
+        spans: list[Span] = []
+        windows: list[tuple[int, int]] = []
+        news = [START + (outcome or _EMPTY)[0] for outcome in outcomes]
+        for at, (new, _) in self._with_known_forms(plan, strings):
+            start = starts[2 * at + 1] - 1
+            windows.append((start, starts[2 * at + 2] - 1))
+            spans += [
+                Span(start + first, start + last, last - first == HASH_BYTES)
+                for first, last in holes(strings[at])
+            ]
+            news[at] = new
+        rest_starts = [0, *accumulate(len(part) + 1 for part in parts[::2])]
+        passing: list[Edit] = []
+        for start, stop in self._passing_numbers(plan, rest):
+            at = bisect_right(rest_starts, start) - 1
+            by = starts[2 * at] - rest_starts[at]
+            spans.append(Span(start + by, stop + by, is_hash=False))
+            passing.append(Edit(start, stop, HOLE))
+        spans.sort()
+        if self._literals is not None:
+            parts[::2] = splice(rest, edits + passing).split(b'"')
+            parts[1::2] = [new + b'"' for new in news]
+        new = b"".join(parts)
+        return Template(data, spans, windows, json.unmarked(new) if marked else new, told, self._literals)
+
+    def _with_known_forms(self, plan: _Plan, strings: list[bytes]) -> Iterator[tuple[int, Outcome]]:
+        """The strings in which something passes, and what becomes of all that are like them."""
+        plain = [at for at, text in enumerate(strings) if plan.plain[at] and text and b"\\" not in text]
+        found = [
+            (at, self._forms[form])
+            for at, form in zip(plain, forms([strings[at] for at in plain]), strict=True)
+            if HOLE in form and form in self._forms
+        ]
+        special = Passing([strings[at] for at, _ in found]).special(self._literals) if found else set()
+        return (entry for number, entry in enumerate(found) if number not in special)
+
+    def _passing_numbers(self, plan: _Plan, rest: bytes) -> Iterator[tuple[int, int]]:
+        """The numbers between the strings that could as well be others."""
+        for at, match in enumerate(_NUMBER.finditer(rest)):
+            text = match[0]
+            if (
+                at not in plan.telling
+                and text.isdigit()
+                and (
+                    len(text) < _MIN_NUMBER_BYTES
+                    or (_PLAIN_NUMBER.fullmatch(text) and not self._is_known_number(text))
+                )
+            ):
+                yield match.span()
 
     def _told(self, plan: _Plan, labels: tuple[Labels, ...], numbers: _NumberLabels) -> Told:
         known = plan.told.get((labels, numbers))
