@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from captures.model import Exchange, Headers
-from replayer.handshake import agreed_extensions, handshake_headers, is_handshake
+from replayer.handshake import agreed_extensions, handshake_headers, is_handshake, is_upgrade
 
 Make = Callable[..., Exchange]
 
@@ -20,12 +20,14 @@ Make = Callable[..., Exchange]
         (((b"Upgrade", b"h2c"),), b"HTTP/1.1", False),
         (((b"Upgrade", b"websocket"),), b"HTTP/2.0", False),
         (((b"Host", b"h"),), b"HTTP/1.1", False),
+        (((b"sec-websocket-version", b"13"),), b"HTTP/2.0", True),
+        (((b"sec-websocket-version", b"13"),), b"HTTP/1.1", False),
     ],
 )
 def test_a_handshake_is_told_by_its_upgrade(
     exchange: Make, headers: Headers, version: bytes, *, asks: bool
 ) -> None:
-    """Only HTTP/1.1 upgrades, and only to websocket."""
+    """HTTP/1.1 upgrades, and only to websocket; over HTTP/2 there is the version alone."""
     assert is_handshake(exchange(headers=headers, http_version=version).request) is asks
 
 
@@ -46,7 +48,20 @@ def test_headers_stay_but_for_the_hop_and_the_key() -> None:
         (b"Sec-WebSocket-Extensions", b"permessage-deflate; server_max_window_bits=10"),
         (b"Sec-WebSocket-Protocol", b"phoenix"),
     )
-    assert handshake_headers((), b"k" * 16) == ((b"Sec-WebSocket-Key", base64.b64encode(b"k" * 16)),)
+
+
+def test_a_handshake_of_http2_gets_what_an_upgrade_needs() -> None:
+    """Its own headers stay behind those of the hop; nothing that HTTP/2 carries has them."""
+    recorded = ((b"sec-websocket-version", b"13"), (b"origin", b"https://a"))
+    made = handshake_headers(recorded, b"k" * 16)
+    assert made == (
+        (b"Connection", b"Upgrade"),
+        (b"Upgrade", b"websocket"),
+        *recorded,
+        (b"Sec-WebSocket-Key", base64.b64encode(b"k" * 16)),
+    )
+    assert is_upgrade(made)
+    assert not is_upgrade(recorded)
 
 
 def test_what_a_target_agrees_to_must_be_known() -> None:

@@ -222,6 +222,19 @@ def test_the_handshake_is_the_recorded_one_with_a_new_key(
     assert len({headers["Sec-WebSocket-Key"] for headers in there.headers} | {ASKS[5][1].decode()}) == 3
 
 
+def test_a_session_recorded_over_http2_goes_over_http1(
+    session: Make, written: Callable[..., Path], send: Send, site: Callable[..., Site]
+) -> None:
+    """What a browser's log has of it, without the headers of an upgrade, opens a WebSocket and speaks."""
+    there = site(phoenix)
+    asks = ((b"origin", b"https://a.test"), (b"sec-websocket-version", b"13"))
+    path = written([session(http_version=b"HTTP/2.0", headers=asks)], [said(b'{"ref":"1"}', 20)])
+    run = send(path, there.url).run
+    assert there.heard == [("TEXT", '{"ref":"1"}')]
+    assert run.rows.status.tolist() == [101]
+    assert "1 exchanges captured over HTTP/2 were sent over HTTP/1.1." in run.header.notes
+
+
 def test_sessions_go_over_tls(
     session: Make, written: Callable[..., Path], send: Send, site: Callable[..., Site]
 ) -> None:
