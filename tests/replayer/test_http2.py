@@ -668,7 +668,7 @@ def test_http1_can_be_forced(ask: Make, send: Send, serve: Any) -> None:
 
 
 def test_what_cannot_be_sent_is_dropped(ask: Make, send: Send, server: Http2Server) -> None:
-    """A tunnel, an upgrade and a header that is no header are dropped with their reasons; the rest is sent."""
+    """A tunnel, an upgrade and a header that is none are dropped with their reasons; the rest is sent."""
     exchanges = [
         ask(0, method=b"CONNECT"),
         ask(1, headers=((b"bad name", b"1"),)),
