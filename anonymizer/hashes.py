@@ -21,6 +21,7 @@ _ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
 _KEY_BYTES = 8  # so many first bytes tell any two digests apart, and find those that are cut
 _HEAD_CHARS = 16  # of base64, which stand for 12 bytes
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Hashes:
@@ -30,7 +31,7 @@ class Hashes:
 
     def __init__(self, table: PseudonymTable, values: list[tuple[bytes, Kind]], policy: Policy) -> None:
         self._known: dict[bytes, tuple[str, bytes, Kind]] = {}
-        self._heads: set[bytes] | None = None
+        self._heads: frozenset[bytes] | None = None
         for raw, kind in values:
             if FAMILIES[kind] is Family.JWT or not 4 <= len(raw) <= _MAX_VALUE_BYTES:
                 continue
@@ -46,11 +47,13 @@ class Hashes:
         for algorithm in _ALGORITHMS:
             self._known.setdefault(_digest(algorithm, value)[:_KEY_BYTES], (algorithm, new, kind))
 
-    def begins(self, head: bytes) -> bool:
-        """Whether a known hash begins with ``head`` (four characters of base64, any alphabet)."""
+    @property
+    def heads(self) -> frozenset[bytes]:
+        """The first four characters of every known hash, in both alphabets of base64."""
         if self._heads is None:
-            self._heads = {binascii.b2a_base64(digest[:3], newline=False) for digest in self._known}
-        return head.translate(_TO_STANDARD) in self._heads
+            heads = {binascii.b2a_base64(digest[:3], newline=False) for digest in self._known}
+            self._heads = frozenset(heads | {head.translate(_TO_URL_SAFE) for head in heads})
+        return self._heads
 
     def is_known(self, digits: bytes) -> bool:
         """Whether the hex ``digits`` (of one letter case) begin like the hash of a known value."""

@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import hyperscan
 
-from anonymizer import documents
+from anonymizer import documents, runs
 from anonymizer.detectors.base import Context, normal_key
 from anonymizer.escapes import escapes, quoted
 from anonymizer.packings import has_notes, is_opaque, is_text, unpack
 from captures.bodies import percent, url
 from captures.bodies.edits import Edit, Unescaped, splice
 
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z0-9+/_=-])")
-_SEGMENT = re.compile(rb"(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16,}")  # of a path; text in base64 has capitals
 # also after the signs of databases and ledgers, 0x and \x
 _HEX = re.compile(
     rb"(?:(?<![0-9A-Za-z])|(?<=\b0x)|(?<=\\x))(?:(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,})(?![0-9A-Za-z])"
@@ -40,11 +38,6 @@ _HEX_LIST = re.compile(
 _NUMBER_LIST = re.compile(rb"(?<![0-9.-])[0-9]{1,3}(\s*,\s*)[0-9]{1,3}(?:\s*,\s*[0-9]{1,3}){6,}(?![0-9.])")
 _ONE_BYTE = re.compile(rb"[0-9A-Fa-f]{2}(?![0-9A-Fa-fx])")
 _ASCII85 = re.compile(rb"<~([!-uz\s]{10,})~>")
-# of the alphabet of RFC 1924, with at least one sign that base64 lacks
-_BASE85 = re.compile(
-    rb"(?<![0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-])(?=[0-9A-Za-z_+-]*[!#$%&()*;<=>?@^`{|}~])"
-    rb"[0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]{10,}(?![0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-])"
-)
 _MIN_BASE85_TEXT_BYTES = 8
 _MIN_RUN_BYTES = 10
 # What stands in each text that holds the encoding, looked for all at once.
@@ -54,7 +47,7 @@ _HINTS = (
     (_HEX_LIST, rb"[0-9A-Fa-f]{2}(?:(?:[ :-]|, ?)(?:0x)?[0-9A-Fa-f]{2}){7}"),
     (_NUMBER_LIST, rb"[0-9]{1,3}(?:\s*,\s*[0-9]{1,3}){7}"),
     (
-        _BASE85,
+        runs.BASE85,
         rb"<~|[0-9A-Za-z!#-&(-+;-@^_`{-~-]{5}[!#-&(-*;-@^`{-~]|[!#-&(-*;-@^`{-~][0-9A-Za-z!#-&(-+;-@^_`{-~-]{5}",
     ),
 )
@@ -64,12 +57,6 @@ _ENCODED_WORD = re.compile(rb"=\?utf-8\?q\?([^?\s]*)\?=", re.IGNORECASE)
 _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})|_")
 
 
-# Bytes that are no text have capitals and digits in base64, and some length; words and names do not.
-_MIXED = re.compile(
-    rb"(?=[a-z0-9/_-]{0,30}[A-Z+])(?=[A-Z0-9/+_-]{0,60}[a-z])(?:(?=[A-Za-z/+_-]{0,60}[0-9]).{16}|.{28})"
-    rb"|[0-9A-F]{24}|[0-9a-f]{24}",
-    re.DOTALL,
-)
 _SPACE = re.compile(rb"\s+")
 _DIGITS = re.compile(rb"[0-9]+")
 
@@ -111,8 +98,8 @@ def layers(text: bytes, context: Context, blank: Blank) -> Iterator[Layer]:
         yield from _user_info(text, *name, Context(key="username"))
         yield from _user_info(text, *password, Context(credential=True))
     for match in _WRAPPED.finditer(text) if b"\n" in text else ():
-        yield from _decoded(match, _from_base64(_SPACE.sub(b"", match[0])), _to_wrapped, blank)
-    for match in _BASE64.finditer(text) if len(text) >= 8 else ():
+        yield from _decoded(match, runs.plain(_SPACE.sub(b"", match[0])), _to_wrapped, blank)
+    for match in runs.BASE64.finditer(text) if len(text) >= 8 else ():
         yield from _base64_run(text, match, blank)
     hinted = _hinted(text) if len(text) >= _MIN_RUN_BYTES else frozenset()
     for match in _HEX.finditer(text) if _HEX in hinted else ():
@@ -123,7 +110,7 @@ def layers(text: bytes, context: Context, blank: Blank) -> Iterator[Layer]:
         yield from _listed(match, _ONE_BYTE, 16)
     if _NUMBER_LIST in hinted:
         yield from number_lists(text)
-    if _BASE85 in hinted:
+    if runs.BASE85 in hinted:
         yield from _in_base85(text)
 
 
@@ -171,7 +158,7 @@ def _listed(match: re.Match[bytes], unit: re.Pattern[bytes], base: int) -> Itera
 def _in_base85(text: bytes) -> Iterator[Layer]:
     for match in _ASCII85.finditer(text) if b"<~" in text else ():
         yield from _decoded85(match, base64.a85decode, lambda new: b"<~" + base64.a85encode(new) + b"~>", 1)
-    for match in _BASE85.finditer(text):
+    for match in runs.BASE85.finditer(text):
         yield from _decoded85(match, base64.b85decode, base64.b85encode, 0)
 
 
@@ -195,12 +182,12 @@ def _decoded85(
 
 def _base64_run(text: bytes, match: re.Match[bytes], blank: Blank) -> Iterator[Layer]:
     """The text under base64; of what is a path in that alphabet, the texts under its segments."""
-    whole = list(_decoded(match, _from_base64(match[0]), _to_base64, blank))
+    whole = list(_decoded(match, runs.plain(match[0]), runs.written, blank))
     if whole or b"/" not in match[0]:
         yield from whole
         return
-    for segment in _SEGMENT.finditer(text, *match.span()):
-        yield from _decoded(segment, _from_base64(segment[0]), _to_base64, blank)
+    for segment in runs.SEGMENT.finditer(text, *match.span()):
+        yield from _decoded(segment, runs.plain(segment[0]), runs.written, blank)
 
 
 def _user_info(text: bytes, start: int, stop: int, context: Context) -> Iterator[Layer]:
@@ -226,7 +213,7 @@ def _decoded(
 ) -> Iterator[Layer]:
     if not data:
         return
-    mixed = _MIXED.match(match[0]) is not None
+    mixed = runs.is_mixed(match[0])
     if is_opaque(data):
         edit = Edit(*match.span(), encode(blank(data), match[0]), UNDECODABLE)
         yield Layer(b"", Context(), lambda _edits: [edit])
@@ -246,16 +233,6 @@ def _decoded(
     yield Layer(plain, Context(), back)
 
 
-def _from_base64(raw: bytes) -> bytes | None:
-    body = raw.rstrip(b"=")
-    if len(body) % 4 == 1:
-        return None
-    try:
-        return base64.b64decode(body.translate(_TO_STANDARD) + b"=" * (-len(body) % 4), validate=True)
-    except binascii.Error:
-        return None
-
-
 def _from_base32(raw: bytes) -> bytes | None:
     body = raw.rstrip(b"=")
     try:
@@ -271,23 +248,10 @@ def _to_base32(data: bytes, raw: bytes) -> bytes:
     return new if raw == raw.upper() else new.lower()
 
 
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
-_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-
-
-def _to_base64(plain: bytes, raw: bytes) -> bytes:
-    new = base64.b64encode(plain)
-    if b"-" in raw or b"_" in raw:
-        new = new.translate(_TO_URL_SAFE)
-    if not raw.endswith(b"=") and (len(raw) % 4 or b"-" in raw or b"_" in raw):
-        new = new.rstrip(b"=")
-    return new
-
-
 def _to_wrapped(plain: bytes, raw: bytes) -> bytes:
     """Base64 in lines as wide as the first one of ``raw``."""
     first = _WRAPPED.match(raw)
-    new = _to_base64(plain, _SPACE.sub(b"", raw))
+    new = runs.written(plain, _SPACE.sub(b"", raw))
     if first is None:
         return new
     wide = len(first[1])

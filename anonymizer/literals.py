@@ -93,9 +93,10 @@ class Literals:
         """Whether the hex ``digits`` are a hash of a known value."""
         return self._hashes.is_known(digits)
 
-    def begins_hash(self, head: bytes) -> bool:
-        """Whether a hash of a known value begins with the four characters ``head`` in base64."""
-        return self._hashes.begins(head)
+    @property
+    def hash_heads(self) -> frozenset[bytes]:
+        """The first four characters of every hash of a known value in base64 and base64url."""
+        return self._hashes.heads
 
     def edits(self, text: bytes, *, number: bool = False) -> list[Edit]:
         """The replacement of every known value in ``text``; they may overlap."""

@@ -73,7 +73,7 @@ class Scrubber:
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
         self._leaves: dict[_Where, list[Edit]] = {}
-        self._sieve = Sieve(literals)
+        self._sieve = Sieve(literals, uuids=Kind.UUID not in kept)
         self.layouts = layouts or Layouts()
         """What documents look like, for the scrubber that comes after this one."""
         self._pieces = Pieces(self, literals, self.layouts)

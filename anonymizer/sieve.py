@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import string
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
@@ -12,17 +13,25 @@ from typing import NamedTuple
 
 import hyperscan
 
-from anonymizer.detectors import birth_dates, geo, ibans, macs, national_ids, secrets, tokens
+from anonymizer.detectors import birth_dates, geo, ibans, ids, macs, national_ids, secrets, tokens
 from anonymizer.document import BREAK
 from anonymizer.literals import Literals
+from anonymizer.runs import BASE85_GROUP, SEGMENT, holds_text, is_text_in_base85
 from captures.bodies.edits import Edit, without_overlaps
 
 _WORDS = "|".join(family.words for family in national_ids.FAMILIES).replace("_?", "_").replace("_", "[ _-]?")
 _TOLD = re.compile(rf"(?<![A-Za-z0-9])(?:{_WORDS})(?![A-Za-z])".encode(), re.IGNORECASE)
 # No detector finds anything without one of these in a value whose key does not tell, but that of secrets.
-_HINTS = (
-    *(detector.HINT.pattern for detector in (birth_dates, geo, ibans, macs, tokens)),
-    rb"(?:^|[^0-9])[0-9](?:[ ().-]{0,2}[0-9]){5}|[A-Z]{6}[0-9]{2}",  # the digits of a number
+# No JSON string holds the byte that stands between two texts here.
+_VALUES = (
+    *(detector.HINT.pattern for detector in (birth_dates, geo, ibans, macs)),
+    tokens.HINT_BY_SHAPE,
+    rb"[A-Za-z0-9_.-]{3}=[^\s;,&\"'<>%\x01]{4}",  # assigned
+    # an address has a dot in its domain, and no colon with a path behind it
+    rb"@(?:\[|[A-Za-z0-9\x80-\xff.-]+\.[A-Za-z0-9\x80-\xff-]{2,}(?:[^:A-Za-z0-9\x80-\xff-]|:[^A-Za-z0-9]|:?$))",
+    # the digits of a number, save for a short one that is a segment of a path, or a whole one
+    rb"(?:^|[^0-9/])[0-9](?:[ ().-]{0,2}[0-9]){5}|[A-Z]{6}[0-9]{2}",
+    rb"/(?:0|[0-9]{1,12}[^0-9/?#\x01]|[0-9]{13})|[0-9]/[0-9]{2}",
     rb"[0-9]\.[0-9]{1,3}\.[0-9]",  # of an address
     rb":[0-9A-Fa-f]{0,4}:",
     rb"\.e[wy]",
@@ -30,37 +39,53 @@ _HINTS = (
     rf"(?i)(?:^|[^A-Za-z0-9])(?:{_WORDS})(?:[^A-Za-z]|$)".encode(),
     rb"(?i)passport|identity|national|licen[sc]e|tax|insurance|record|(?:^|[^a-z])(?:tin|nin|mrn|mbi|id)(?:[^a-z]|$)",
 )
-_BOTH = (rb"[@=]",)
-# What no text inside another one is written without; base64 has a test of its own below. A run is
-# told by its beginning, once: a report for each further byte of a long one took most of the time.
+# What no text inside another one is written without; base64 and base85 have tests of their own below.
+# A run is told by its beginning, once: a report for each further byte of a long one took most of the time.
 _LAYERS = (
-    rb"[%&\\]",
+    rb"%[0-9A-Fa-f]{2}|&(?:#|[A-Za-z]{2,8};)|\\",
     rb"(?:^|[^0-9a-f])[0-9a-f]{12}",
     rb"(?:^|[^0-9A-F])[0-9A-F]{12}",
-    rb"(?:^|[^a-z2-7])[a-z2-7]{16}",
-    rb"(?:^|[^A-Z2-7])[A-Z2-7]{16}",
+    rb"(?:^|[^a-z2-7])[a-z2-7]{16}|[a-z2-7]{8}=",
+    rb"(?:^|[^A-Z2-7])[A-Z2-7]{16}|[A-Z2-7]{8}=",
     rb"[0-9A-Fa-f]{2}(?:(?: (?:0x)?[0-9A-Fa-f]{2}){7}|(?::[0-9A-Fa-f]{2}){7}|(?:-[0-9A-Fa-f]{2}){7})",
     rb"0x[0-9A-Fa-f]{2}(?:, ?0x[0-9A-Fa-f]{2}){7}",
     rb"[0-9]{1,3}(?:\s*,\s*[0-9]{1,3}){7}",
     rb"\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xef(?:\xbb\xbf|[\xbc\xbd])",
     rb"<~",
-    # long base64 may be packed or a document, which its beginning does not always tell
-    rb"(?:^|[^A-Za-z0-9+_-])[A-Za-z0-9+_-]{28}",
-    # one word of the alphabet of base85 with signs that base64 lacks
-    rb"(?:^|\x01)[!#-&(-+\x2d0-9;-Z^-~]+[!#-&(*;<>?^`{-~][!#-&(-+\x2d0-9;-Z^-~]{6,}(?:\x01|$)",
+    # elements, and operations of GraphQL
+    rb"(?:^|\x01)\s*(?:<[A-Za-z_!?]|#|(?:query|mutation|subscription|fragment)[^A-Za-z0-9_]|\{\s*[A-Za-z_])",
+    rb"[A-Za-z0-9+/_-]{40}\r?\n",
+    # a name and a value in a query; what one letter says is a small number names nobody
+    rb"[?&#][A-Za-z0-9_.\-\[\]%]{2,}=[^&#\s\"'<>\\\x01]",
+    rb"[?&#][A-Za-z0-9_.\-\[\]%]=(?:[^0-9&#\s\"'<>\\\x01]|[0-9]{1,3}[^0-9&#\s\"'<>\\\x01]|[0-9]{4})",
+    rb"//[^\s/?#@\"'<>\x01]*@",
+    rb"=(?:[0-9A-Fa-f]{2}=|\r?\n|3D|40|20|\?)",  # quoted-printable
 )
-_FIRST_BOTH = len(_HINTS)
-_FIRST_LAYER = _FIRST_BOTH + len(_BOTH)
+_PATTERNS = (ids.HINT.pattern, *_VALUES, *_LAYERS)
+_IDS = 0
+_FIRST_LAYER = 1 + len(_VALUES)
 _RUN_BYTES = 8
-_NO_RUN = bytes(
-    byte if (chr(byte).isalnum() and byte < 128) or byte in b"+/_=-" else 32 for byte in range(256)
-)
-# of a path: text in base64 has capitals
-_SEGMENT = re.compile(rb"(?=[a-z_-]*[A-Z0-9])([A-Za-z0-9_-]{4})[A-Za-z0-9_-]{12}")
-_SEGMENT_BYTES = 16
+_HEAD_BYTES = 4
+_PIECE_BYTES = 16  # a part of a path that may be base64 of its own
+_LONG_PIECE_BYTES = 28  # of which the beginning does not always tell what it is
+_BASE85_BYTES = 10
+_WORD = (string.ascii_letters + string.digits).encode()
+_BOTH_ALPHABETS = _WORD + b"+-_"
+_BASE85 = _BOTH_ALPHABETS + b"!#$%&()*;<=>?@^`{|}~"
+_WITHIN = frozenset(bytes((byte,)) for byte in _WORD + b"-_")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _MAGIC = frozenset({b"\x1f\x8b", b"\x28\xb5", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb"})  # gzip, zstd, marks
 _MAX_HEADS = 65_536
+
+
+def _all_but(kept: bytes) -> bytes:
+    """A table for `bytes.translate` that leaves ``kept`` and makes spaces of the rest."""
+    return bytes(byte if byte in kept else 32 for byte in range(256))
+
+
+_NO_RUN = _all_but(_BOTH_ALPHABETS + b"/")
+_NO_PIECE = _all_but(_BOTH_ALPHABETS)
+_NO_BASE85 = _all_but(_BASE85)
 
 
 class Sorted(NamedTuple):
@@ -77,17 +102,22 @@ class Sorted(NamedTuple):
 
 
 class Sieve:
-    """Sorts texts into those to look at and those that hold known values at most."""
+    """
+    Sorts texts into those to look at and those that hold known values at most.
 
-    def __init__(self, literals: Literals | None) -> None:
+    ``uuids`` says that those are values too.
+    """
+
+    def __init__(self, literals: Literals | None, *, uuids: bool = False) -> None:
         self._literals = literals
+        self._uuids = uuids
         self._dull: set[bytes] = set()  # beginnings of base64 that stand for no text
 
     def sort(self, texts: Sequence[bytes]) -> Sorted:
         """What to look at in ``texts``, whatever their places tell besides."""
         joined = BREAK.join(texts)
         starts = [0, *accumulate(len(text) + 1 for text in texts)]
-        value_places, layer_places = _hints(joined)
+        value_places, layer_places = self._hints(joined)
         layer_places += self._runs(joined)
         valued = {bisect_right(starts, place - 1) - 1 for place in value_places}
         layered = {bisect_right(starts, place - 1) - 1 for place in layer_places}
@@ -104,27 +134,58 @@ class Sieve:
                     edits[at] = without_overlaps(found)
         return Sorted(valued, layered, edits)
 
+    def _hints(self, joined: bytes) -> tuple[list[int], list[int]]:
+        """The ends of all places that hint at a value, and of those that hint at a text inside a text."""
+        values: list[int] = []
+        layers: list[int] = []
+        first = _IDS + (not self._uuids)
+
+        def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            if number >= first:
+                (values if number < _FIRST_LAYER else layers).append(end)
+
+        _automaton().scan(joined, match_event_handler=note)
+        return values, layers
+
     def _runs(self, joined: bytes) -> list[int]:
-        """Places (after their first byte) of what may be text in base64 in ``joined``."""
-        heads = {
-            word: _heads(word) for word in {*joined.translate(_NO_RUN).split()} if len(word) >= _RUN_BYTES
+        """Places (after their first byte) of texts in base64 and base85, and of hashes of known values."""
+        words = {*joined.translate(_NO_RUN).split()}
+        dull = self._dull
+        runs = {
+            word
+            for word in words
+            if len(word) >= _RUN_BYTES and word[:_HEAD_BYTES] not in dull and self._is_telling(word)
         }
-        telling = {head for own in heads.values() for head in own if head not in self._dull}
-        telling = {head for head in telling if self._is_telling(head)}
+        for piece in {*joined.translate(_NO_PIECE).split()}:
+            if len(piece) >= _PIECE_BYTES:
+                if len(piece) >= _LONG_PIECE_BYTES:
+                    runs |= {piece} if piece in words else {word for word in words if piece in word}
+                runs.update(SEGMENT.findall(piece))
+        runs = {run for run in runs if holds_text(run)}
+        runs |= {
+            word
+            for word in {*joined.translate(_NO_BASE85).split()}
+            if len(word) >= _BASE85_BYTES
+            and word.translate(None, _BOTH_ALPHABETS)
+            and is_text_in_base85(word[:BASE85_GROUP])
+        }
+        if self._literals is not None:
+            heads = self._literals.hash_heads
+            runs |= {word for word in words if word[:_HEAD_BYTES] in heads}
         places: list[int] = []
-        if telling:
-            for word, own in heads.items():
-                if not telling.isdisjoint(own):
-                    place = joined.find(word)
-                    while place >= 0:
-                        places.append(place + 1)
-                        place = joined.find(word, place + 1)
+        for run in runs:
+            place = joined.find(run)
+            while place >= 0:
+                stop = place + len(run)
+                if joined[place - 1 : place] not in _WITHIN and joined[stop : stop + 1] not in _WITHIN:
+                    places.append(place + 1)
+                place = joined.find(run, place + 1)
         return places
 
-    def _is_telling(self, head: bytes) -> bool:
-        """Whether base64 that begins with ``head`` may be text, packed text or the hash of a known value."""
-        known = self._literals is not None and self._literals.begins_hash(head)
-        if known or _may_be_text(binascii.a2b_base64(head.translate(_TO_STANDARD))):
+    def _is_telling(self, run: bytes) -> bool:
+        """Whether base64 that begins like ``run`` may be text or packed text."""
+        head = run[:_HEAD_BYTES]
+        if _may_be_text(binascii.a2b_base64(head.translate(_TO_STANDARD))):
             return True
         if len(self._dull) >= _MAX_HEADS:
             self._dull.clear()
@@ -135,14 +196,6 @@ class Sieve:
 def tells_of_numbers(text: bytes) -> bool:
     """Whether a word of ``text`` says that a number in it is somebody's."""
     return _TOLD.search(text) is not None
-
-
-def _heads(word: bytes) -> list[bytes]:
-    """The first four characters of ``word``, where it may be base64, and of long segments in it."""
-    heads = [] if b"=" in word[:_RUN_BYTES] else [word[:4]]
-    if len(word) > _SEGMENT_BYTES and b"/" in word:
-        heads += [match[1] for match in map(_SEGMENT.match, word.split(b"/")[1:]) if match]
-    return heads
 
 
 def _may_be_text(head: bytes) -> bool:
@@ -167,24 +220,8 @@ def _may_be_text(head: bytes) -> bool:
     return True
 
 
-def _hints(text: bytes) -> tuple[list[int], list[int]]:
-    """The ends of all places in ``text`` that hint at a value, and of those that hint at a text inside it."""
-    values: list[int] = []
-    layers: list[int] = []
-
-    def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
-        if number < _FIRST_LAYER:
-            values.append(end)
-        if number >= _FIRST_BOTH:
-            layers.append(end)
-
-    _automaton().scan(text, match_event_handler=note)
-    return values, layers
-
-
 @cache
 def _automaton() -> hyperscan.Database:
-    patterns = [*_HINTS, *_BOTH, *_LAYERS]
     database = hyperscan.Database()
-    database.compile(expressions=patterns, ids=list(range(len(patterns))), flags=[0] * len(patterns))
+    database.compile(expressions=list(_PATTERNS), ids=list(range(len(_PATTERNS))), flags=[0] * len(_PATTERNS))
     return database

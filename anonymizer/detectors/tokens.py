@@ -41,7 +41,10 @@ _PREFIX_HINT = re.compile(
     rb"gh[pousr]_|github_pat_|glpat-|_live_|_test_|whsec_|xox|xapp-|AKIA|ASIA|ABIA|ACCA|AIza|ya29|npm_|pypi-|SG\.|"
     rb"_v1_|shp|sbp_|sk-|sq0|hf_|key-|SK|hvs\.|lin_api_|:AA|ATATT3|_pat_|rubygems_|gsk_|glsa_|ntn_|figd_|r8_"
 )
-HINT = re.compile(rb"=|earer|PRIVATE KEY|hook|" + _PREFIX_HINT.pattern)
+HINT_BY_SHAPE = rb"earer|PRIVATE KEY|hook|" + _PREFIX_HINT.pattern
+"""Found in every text that holds a token by its own shape."""
+
+HINT = re.compile(rb"[A-Za-z0-9_.-]{3}=[^\s;,&\"'<>%]{4}|" + HINT_BY_SHAPE)
 """Found in every text that holds a token without a telling key, save for those that ``secrets`` finds."""
 
 _PRIVATE_KEY = re.compile(
