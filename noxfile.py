@@ -9,6 +9,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "venv"
+TOGETHER = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 NEWEST_FIRST = ("3.13", "3.12", "3.11")
 
 
@@ -38,7 +39,7 @@ FOUND = {version: path for version in NEWEST_FIRST if (path := find_python(versi
 def _suite(session: nox.Session) -> None:
     session.install("--quiet", "--upgrade", "pip>=25.1")
     session.install("--quiet", "--editable", ".", "--group", "dev")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *TOGETHER, *session.posargs)
 
 
 @nox.session(python=list(FOUND.values())[:1] or False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -43,6 +44,13 @@ def _search_path() -> str:
     return os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
 
 
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Of several processes each collects all tests; what the last one left out goes for all."""
+    left_out = getattr(node, "workeroutput", {}).get("left_out", [])
+    if left_out:
+        node.config.stash[LEFT_OUT] = left_out
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name every test that was left out."""
     left_out = config.stash.get(LEFT_OUT, [])
@@ -54,5 +62,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """On a machine that must run everything, a test left out is a failure."""
-    if os.environ.get("HOOKREEL_REQUIRE_ALL") and session.config.stash.get(LEFT_OUT, []):
+    left_out = session.config.stash.get(LEFT_OUT, [])
+    if hasattr(session.config, "workeroutput"):  # one of several processes
+        session.config.workeroutput["left_out"] = left_out
+    elif os.environ.get("HOOKREEL_REQUIRE_ALL") and left_out:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
