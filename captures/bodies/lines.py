@@ -1,17 +1,34 @@
-"""Fields in lines of text, as byte spans: ``key=value`` of logs, ``Key: value``, JSON behind a prefix."""
+"""
+Fields in text, as byte spans: ``key=value`` of logs, ``Key: value``, members of objects, JSON.
+
+Objects are taken as programs and their logs write them: ``{last_name: 'Ng'}``,
+``{'last_name': 'Ng'}``, ``{"last_name"=>"Ng"}``.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 # No part gives back what it took, so that a line of any length is gone through once.
 _PAIR = re.compile(
     rb"""(?<![^\s,;({\[|])([A-Za-z_][\w.-]{0,63})=(?:"((?:[^"\\\n]|\\.)*+)"?|'([^'\n]*+)'?|([^\s"',;|]++))"""
 )
-_FIELD = re.compile(rb"^[ \t]*+(?:- )?([A-Za-z_][\w .-]{0,40}):[ \t]++(?![{\[>|&*])([^\r\n]++)", re.MULTILINE)
-_JSON = re.compile(rb"[{\[][ \t]*+[\"{\[][^\n]*+")
+_MEMBER = re.compile(
+    rb"""(?<![^\s,({\[])(?:"([A-Za-z_][\w .-]{0,63})"|'([A-Za-z_][\w .-]{0,63})'|:?([A-Za-z_][\w-]{0,63}))"""
+    rb"""[ \t]*+(?:=>|:)[ \t]*+"""
+    rb"""(?:"((?:[^"\\\n]|\\.)*+)"|'((?:[^'\\\n]|\\.)*+)'|([0-9][0-9.]{3,40})(?![0-9A-Za-z.:-]))"""
+)
+# A value may begin like a character reference, but not like a container or an anchor of YAML.
+_FIELD = re.compile(
+    rb"^[ \t]*+(?:- )?([A-Za-z_][\w .-]{0,40})(?::[ \t]++|[ \t]=[ \t]++)(?![{\[>|*]|&(?!#))([^\r\n]++)",
+    re.MULTILINE,
+)
+_QUOTED = re.compile(rb"""(["'])(?:(?!\1).)+\1""")
+_JSON = re.compile(rb"[{\[]\s*+[\"{\[]")
+_BRACKET = re.compile(rb'"(?:[^"\\\n]|\\.)*+"|([{\[])|([}\]])')  # outside of strings, which end on their line
 
 
 class LineField(NamedTuple):
@@ -24,14 +41,18 @@ class LineField(NamedTuple):
 
 
 def fields(data: bytes) -> list[LineField]:
-    """The fields of every line, in order."""
+    """The fields of every line, in order; those of one line may overlap."""
     found: list[LineField] = []
     line = position = 0
-    spans = [
+    spans = {
         *((match[1], *match.span(match.lastindex or 2)) for match in _PAIR.finditer(data)),
-        *((match[1], *match.span(2)) for match in _FIELD.finditer(data)),
-    ]
-    for key, start, end in sorted(spans, key=lambda span: span[1:]):
+        *(
+            (match[1] or match[2] or match[3], *match.span(match.lastindex or 4))
+            for match in _MEMBER.finditer(data)
+        ),
+        *((match[1].rstrip(), *_unquoted(data, *match.span(2))) for match in _FIELD.finditer(data)),
+    }
+    for key, start, end in sorted(spans, key=itemgetter(1, 2, 0)):
         line += data.count(b"\n", position, start)
         position = start
         stop = start + len(data[start:end].rstrip())
@@ -40,7 +61,32 @@ def fields(data: bytes) -> list[LineField]:
     return found
 
 
+def _unquoted(data: bytes, start: int, stop: int) -> tuple[int, int]:
+    stop = start + len(data[start:stop].rstrip())
+    return (start + 1, stop - 1) if _QUOTED.fullmatch(data, start, stop) else (start, stop)
+
+
 def json_spans(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where an object or array stands on a line, from its first bracket to the line's end."""
-    for match in _JSON.finditer(data):
-        yield match.span()
+    """Where an object or array stands: all of it, or up to the line's end where nothing closes it."""
+    whole = dict(json_documents(data))
+    position = 0
+    while match := _JSON.search(data, position):
+        line_end = data.find(b"\n", match.end())
+        position = whole.get(match.start()) or (len(data) if line_end < 0 else line_end)
+        yield match.start(), position
+
+
+def json_documents(data: bytes) -> list[tuple[int, int]]:
+    """Where an object or array stands from its bracket to the one that closes it, in a script too."""
+    found: list[tuple[int, int]] = []
+    opened: list[int] = []
+    for match in _BRACKET.finditer(data):
+        if match[1]:
+            opened.append(match.start())
+        elif match[2] and opened:
+            start = opened.pop()
+            if _JSON.match(data, start):
+                while found and found[-1][0] > start:
+                    found.pop()
+                found.append((start, match.end()))
+    return found
