@@ -11,13 +11,10 @@ from pathlib import Path
 
 from anonymizer.census import Census, UnknownFieldsError
 from anonymizer.exchange_scrubber import ExchangeScrubber
-from anonymizer.fields import Fields
-from anonymizer.literals import Literals
+from anonymizer.passes import Passes
 from anonymizer.policy import Policy
-from anonymizer.pseudonyms import PseudonymTable
 from anonymizer.report import Report
-from anonymizer.scrubber import Scrubber
-from anonymizer.workers import Made, Workers, spans
+from anonymizer.workers import Made, Workers
 from captures.errors import UsageError, WriteError
 from captures.keys import Prf
 from captures.lineage import derived_header
@@ -51,8 +48,8 @@ def anonymize_capture(
     Memory is bounded by the distinct sensitive values. Nothing stands at ``destination``
     before all of it is written. Two runs with one key and policy write the same bytes.
 
-    With several ``workers`` as many processes take the exchanges, where no rule tells fields apart and
-    the capture is not sealed; the outcome is the same.
+    With several ``workers`` as many processes take the exchanges, where no rule tells fields apart; the
+    outcome is the same.
 
     ``finish`` gets the source and the file that was written, just before that gets its name: what it
     raises leaves nothing behind.
@@ -70,25 +67,16 @@ def anonymize_capture(
     with contextlib.ExitStack() as stack, _seldom_collected():
         reader = stack.enter_context(CaptureReader.open(source))
         report = Report(policy=policy.name, key_fingerprint=prf.fingerprint())
-        table = PseudonymTable(prf, policy)
-
         census = None if policy.strict_fields is None else Census()
-
-        def fields(*, collecting: bool) -> Fields | None:
-            if not policy.rules and census is None:
-                return None
-            return Fields(policy, table, collecting=collecting, watcher=census)
-
-        alone = workers == 1 or bool(policy.rules) or census is not None or bool(reader.recipients)
-        crew = None if alone else stack.enter_context(Workers(source, policy=policy, key=key, count=workers))
-        collector = Scrubber(prf, policy, table)
-        collecting = ExchangeScrubber(collector, policy, report, fields(collecting=True))
-        _collect(reader, collecting, table, crew)
-        table.freeze()
-        report.distinct_values = len(table)
-        scrubber = Scrubber(prf, policy, table, Literals(table, policy), collector.layouts)
-        replacing = ExchangeScrubber(scrubber, policy, report, fields(collecting=False))
-        exchanges = _exchanges(reader, replacing, table, crew, report)
+        passes = Passes(policy, prf, report, census)
+        crew = None
+        if workers > 1 and not policy.rules and census is None:
+            crew = stack.enter_context(Workers(reader, policy=policy, prf=prf, count=workers))
+        _collect(reader, passes, crew)
+        if crew is not None:
+            crew.take(passes.table)
+        replacing = passes.replacing()
+        exchanges = _exchanges(reader, replacing, crew, report)
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
         try:
             _write(reader, exchanges, replacing, partial, policy, prf)
@@ -127,11 +115,10 @@ def _check_named(census: Census, policy: Policy) -> None:
         raise UnknownFieldsError(unnamed)
 
 
-def _collect(
-    reader: CaptureReader, scrubber: ExchangeScrubber, table: PseudonymTable, crew: Workers | None
-) -> None:
+def _collect(reader: CaptureReader, passes: Passes, crew: Workers | None) -> None:
+    scrubber = passes.collecting
     if crew is not None:
-        crew.collect(spans(reader), table)
+        crew.collect(passes.table)
     else:
         for exchange in reader.exchanges():
             scrubber.exchange(exchange)
@@ -141,29 +128,26 @@ def _collect(
 
 
 def _exchanges(
-    reader: CaptureReader,
-    scrubber: ExchangeScrubber,
-    table: PseudonymTable,
-    crew: Workers | None,
-    report: Report,
+    reader: CaptureReader, scrubber: ExchangeScrubber, crew: Workers | None, report: Report
 ) -> Iterator[Exchange]:
     if crew is None:
         return map(scrubber.exchange, reader.exchanges())
-    return _followed(crew.replace(spans(reader), table), scrubber, report)
+    return _followed(crew.replace(), scrubber, report)
 
 
-def _followed(chunks: Iterator[Made], scrubber: ExchangeScrubber, report: Report) -> Iterator[Exchange]:
-    """The exchanges of ``chunks``, which are counted in ``report`` as if they were made here."""
-    for chunk in chunks:
-        for exchange in chunk.exchanges:
+def _followed(windows: Iterator[Made], scrubber: ExchangeScrubber, report: Report) -> Iterator[Exchange]:
+    """The exchanges of ``windows``, which are counted in ``report`` as if they were made here."""
+    for made in windows:
+        for exchange in made.exchanges:
             scrubber.follow(exchange)
             yield exchange
-        report.exchanges += chunk.report.exchanges
-        report.signatures += chunk.report.signatures
-        for (kind, endpoint, path), count in chunk.report.replaced.items():
-            report.replaced[kind, report.endpoint(endpoint), path] += count
-        for (endpoint, path), count in chunk.report.undecodable.items():
-            report.undecodable[report.endpoint(endpoint), path] += count
+        for counted in made.reports:
+            report.exchanges += counted.exchanges
+            report.signatures += counted.signatures
+            for (kind, endpoint, path), count in counted.replaced.items():
+                report.replaced[kind, report.endpoint(endpoint), path] += count
+            for (endpoint, path), count in counted.undecodable.items():
+                report.undecodable[report.endpoint(endpoint), path] += count
 
 
 def _write(

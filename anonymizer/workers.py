@@ -1,9 +1,8 @@
 """
 Exchanges anonymized by several processes, with the same outcome as by one.
 
-Each process is a copy of this one, which made the automata of all detectors before. It opens the
-capture itself and takes every so manieth chunk of it; what it finds and what it makes goes through
-a pipe, never to a disk. The chunks come back in order.
+Each process is a copy of this one, with the open capture and the automata of all detectors. What it
+finds and what it makes goes through a pipe, never to a disk.
 """
 
 from __future__ import annotations
@@ -11,35 +10,37 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, replace
+from itertools import islice
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import msgpack
+import numpy as np
 
 from anonymizer.detectors import secrets
 from anonymizer.detectors.base import Context, Kind
 from anonymizer.detectors.registry import Detectors
-from anonymizer.exchange_scrubber import ExchangeScrubber
-from anonymizer.literals import Literals
+from anonymizer.passes import Passes
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
 from anonymizer.report import Report
-from anonymizer.scrubber import Scrubber
+from anonymizer.shares import Dealer, Piece, windows
 from anonymizer.sieve import Sieve
+from captures.codec import build_exchange, exchange_row, unpack_row
 from captures.errors import HookreelError
 from captures.keys import Prf
 from captures.model import Exchange
 from captures.reader import CaptureReader
 
-CHUNK_EXCHANGES = 64
-_AHEAD = 2  # chunks that a process is given before its first is taken back
-
-Span = tuple[int, int | None]
-"""Exchanges from one offset on, up to another one (both in ns) or to the end."""
+_AHEAD = 2  # pieces that a process has: one to work on, and one to begin with at once after it
+_LOOK_EVERY = 64  # exchanges taken from here before the processes are looked after again
+_KEPT_WINDOWS = 3  # that a process keeps decoded, as its pieces come one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,49 +66,48 @@ class Values:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A chunk as it came out, and what was counted for it."""
+    """Some anonymized exchanges in their order, to be taken first, and what was counted for them."""
 
-    exchanges: list[Exchange]
-    report: Report
+    exchanges: Iterator[Exchange]
+    reports: tuple[Report, ...]
 
 
-def spans(reader: CaptureReader) -> list[Span]:
-    """The exchanges of a capture in chunks; those with one offset stay together."""
-    offsets = reader.index.offset_ns
-    starts: list[int] = []
-    for at in range(0, len(offsets), CHUNK_EXCHANGES):
-        start_ns = int(offsets[at])
-        if not starts or start_ns > starts[-1]:
-            starts.append(start_ns)
-    return list(zip(starts, [*starts[1:], None], strict=True))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What became of a piece: anonymized exchanges as packed rows, by their places in the window."""
+
+    rows: tuple[tuple[int, bytes], ...] = ()
+    report: Report | None = None
 
 
 class Workers:
     """
-    Processes that anonymize the capture ``source``; a context manager that ends them.
+    Processes that anonymize the exchanges of ``reader``; a context manager that ends them.
 
-    ``collect`` comes first and may be used once; then ``replace``.
+    ``collect`` comes first, then ``take``, then ``replace``; each may be used once.
     """
 
-    def __init__(self, source: Path, *, policy: Policy, key: bytes, count: int) -> None:
-        self._source = source
+    def __init__(self, reader: CaptureReader, *, policy: Policy, prf: Prf, count: int) -> None:
+        self._reader = reader
         self._policy = policy
-        self._key = key
+        self._prf = prf
         self._count = count
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
+        self._what = ""
+        self._dealer: Dealer[_Answer] = Dealer(iter(()))
 
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("fork")
         try:
             _make_automata()
+            len(self._reader)  # has the index read once for all
+            worker = _Worker(self._reader, self._policy, self._prf)
             for _ in range(self._count):
                 pipe, other = context.Pipe()
                 self._pipes.append(pipe)
                 process = context.Process(
-                    target=_serve,
-                    args=(other, tuple(self._pipes), self._source, self._policy, self._key),
-                    daemon=True,
+                    target=_serve, args=(other, tuple(self._pipes), worker), daemon=True
                 )
                 with warnings.catch_warnings():
                     # the threads are those of numpy, which idle and are not asked for anything here
@@ -125,42 +125,85 @@ class Workers:
     ) -> None:
         self._end()
 
-    def collect(self, chunks: Sequence[Span], table: PseudonymTable) -> None:
+    def collect(self, table: PseudonymTable) -> None:
         """
-        Take the values of all ``chunks`` into ``table``.
+        Take the values of all exchanges into ``table``.
 
         Raises:
             CaptureError: the capture is damaged.
             HookreelError: a process died.
 
         """
-        for values in self._each("collect", chunks):
-            values.add_to(table)
+        for _ in self._windows("collect"):
+            pass
+        for number in range(self._count):
+            self._tell(number, ("values", None))
+        for number in range(self._count):
+            self._hear(number).add_to(table)
 
-    def replace(self, chunks: Sequence[Span], table: PseudonymTable) -> Iterator[Made]:
+    def take(self, table: PseudonymTable) -> None:
         """
-        Every chunk of ``chunks`` in order, with the stand-ins of ``table``.
+        From now on replace the values of ``table``.
 
         Raises:
-            CaptureError: the capture is damaged.
             HookreelError: a process died.
 
         """
         values = Values.of(table)
         for number in range(self._count):
-            self._tell(number, ("values", values))
-        yield from self._each("replace", chunks)
+            self._tell(number, ("take", values))
 
-    def _each(self, what: str, chunks: Sequence[Span]) -> Iterator[Any]:
-        window = _AHEAD * self._count
-        for at, chunk in enumerate(chunks[:window]):
-            self._tell(at % self._count, (what, chunk))
-        for at in range(len(chunks)):
-            number = at % self._count
-            answer = self._hear(number)
-            if at + window < len(chunks):
-                self._tell(number, (what, chunks[at + window]))
-            yield answer
+    def replace(self) -> Iterator[Made]:
+        """
+        All exchanges in their order with the stand-ins of the values.
+
+        Raises:
+            CaptureError: the capture is damaged.
+            HookreelError: a process died.
+
+        """
+        for answers in self._windows("replace"):
+            rows = sorted(row for answer in answers for row in answer.rows)
+            yield Made(
+                exchanges=self._unpacked([row for _, row in rows]),
+                reports=tuple(answer.report for answer in answers if answer.report is not None),
+            )
+
+    def _unpacked(self, rows: list[bytes]) -> Iterator[Exchange]:
+        for at, row in enumerate(rows):
+            if at % _LOOK_EVERY == 0:  # so that nobody waits while these are written
+                self._take_answers(0)
+                self._deal()
+            yield build_exchange(unpack_row(row))
+
+    def _windows(self, what: str) -> Iterator[list[_Answer]]:
+        self._what = what
+        self._dealer = Dealer(windows(self._reader.index, self._count))
+        while True:
+            self._deal()
+            if self._dealer.finished:
+                return
+            answers = self._dealer.whole()
+            if answers is None:
+                self._take_answers(None)
+            else:
+                yield answers
+
+    def _deal(self) -> None:
+        for number in range(self._count):
+            while self._dealer.under_way(number) < _AHEAD:
+                piece = self._dealer.deal(number)
+                if piece is None:
+                    break
+                self._tell(number, (self._what, piece))
+
+    def _take_answers(self, timeout_s: float | None) -> None:
+        """Wait until there is an answer, no longer than ``timeout_s``."""
+        busy: dict[Any, int] = {
+            pipe: number for number, pipe in enumerate(self._pipes) if self._dealer.under_way(number)
+        }
+        for pipe in wait(list(busy), timeout_s) if busy else ():
+            self._dealer.answer(busy[pipe], self._hear(busy[pipe]))
 
     def _tell(self, number: int, message: tuple[str, Any]) -> None:
         try:
@@ -197,9 +240,7 @@ def _make_automata() -> None:
     Sieve(None).sort([b""])
 
 
-def _serve(
-    pipe: Connection, others: tuple[Connection, ...], source: Path, policy: Policy, key: bytes
-) -> None:
+def _serve(pipe: Connection, others: tuple[Connection, ...], worker: _Worker) -> None:
     """Do what comes through ``pipe`` until it is closed; ``others`` are the parent's own ends."""
     for other in others:
         other.close()  # else no pipe would be closed when the parent dies
@@ -207,49 +248,68 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this
     with suppress(EOFError, OSError):
         try:
-            with CaptureReader.open(source) as reader:
-                worker = _Worker(reader, policy, Prf(key))
-                while True:
-                    what, argument = pipe.recv()
-                    if what == "collect":
-                        pipe.send(worker.collect(argument))
-                    elif what == "values":
-                        worker.take(argument)
-                    else:
-                        pipe.send(worker.scrub(argument))
+            while True:
+                what, argument = pipe.recv()
+                if what == "take":
+                    worker.take(argument)
+                elif what == "values":
+                    pipe.send(worker.values())
+                else:
+                    pipe.send(worker.scrub(argument, making=what == "replace"))
         except HookreelError as error:
             pipe.send(error)
+
+
+class _Counts(Report):
+    """Counts of a piece; how many endpoints are told apart is up to the process that adds them up."""
+
+    def endpoint(self, label: str) -> str:
+        return label
+
+    def cut(self) -> Report:
+        """What was counted since the last time."""
+        told = replace(self)
+        self.exchanges = self.signatures = 0
+        self.replaced, self.undecodable = Counter(), Counter()
+        return told
 
 
 class _Worker:
     def __init__(self, reader: CaptureReader, policy: Policy, prf: Prf) -> None:
         self._reader = reader
-        self._policy = policy
-        self._prf = prf
-        self._table = PseudonymTable(prf, policy)
-        self._scrubber = Scrubber(prf, policy, self._table)
+        self._report = _Counts(policy=policy.name, key_fingerprint=prf.fingerprint())
+        self._passes = Passes(policy, prf, self._report)
+        self._scrubber = self._passes.collecting
+        self._pack = msgpack.Packer().pack
+        self._kept: OrderedDict[int, list[Exchange]] = OrderedDict()
 
-    def collect(self, span: Span) -> Values:
-        """The values that no chunk before had."""
-        self.scrub(span)
-        found = Values.of(self._table)
-        self._table.spellings, self._table.phrases, self._table.full_names = {}, set(), set()
-        return found
+    def values(self) -> Values:
+        """All that was collected."""
+        return Values.of(self._passes.table)
 
     def take(self, values: Values) -> None:
         """From now on replace ``values`` by their stand-ins."""
-        self._table = PseudonymTable(self._prf, self._policy)
-        values.add_to(self._table)
-        self._table.freeze()
-        literals = Literals(self._table, self._policy)
-        self._scrubber = Scrubber(self._prf, self._policy, self._table, literals, self._scrubber.layouts)
+        values.add_to(self._passes.table)
+        self._scrubber = self._passes.replacing()
 
-    def scrub(self, span: Span) -> Made:
-        """A chunk as it comes out; of no use while collecting."""
-        report = Report(policy=self._policy.name, key_fingerprint=self._prf.fingerprint())
-        scrubber = ExchangeScrubber(self._scrubber, self._policy, report)
-        start_ns, stop_ns = span
-        chunk = self._reader.exchanges(start_ns=start_ns, stop_ns=stop_ns)
-        made = [scrubber.exchange(exchange) for exchange in chunk]
-        scrubber.settle()
-        return Made(exchanges=made, report=report)
+    def scrub(self, piece: Piece, *, making: bool) -> _Answer:
+        """What becomes of ``piece``; an empty answer while collecting."""
+        window = self._window(piece)
+        made = [(place, self._scrubber.exchange(window[place])) for place in piece.places]
+        if not making:
+            return _Answer()
+        self._scrubber.settle()
+        rows = tuple((place, self._pack(exchange_row(exchange))) for place, exchange in made)
+        return _Answer(rows=rows, report=self._report.cut())
+
+    def _window(self, piece: Piece) -> list[Exchange]:
+        known = self._kept.get(piece.first)
+        if known is None:
+            if len(self._kept) >= _KEPT_WINDOWS:
+                self._kept.popitem(last=False)
+            offsets = self._reader.index.offset_ns
+            start_ns, last_ns = (int(offsets[at]) for at in (piece.first, piece.first + piece.count - 1))
+            before = piece.first - int(np.searchsorted(offsets, start_ns))
+            found = self._reader.exchanges(start_ns=start_ns, stop_ns=last_ns + 1)
+            known = self._kept[piece.first] = list(islice(found, before, before + piece.count))
+        return known

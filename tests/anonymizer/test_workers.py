@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from anonymizer import report as report_module
+from anonymizer import shares
 from anonymizer.policy import Policy
 from anonymizer.stage import anonymize_capture
-from anonymizer.workers import CHUNK_EXCHANGES, Workers, spans
+from anonymizer.workers import Workers
+from captures.encryption import ephemeral_identity, use_identities
 from captures.errors import HookreelError
 from captures.model import Counters, Exchange, Message, MessageKind
 from captures.reader import CaptureReader
@@ -23,10 +27,11 @@ KEY = b"a key for tests, 32 bytes long.."
 
 
 @pytest.fixture
-def source(tmp_path: Path, make_exchange: Any) -> Path:
-    """A capture of several chunks, with a stream; who is named at the end stands in URLs at the start."""
+def source(tmp_path: Path, make_exchange: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A capture of several windows, with a stream; who is named at the end stands in URLs at the start."""
+    monkeypatch.setattr(shares, "WINDOW_EXCHANGES", 40)
     path = tmp_path / "in.reel"
-    count = 3 * CHUNK_EXCHANGES + 5
+    count = 165
     with CaptureWriter.create(path, new_header(source="test", started_wall_ns=1)) as writer:
         for seq in range(count):
             name = b"jane.number%d" % (count - seq)
@@ -85,32 +90,18 @@ def test_the_count_of_processes_changes_nothing(source: Path) -> None:
     assert run(source, "2.reel", 2) == alone
 
 
-def test_a_process_that_dies_is_one_error_and_leaves_nothing(source: Path, monkeypatch: Any) -> None:
-    """Where a process is killed, a sentence says so and no file of the outcome stands."""
-    replace = Workers.replace
-
-    def killed(self: Workers, *args: Any) -> Any:
-        os.kill(self._processes[0].pid or 0, signal.SIGKILL)
-        self._processes[0].join()
-        return replace(self, *args)
-
-    monkeypatch.setattr(Workers, "replace", killed)
-    before = set(source.parent.iterdir())
-    with pytest.raises(HookreelError, match="ended before its time"):
-        run(source, "out.reel", 2)
-    assert set(source.parent.iterdir()) == before
-
-
 def test_processes_end_when_their_parent_is_killed(source: Path) -> None:
     """Nobody holds the output of a killed program open, so none of its processes is left."""
     script = (
         "import sys, pathlib\n"
         "from anonymizer.policy import Policy\n"
         "from anonymizer.workers import Workers\n"
-        "source = pathlib.Path(sys.argv[1])\n"
-        "with Workers(source, policy=Policy(), key=b'k' * 32, count=3):\n"
-        "    print('started', flush=True)\n"
-        "    sys.stdin.read()\n"
+        "from captures.keys import Prf\n"
+        "from captures.reader import CaptureReader\n"
+        "with CaptureReader.open(pathlib.Path(sys.argv[1])) as reader:\n"
+        "    with Workers(reader, policy=Policy(), prf=Prf(b'k' * 32), count=3):\n"
+        "        print('started', flush=True)\n"
+        "        sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", script, str(source)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
@@ -118,6 +109,52 @@ def test_processes_end_when_their_parent_is_killed(source: Path) -> None:
         assert program.stdout.readline() == b"started\n"
         program.kill()
         assert program.communicate(timeout=20)[0] == b""
+
+
+@pytest.mark.parametrize("step", ["collect", "take", "replace"])
+def test_a_process_that_dies_is_one_error_and_leaves_nothing(
+    source: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a process is killed before any step, a sentence says so and no file of the outcome stands."""
+    usual = getattr(Workers, step)
+
+    def killed(self: Workers, *args: Any) -> Any:
+        os.kill(self._processes[0].pid or 0, signal.SIGKILL)
+        self._processes[0].join()
+        return usual(self, *args)
+
+    monkeypatch.setattr(Workers, step, killed)
+    before = set(source.parent.iterdir())
+    with pytest.raises(HookreelError, match="ended before its time"):
+        run(source, "out.reel", 2)
+    assert set(source.parent.iterdir()) == before
+    assert multiprocessing.active_children() == []
+
+
+def test_endpoints_beyond_the_limit_are_those_of_one_process(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which endpoints a report tells apart does not depend on who counted them."""
+    monkeypatch.setattr(report_module, "MAX_ENDPOINTS", 20)
+    assert run(source, "2.reel", 2)[2] == run(source, "1.reel", 1)[2]
+
+
+def test_a_sealed_capture_is_read_by_all_processes(source: Path) -> None:
+    """The processes read through the reader that was opened for them, so that they need no identity."""
+    identities, recipient = ephemeral_identity()
+    sealed = source.with_name("sealed.reel")
+    with (
+        CaptureReader.open(source) as reader,
+        CaptureWriter.create(sealed, reader.header, recipients=[recipient]) as writer,
+    ):
+        for exchange in reader.exchanges():
+            writer.write(exchange)
+        for message in reader.messages():
+            writer.write_message(message)
+        writer.close(reader.counters)
+    alone = run(source, "1.reel", 1)
+    with use_identities(identities):
+        assert run(sealed, "2.reel", 2) == alone
 
 
 def test_damage_is_told_as_it_is_by_one_process(source: Path) -> None:
@@ -133,18 +170,3 @@ def test_damage_is_told_as_it_is_by_one_process(source: Path) -> None:
             run(source, f"{workers}.reel", workers)
         errors.append((type(told.value), str(told.value)))
     assert errors[0] == errors[1]
-
-
-def test_exchanges_of_one_moment_stay_in_one_chunk(tmp_path: Path, make_exchange: Any) -> None:
-    """Chunks are cut between offsets, and together they are all exchanges."""
-    path = tmp_path / "in.reel"
-    with CaptureWriter.create(path, new_header(source="test", started_wall_ns=1)) as writer:
-        for _ in range(2 * CHUNK_EXCHANGES):
-            writer.write(make_exchange(0))
-        writer.write(make_exchange(1))
-        writer.close()
-    with CaptureReader.open(path) as reader:
-        chunks = spans(reader)
-        found = [len(list(reader.exchanges(start_ns=a, stop_ns=b))) for a, b in chunks]
-    assert sum(found) == 2 * CHUNK_EXCHANGES + 1
-    assert chunks[-1][1] is None
