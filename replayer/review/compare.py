@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
-
-import numpy as np
-from scipy import stats
 
 from replayer.review.behaviour import BEHAVIOUR_ALPHA, MixTest, compare_mix, sheds
-from replayer.review.latency import (
-    ASSUMED_RUN_SD,
-    EndpointTimes,
-    Measured,
-    effect_of,
-    few_runs,
-    judge,
-    measure,
-    residuals_of,
-    shared_sds,
-)
-from replayer.review.moderation import moderate
+from replayer.review.claims import Claims, claims_of
+from replayer.review.latency import ASSUMED_RUN_SD, EndpointTimes, few_runs, measure
+from replayer.review.multiplicity import over_endpoints
 from replayer.review.noise import compare_answers, kept_warnings, with_answers
-from replayer.review.runlevel import ALPHA, Effect
 from replayer.review.sides import (
     EndpointSample,
     NamedRun,
@@ -36,7 +21,6 @@ from replayer.review.sides import (
 )
 from replayer.review.slo import judge_objectives
 from replayer.review.verdict import (
-    QUANTILES,
     Comparison,
     EndpointResult,
     Evidence,
@@ -46,9 +30,6 @@ from replayer.review.verdict import (
     StatusMix,
     Verdict,
 )
-
-Effects: TypeAlias = dict[tuple[str, float], tuple[Measured, Effect]]
-"""By endpoint label and quantile."""
 
 _HARM = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER, Verdict.INCONCLUSIVE, Verdict.SAME, Verdict.FASTER)
 
@@ -97,13 +78,9 @@ def compare(
         return frame
     endpoints = _endpoints(*sides)
     overloaded = any(summary.saturated for side in summaries for summary in side)
-    effects, shift = _effects(endpoints, options, few=few)
-    quantiles = _judged(endpoints, effects, options)
-    mixes = _adjusted([endpoint.mix.p for endpoint in endpoints])
-    results = [
-        _result(endpoint, tuple(quantiles[endpoint.label]), mix_p)
-        for endpoint, mix_p in zip(endpoints, mixes, strict=True)
-    ]
+    claims = claims_of({endpoint.label: endpoint.times for endpoint in endpoints}, options, few=few)
+    mixes = over_endpoints([endpoint.mix.p for endpoint in endpoints])
+    results = [_result(endpoint, claims, mix_p) for endpoint, mix_p in zip(endpoints, mixes, strict=True)]
     if overloaded:
         results = [_saturated(result) for result in results]
     before, after = ([named.run for named in side] for side in sides)
@@ -113,8 +90,9 @@ def compare(
         frame,
         verdict=_overall([result.verdict for result in results]),
         endpoints=tuple(sorted(results, key=_harm)),
-        tests=len(effects),
-        shared_shift=shift,
+        tests=claims.tests,
+        shared_shift=claims.shared_shift,
+        shared_taken_off=claims.taken_off,
     )
 
 
@@ -143,78 +121,8 @@ def _endpoints(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> l
     return found
 
 
-def _effects(endpoints: Sequence[_Endpoint], options: Options, *, few: bool) -> tuple[Effects, float | None]:
-    """Every effect that can be computed, by endpoint and quantile, and what the middle endpoint did."""
-    seen = [endpoint for endpoint in endpoints if endpoint.times.shifts]
-    shared = {
-        quantile: shared_sds([endpoint.times.shifts[quantile] for endpoint in seen]) for quantile in QUANTILES
-    }
-    effects = {}
-    for at, endpoint in enumerate(seen):
-        for measured in endpoint.times.measured:
-            quantile = measured.quantile
-            effect = effect_of(measured, shared[quantile][at], options, f"{endpoint.label}\0{quantile}")
-            if effect is not None:
-                effects[endpoint.label, quantile] = measured, effect
-    if not few:
-        effects = _moderated(effects, options)
-    medians = [endpoint.times.shifts[0.5] for endpoint in seen]
-    return effects, math.exp(float(np.median(medians))) if len(medians) > 3 else None
-
-
-def _moderated(effects: Effects, options: Options) -> Effects:
-    """The effects, with what endpoints show of each other's spread between runs."""
-    found = dict(effects)
-    for quantile in QUANTILES:
-        here = [key for key in effects if key[1] == quantile]
-        residuals = [residuals_of(effects[key][0], options) for key in here]
-        moderated = moderate([effects[key][1] for key in here], residuals)
-        found |= {key: (effects[key][0], effect) for key, effect in zip(here, moderated, strict=True)}
-    return found
-
-
-def _judged(
-    endpoints: Sequence[_Endpoint],
-    effects: Effects,
-    options: Options,
-) -> dict[str, list[QuantileResult]]:
-    adjusted = _adjusted_by_endpoint({key: effect.p for key, (_, effect) in effects.items()})
-    level = ALPHA / max(1, len(effects))  # what a lone change must pass under Benjamini-Hochberg
-    judged: dict[str, list[QuantileResult]] = {endpoint.label: [] for endpoint in endpoints}
-    for key, (measured, effect) in effects.items():
-        judged[key[0]].append(judge(measured, effect, adjusted[key], level, options))
-    return judged
-
-
-def _adjusted_by_endpoint(ps: dict[tuple[str, float], float]) -> dict[tuple[str, float], float]:
-    """
-    Adjusted p of each endpoint's quantiles: Simes within an endpoint, Benjamini-Hochberg over endpoints.
-
-    A change that shows in three quantiles of one endpoint is one finding, not three that would make
-    the next endpoint's share of errors larger.
-    """
-    by_label: dict[str, list[tuple[str, float]]] = {}
-    for key in ps:
-        by_label.setdefault(key[0], []).append(key)
-    within = {
-        key: p
-        for keys in by_label.values()
-        for key, p in zip(keys, _adjusted([ps[key] for key in keys]), strict=True)
-    }
-    simes = [min(within[key] for key in keys) for keys in by_label.values()]
-    over = dict(zip(by_label, _adjusted(simes), strict=True))
-    return {key: max(within[key], over[key[0]]) for key in ps}
-
-
-def _adjusted(ps: Sequence[float]) -> list[float]:
-    """Benjamini-Hochberg adjusted p values in the order given."""
-    if not ps:
-        return []
-    return [float(p) for p in stats.false_discovery_control(np.clip(ps, 0.0, 1.0), method="bh")]
-
-
-def _result(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...], mix_p: float) -> EndpointResult:
-    mix, times = endpoint.mix, endpoint.times
+def _result(endpoint: _Endpoint, claims: Claims, mix_p: float) -> EndpointResult:
+    mix, times, quantiles = endpoint.mix, endpoint.times, claims.quantiles[endpoint.label]
     different = not endpoint.missing and mix_p <= BEHAVIOUR_ALPHA
     statuses = StatusMix(
         baseline=mix.baseline,
@@ -226,6 +134,7 @@ def _result(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...], mix_p: f
         dispersion=mix.dispersion,
     )
     verdict, warnings = _latency_verdict(endpoint, quantiles)
+    suspected = claims.suspected.get(endpoint.label)
     if different:
         verdict = Verdict.BEHAVES_DIFFERENTLY
     advice = times.advice
@@ -239,10 +148,20 @@ def _result(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...], mix_p: f
         baseline_requests=sum(mix.baseline.values()),
         candidate_requests=sum(mix.candidate.values()),
         quantiles=quantiles,
-        deciding=next((q for q in quantiles if q.verdict is verdict), quantiles[0] if quantiles else None),
+        deciding=_deciding(quantiles, verdict, suspected),
+        suspected=suspected.verdict if suspected and verdict is Verdict.INCONCLUSIVE else None,
         warnings=(*warnings, *_mix_warnings(mix, different=different or bool(endpoint.missing))),
         advice=advice,
     )
+
+
+def _deciding(
+    quantiles: tuple[QuantileResult, ...], verdict: Verdict, suspected: QuantileResult | None
+) -> QuantileResult | None:
+    """The quantile that stands for the verdict, or for the suspicion."""
+    if suspected is not None:
+        return next(one for one in quantiles if one.quantile == suspected.quantile)
+    return next((one for one in quantiles if one.verdict is verdict), quantiles[0] if quantiles else None)
 
 
 def _saturated(result: EndpointResult) -> EndpointResult:
@@ -254,6 +173,7 @@ def _saturated(result: EndpointResult) -> EndpointResult:
         verdict=result.verdict if behaves else Verdict.INCONCLUSIVE,
         quantiles=unclear,
         deciding=unclear[0] if unclear else None,
+        suspected=None,
         advice=result.advice
         or "A target was saturated, so its response times are no property of the release.",
     )
@@ -327,6 +247,6 @@ def _overall(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict.SAME if verdicts and set(seen) == {Verdict.SAME} else Verdict.INCONCLUSIVE
 
 
-def _harm(result: EndpointResult) -> tuple[int, float, str]:
+def _harm(result: EndpointResult) -> tuple[int, bool, float, str]:
     ratio = result.deciding.ratio if result.deciding else 1.0
-    return _HARM.index(result.verdict), -ratio, result.endpoint
+    return _HARM.index(result.verdict), result.suspected is None, -ratio, result.endpoint

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from replayer.review.quantile_estimates import Floats, harrell_davis, seed_of, within_run
-from replayer.review.runlevel import ALPHA, Effect, paired, welch
+from replayer.review.runlevel import Effect, paired, welch
 from replayer.review.sides import EndpointSample
 from replayer.review.verdict import QUANTILES, Options, QuantileResult, Verdict
 
@@ -194,21 +194,41 @@ def shared_sds(log_ratios: Sequence[float]) -> list[float]:
     return [min(_MAX_SHARED, _MAD_TO_SD * float(np.median(np.delete(sizes, at)))) for at in range(len(sizes))]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Changed:
+    """
+    One quantile with what it changed by.
+
+    ``absolute`` is candidate against baseline; ``own`` is the same without what moved all endpoints
+    together, or ``absolute`` again where nothing was taken off.
+    """
+
+    measured: Measured
+    absolute: Effect
+    own: Effect
+
+    @property
+    def one_way(self) -> bool:
+        """Whether it changed in the same direction with and without what moved all."""
+        return self.own.log_ratio * self.absolute.log_ratio > 0
+
+
 def judge(
-    measured: Measured, effect: Effect, p_adjusted: float, level: float, options: Options
+    tested: Changed, p_adjusted: float, options: Options, *, passes: bool, level: float
 ) -> QuantileResult:
     """
     One quantile's verdict.
 
-    SLOWER and FASTER need an adjusted p of at most 5 % and a change beyond the effect floor: the
-    margin, the absolute floor and the noise of identical pairs, whichever is largest. SAME needs
-    the 90 % interval (two one-sided tests at 5 %) inside the larger of margin and absolute floor.
-    ``level`` is the level at which a lone change among all tests would be found.
+    SLOWER and FASTER need a test that ``passes`` and a change beyond the effect floor: the margin, the
+    absolute floor and the noise of identical pairs, whichever is largest. SAME needs the 90 %
+    interval (two one-sided tests at 5 %) of the whole change inside the larger of margin and absolute
+    floor. ``level`` is the level at which a lone change among all tests would be found.
     """
+    measured, effect = tested.measured, tested.own
     before, after = math.exp(float(measured.baseline.mean())), math.exp(float(measured.candidate.mean()))
     matters = math.log1p(max(options.margin, options.floor_ns / min(before, after)))
-    low, high = effect.interval(0.90)
-    if p_adjusted <= ALPHA and abs(effect.log_ratio) >= max(matters, effect.noise):
+    low, high = tested.absolute.interval(0.90)
+    if passes and tested.one_way and abs(effect.log_ratio) >= max(matters, effect.noise):
         verdict = Verdict.SLOWER if effect.log_ratio > 0 else Verdict.FASTER
     elif -matters <= low and high <= matters:
         verdict = Verdict.SAME

@@ -20,6 +20,10 @@ from replayer.review.quantile_estimates import Floats
 from replayer.review.runlevel import Effect
 
 _FEWEST = 6  # endpoints; fewer do not show how alike they are
+# The common variance is taken for half as well known as its estimate says: where a few endpoints are
+# far noisier than the others, their variances have a longer tail than the model, and 7 % instead of
+# 4 % of identical pairs raised an alarm. Where all are alike it costs 1 % of the +10 % that are found.
+_TRUSTED = 0.5
 _UNLIKE = 0.05
 _MOST_DF = 1e6
 
@@ -47,6 +51,7 @@ def moderate(effects: Sequence[Effect], residuals: Sequence[Floats]) -> list[Eff
     common = common_spread(variances, dfs, independent(np.stack(residuals), float(np.median(dfs))))
     if common is None:
         return list(effects)
+    common = replace(common, df=_TRUSTED * common.df)
     return [
         effect
         if stats.f.sf(effect.se**2 / common.variance, effect.df, common.df) < _UNLIKE

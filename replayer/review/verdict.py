@@ -55,10 +55,11 @@ class QuantileResult:
     One quantile of one endpoint's response time, compared.
 
     ``baseline_ns`` and ``candidate_ns`` are geometric means over a side's runs; ``ratio`` is
-    candidate / baseline, ``ci`` its 95 % confidence interval, ``mde`` the smallest change
-    (0.12 is 12 %) that would have been found four times out of five, ``noise`` the change
-    that nineteen of twenty identical pairs stay below. ``baseline_runs_ns`` and ``candidate_runs_ns``
-    are the Harrell-Davis estimates of the single runs, in the order the runs were made.
+    candidate / baseline, without what moved all endpoints where that was taken off, ``ci`` its 95 %
+    confidence interval, ``mde`` the smallest change (0.12 is 12 %) that would have been found four
+    times out of five, ``noise`` the change that nineteen of twenty identical pairs stay below.
+    ``baseline_runs_ns`` and ``candidate_runs_ns`` are the Harrell-Davis estimates of the single runs,
+    in the order the runs were made.
     """
 
     quantile: float
@@ -107,8 +108,9 @@ class EndpointResult:
 
     ``outcome`` is the status class whose response times were compared (``"2xx"``), empty when
     none could be. ``deciding`` is the quantile that stands for the verdict, None without one.
-    ``advice`` says what to do about an endpoint that could not be judged. ``answers`` compares
-    the answers to the same requests, None where no request was answered on both sides.
+    ``suspected`` is what an INCONCLUSIVE endpoint seems to be, SLOWER or FASTER, not surely enough to
+    be named. ``advice`` says what to do about an endpoint that could not be judged. ``answers``
+    compares the answers to the same requests, None where no request was answered on both sides.
     """
 
     endpoint: str
@@ -119,6 +121,7 @@ class EndpointResult:
     candidate_requests: int
     quantiles: tuple[QuantileResult, ...] = ()
     deciding: QuantileResult | None = None
+    suspected: Verdict | None = None
     warnings: tuple[str, ...] = ()
     advice: str = ""
     answers: EndpointAnswers | None = None
@@ -172,6 +175,7 @@ class Comparison:
     A whole review: endpoints stand in order of harm, worst first.
 
     ``shared_shift`` is the ratio by which the middle endpoint moved; None with too few endpoints.
+    ``shared_taken_off`` says that this is no more than runs do, so that ratios are without it.
     """
 
     verdict: Verdict
@@ -183,6 +187,7 @@ class Comparison:
     tests: int = 0
     assumed_run_sd: dict[float, float] = field(default_factory=dict)
     shared_shift: float | None = None
+    shared_taken_off: bool = False
     warnings: tuple[str, ...] = ()
     objectives: tuple[ObjectiveResult, ...] = ()
 

@@ -32,6 +32,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "tests": comparison.tests,
         "assumed_run_sd": {wording.quantile_name(q): sd for q, sd in comparison.assumed_run_sd.items()},
         "shared_shift": comparison.shared_shift,
+        "shared_taken_off": comparison.shared_taken_off,
         "reasons": wording.refusals(comparison) if comparison.verdict is Verdict.INVALID else [],
         "warnings": list(comparison.warnings),
         "objectives": [_objective(result) for result in comparison.objectives],
@@ -77,6 +78,7 @@ def _endpoint(endpoint: EndpointResult, comparison: Comparison) -> dict[str, Any
     return {
         "endpoint": endpoint.endpoint,
         "verdict": str(endpoint.verdict),
+        "suspected": None if endpoint.suspected is None else str(endpoint.suspected),
         "quantile": deciding.quantile if deciding else None,
         "ratio": deciding.ratio if deciding else None,
         "ci": list(deciding.ci) if deciding else None,

@@ -30,8 +30,8 @@ _HEAD = (
 
 def render(comparison: Comparison) -> str:
     """GitHub-flavoured Markdown of at most ``MAX_BYTES`` UTF-8 bytes, with a final newline."""
-    changed = [endpoint for endpoint in comparison.endpoints if endpoint.verdict in _CHANGED]
-    rest = [endpoint for endpoint in comparison.endpoints if endpoint.verdict not in _CHANGED]
+    changed = [endpoint for endpoint in comparison.endpoints if _in_sight(endpoint)]
+    rest = [endpoint for endpoint in comparison.endpoints if not _in_sight(endpoint)]
     top = [MARKER, f"### {_headline(comparison)}"]
     if objectives := wording.objective_lines(comparison):
         top.append("\n".join(f"- {escape(line, code=True)}" for line in objectives[:_LONGEST_LIST]))
@@ -58,6 +58,11 @@ def render(comparison: Comparison) -> str:
     if notes:
         top += _folded("Notes", ["\n".join(notes)])
     return "\n\n".join([*top, *bottom]) + "\n"
+
+
+def _in_sight(endpoint: EndpointResult) -> bool:
+    """Whether it changed, or may have."""
+    return endpoint.verdict in _CHANGED or endpoint.suspected is not None
 
 
 def escape(text: str, *, code: bool = False) -> str:

@@ -40,8 +40,18 @@ def headline(comparison: Comparison) -> str:
     others = len(comparison.endpoints) - 1
     rest = f"; {others} other endpoint{_s(others)}: {_tally(counts)}" if others else ""
     also = f" and {len(more)} more" if more else ""
-    changed = _all_changed(comparison)
+    changed = _perhaps(comparison) + _all_changed(comparison)
     return f"{comparison.verdict}: {clean(first.endpoint)} {what_changed(first)}{also}{rest}{changed}"
+
+
+def _perhaps(comparison: Comparison) -> str:
+    """The endpoints that seem to have changed and are not named."""
+    found = [endpoint for endpoint in comparison.endpoints if endpoint.suspected is not None]
+    if not found:
+        return ""
+    first, *more = found
+    also = f" and {len(more)} more" if more else ""
+    return f"; perhaps {first.suspected}: {clean(first.endpoint)}{also}"
 
 
 def _all_changed(comparison: Comparison) -> str:
@@ -186,14 +196,21 @@ def how_sure(comparison: Comparison) -> list[str]:
     floor = format_duration(comparison.options.floor_ns)
     lines.append(
         f"A change is called from {margin} and {floor} on, beyond the noise, at 5 % over all"
-        f" {comparison.tests} tests together (Benjamini-Hochberg); SAME rules such a change out."
+        f" {comparison.tests} tests together (Simes, Benjamini-Hochberg), beside the surest at 0.5 % (Holm);"
+        " SAME rules such a change out."
     )
     lines.append(_coverage(comparison))
     answers = answers_line(comparison)
     lines += [answers] if answers else []
     if any(q.fragile for endpoint in comparison.endpoints for q in endpoint.quantiles):
         lines.append("Fragile: a check that makes fewer assumptions disagrees; repeat before acting on it.")
-    if comparison.shared_shift is not None and not 0.8 < comparison.shared_shift < 1.25:
+    if comparison.shared_taken_off and comparison.shared_shift is not None:
+        lines.append(
+            "Runs differ from one another in all endpoints together, as machines do; ratios and intervals"
+            f" are without that. The middle endpoint moved by {times(comparison.shared_shift)}, which is"
+            " not proven to be the release."
+        )
+    elif comparison.shared_shift is not None and not 0.8 < comparison.shared_shift < 1.25:
         lines.append(
             f"The middle endpoint moved by {times(comparison.shared_shift)}: either everything changed or"
             " the machine did; interleaved runs tell the two apart."
@@ -263,6 +280,12 @@ def notes_of(endpoint: EndpointResult) -> list[str]:
         changed += [f"Not sure: {change_clause(change)}." for change in answers.changes if not change.sure][
             :3
         ]
+    if endpoint.suspected is not None and endpoint.deciding is not None:
+        quantile, ratio = quantile_name(endpoint.deciding.quantile), times(endpoint.deciding.ratio)
+        changed.append(
+            f"Perhaps {endpoint.suspected} ({quantile} {ratio}), not sure enough to be named beside what is;"
+            " look at it, or add runs."
+        )
     return [*changed, *advice, *endpoint.warnings, *(["Fragile."] if fragile else [])]
 
 
@@ -272,6 +295,8 @@ def verdict_cell(endpoint: EndpointResult, options: Options) -> str:
 
     Below 20 ms the absolute floor of 1 ms rules, so that a ratio of 1.5x may well be SAME.
     """
+    if endpoint.suspected is not None:
+        return f"{endpoint.verdict} (perhaps {endpoint.suspected})"
     by_floor = [result.baseline_ns * options.margin < options.floor_ns for result in endpoint.quantiles]
     if endpoint.verdict is not Verdict.SAME or not any(by_floor):
         return str(endpoint.verdict)

@@ -76,10 +76,12 @@ def test_twenty_percent_is_found_with_eight_runs_a_side(campaign, quiet, endpoin
 
 
 def test_pairs_cancel_what_both_runs_of_a_pair_share(campaign, quiet):
-    """With --paired a drift of the machine that hits both runs of a pair leaves the interval."""
+    """With --paired a drift that hits both runs of a pair, each endpoint its own way, leaves the interval."""
     before, after = [], []
     for at in range(6):
-        machine = replace(quiet, factor=dict.fromkeys(quiet.medians_ms, 1 + 0.2 * at))
+        machine = replace(
+            quiet, factor={label: 1 + 0.2 * ((at + own) % 6) for own, label in enumerate(quiet.medians_ms)}
+        )
         before += [campaign.side(machine, 1, 300 + at, started_s=at * 100)[0]]
         after += [campaign.side(machine, 1, 400 + at, started_s=at * 100 + 50)[0]]
     unpaired, paired = (compare(before, after, Options(paired=paired)) for paired in (False, True))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from replayer.review.latency import ASSUMED_RUN_SD, Measured, effect_of, judge, shared_sds
+from replayer.review.latency import ASSUMED_RUN_SD, Changed, Measured, effect_of, judge, shared_sds
 from replayer.review.runlevel import Effect
 from replayer.review.verdict import Options, Verdict
 
@@ -26,7 +27,8 @@ def _measured(before_ms, after_ms, runs=4, quantile=0.5, within=0.0):
 def _verdict(before_ms, after_ms, se, p_adjusted=0.001, **options):
     measured = _measured(before_ms, after_ms)
     effect = Effect(log_ratio=measured.log_ratio, se=se, df=14)
-    return judge(measured, effect, p_adjusted, 0.001, Options(**options)).verdict
+    tested = Changed(measured=measured, absolute=effect, own=effect)
+    return judge(tested, p_adjusted, Options(**options), passes=p_adjusted <= 0.05, level=0.001).verdict
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,19 @@ def test_a_wider_margin_turns_slower_into_same():
     """The margin is what the reviewer says matters."""
     assert _verdict(100, 108, 0.005) is Verdict.SLOWER
     assert _verdict(100, 108, 0.005, margin=0.10) is Verdict.SAME
+
+
+def test_a_change_counts_only_where_it_shows_with_and_without_what_moved_all():
+    """An endpoint that stood still while all others got faster is not SLOWER, nor SAME when in doubt."""
+    measured = _measured(100, 100)
+    own = Effect(log_ratio=0.1, se=0.01, df=14)
+    for absolute, expected in ((0.09, Verdict.SLOWER), (-0.001, Verdict.INCONCLUSIVE)):
+        whole = Effect(log_ratio=absolute, se=0.05, df=14)
+        tested = Changed(measured=measured, absolute=whole, own=own)
+        assert judge(tested, 0.001, Options(), passes=True, level=0.001).verdict is expected
+    sure = Effect(log_ratio=-0.001, se=0.001, df=14)
+    tested = Changed(measured=measured, absolute=sure, own=replace(own, log_ratio=-0.1))
+    assert judge(tested, 0.9, Options(), passes=False, level=0.001).verdict is Verdict.SAME
 
 
 def test_others_that_move_are_taken_for_the_machine():

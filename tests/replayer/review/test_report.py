@@ -16,7 +16,7 @@ from replayer.review.sides import NamedRun
 from replayer.review.verdict import Options, Verdict
 
 ENDPOINT_KEYS = (
-    "endpoint verdict quantile ratio ci mde delta_ns p_adjusted fragile evidence outcome n statuses"
+    "endpoint verdict suspected quantile ratio ci mde delta_ns p_adjusted fragile evidence outcome n statuses"
     " status_p status_p_adjusted status_changed quantiles warnings advice answers"
 )
 QUANTILE_KEYS = "quantile verdict baseline_ns candidate_ns delta_ns ratio ci mde noise p p_adjusted fragile"
@@ -201,3 +201,21 @@ def test_ratios_have_the_digits_that_matter(value, said):
 def test_shares_are_percent(value, said):
     """Small shares keep two digits."""
     assert wording.share(value) == said
+
+
+def test_a_suspicion_is_told_in_the_first_line_and_beside_the_endpoint(changed):
+    """It is never a verdict: the endpoint stays INCONCLUSIVE, with the word perhaps."""
+    first, *others = changed.endpoints
+    doubtful = next(one for one in others if one.deciding is not None)
+    suspected = replace(doubtful, verdict=Verdict.INCONCLUSIVE, suspected=Verdict.SLOWER)
+    comparison = replace(changed, endpoints=(first, suspected), shared_taken_off=True, shared_shift=1.02)
+    lines = text.render(comparison)
+    assert lines.splitlines()[0].endswith(f"; perhaps SLOWER: {suspected.endpoint}")
+    words = " ".join(lines.split())
+    assert "INCONCLUSIVE (perhaps SLOWER)" in words
+    assert "not sure enough" in words
+    assert "The middle endpoint moved by 1.02x" in words
+    assert "INCONCLUSIVE (perhaps SLOWER)" in markdown.render(comparison).partition("<details>")[0]
+    told = json.loads(json_report.render(comparison))
+    assert told["shared_taken_off"] is True
+    assert [one["suspected"] for one in told["endpoints"]] == [None, "SLOWER"]
