@@ -29,7 +29,6 @@ _MARKUP_TYPE = re.compile(rb"[/+](?:xml|html|xhtml|svg)\b")
 _CUT_TAIL = re.compile(rb"[0-9 ()./:-]*[0-9]\+?|[\w.@+%:=-]+")
 _MAX_CUT_BYTES = 4_096
 _PLUS_NUMBER = re.compile(rb"\+[1-9][0-9 ().-]{6,}")  # of a sender that does not escape: no space
-_BUFFER = b'"Buffer"'  # as Node writes bytes in JSON
 _MAX_PACKED = 4  # gzip in gzip, and so on
 _BOM = b"\xef\xbb\xbf"
 _MAX_PATH_NAMES = 16_384
@@ -100,9 +99,8 @@ class BodyScrubber:
         """A whole JSON document anonymized, if it is one and no rule or path tells its fields apart."""
         if cut or self._fields is not None or self._policy.keep_paths or not json.looks_like_json(data):
             return None
-        if _BUFFER in data or data[-64:].rstrip()[-1:].isdigit():
-            return None
-        if content_type[:10].lower() == b"multipart/" or charsets.of(data, content_type) != "utf-8":
+        # whatever charset a JSON type states, it is read as UTF-8 if it is such
+        if content_type[:10].lower() == b"multipart/" or charsets.of(b"", content_type) != "utf-8":
             return None
         scrubbed = self._scrubber.document(data)
         if scrubbed is None:
@@ -233,7 +231,7 @@ class BodyScrubber:
             edits = self._pieces(documents.graphql_pieces(data), path)
         elif is_json or (b"json" in media_type and not _FORM_SHAPE.fullmatch(data)):
             edits = self.json(data, path)
-            for layer in layers.number_lists(data) if _BUFFER in data else ():
+            for layer in layers.number_lists(data) if json.BUFFER in data else ():
                 edits += layer.back(self.leaf(path, layer.text, layer.context))
             whole = documents.is_all_json(data)
             if not whole or data.rstrip()[-1:].isdigit():  # comments, other quotes, a text after it

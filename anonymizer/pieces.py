@@ -9,19 +9,18 @@ as without this, many times faster.
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import accumulate
 from typing import NamedTuple, Protocol
 
-from anonymizer.document import HASH_BYTES, HOLE, START, Labels, Outcome, Passing, Told, forms, holes
+from anonymizer import charsets
+from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes
 from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace
+from anonymizer.lessons import MIN_NUMBER_BYTES, NUMBER, Lesson, number_passes
 from anonymizer.literals import Literals
 from anonymizer.sieve import Sorted, tells_of_numbers
-from anonymizer.templates import Span, Template, Templates, alike
+from anonymizer.templates import Template, Templates, alike
 from captures.bodies import json
 from captures.bodies.edits import Edit, splice
 from captures.bodies.json import LeafRole
@@ -35,10 +34,8 @@ _ROW_BYTES = 256
 _SEEN: Outcome = (b"", ())
 _EMPTY: Outcome = (b"", ())
 _NO_CONTEXT: LeafContext = (b"", b"", False)  # a key is looked at by itself
-_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
-_PLAIN_NUMBER = re.compile(rb"[1-9][0-9]{0,11}")
-_MIN_NUMBER_BYTES = 10  # shorter ones are looked at under telling keys alone
-_LONG_NUMBER = b"0" * _MIN_NUMBER_BYTES
+_LONG_NUMBER = b"0" * MIN_NUMBER_BYTES
+_MAX_SLOTS = 32
 
 _NumberLabels = tuple[tuple[int, str], ...]
 """Which numbers of a document were replaced, and as what."""
@@ -77,17 +74,33 @@ class _Fresh(NamedTuple):
     form: bytes | None
 
 
+class _Places(NamedTuple):
+    """What is known at the places of strings; at a plain one is no key, and the place tells nothing."""
+
+    done: list[dict[bytes, Outcome]]
+    plain: list[bool]
+    is_key: list[bool]
+    contexts: list[LeafContext]
+
+    def only(self, at: Sequence[int]) -> _Places:
+        """The places at ``at``."""
+        done, plain, is_key, contexts = self
+        return _Places(
+            [done[one] for one in at],
+            [plain[one] for one in at],
+            [is_key[one] for one in at],
+            [contexts[one] for one in at],
+        )
+
+
 class _Plan:
-    """What is known at each place of a layout; ``telling`` are numbers whose place tells."""
+    """A layout and what is known at its places; ``telling`` are numbers whose place tells."""
 
-    __slots__ = ("done", "layout", "plain", "telling", "told")
+    __slots__ = ("layout", "places", "telling", "told")
 
-    def __init__(
-        self, layout: Layout, done: list[dict[bytes, Outcome]], plain: list[bool], telling: frozenset[int]
-    ) -> None:
+    def __init__(self, layout: Layout, places: _Places, telling: frozenset[int]) -> None:
         self.layout = layout
-        self.done = done
-        self.plain = plain  # no key, and its place tells nothing
+        self.places = places
         self.telling = telling
         self.told: dict[tuple[tuple[Labels, ...], _NumberLabels], Told] = {}
 
@@ -110,17 +123,16 @@ class Pieces:
 
     def scrub(self, data: bytes) -> tuple[bytes, Told | None] | None:
         """
-        ``data`` scrubbed and what is to be told of it, or None when it is not quite JSON.
+        ``data`` scrubbed and what is to be told of it, or None when it is not quite JSON in UTF-8.
 
         While collecting it comes back as it is.
         """
         number = alike(data)
         template = self._templates.get(number)
-        if template is not None:
-            filled = template.filled(data, self._literals)
-            if filled is not None:
-                return filled, template.told
-        cut = json.cut(data)
+        filled = template.filled(data, self._literals) if template is not None else None
+        if filled is not None:
+            return filled
+        cut = json.cut(data) if _is_plain(data) else None
         if cut is None:
             return None
         parts, marked = cut
@@ -131,27 +143,73 @@ class Pieces:
             return None
         layout = shape.layout(strings, marked=marked)
         plan = self._plans.get(layout) or self._plan(layout)
-        outcomes = [*map(dict.get, plan.done, strings)]
+        outcomes = [*map(dict.get, plan.places.done, strings)]
         if not all(outcomes):
-            self._learn(plan, strings, outcomes, marked=marked)
+            self._learn(plan.places, strings, outcomes, marked=marked)
         edits: list[Edit] = []
         numbers: _NumberLabels = ()
         if plan.telling or shape.odd_numbers or _LONG_NUMBER in zeros:
             edits, numbers = self._numbers(plan, rest)
             if edits:
                 parts[::2] = splice(rest, edits).split(b'"')
-        told = None
-        if self._literals is not None:
-            labels: tuple[Labels, ...] = ()
-            if outcomes:
-                parts[1::2], labels = zip(*outcomes, strict=True)
-            told = self._told(plan, labels, numbers)
-        if template is None and self._templates.wants(number, len(data)):
-            self._templates.put(number, self._template(data, plan, outcomes, edits, told))
+        slots = self._slots(number, template, data, strings, plan)
+        if slots is not None:
+            lesson = Lesson(
+                data=data,
+                plain=plan.places.plain,
+                telling=plan.telling,
+                outcomes=outcomes,
+                edits=edits,
+                slots=slots,
+            )
+            self._templates.put(number, self._template(lesson, plan, numbers, marked=marked))
         if self._literals is None:
             return data, None
+        labels: tuple[Labels, ...] = ()
+        if outcomes:
+            parts[1::2], labels = zip(*outcomes, strict=True)
         new = b'"'.join(parts)
-        return json.unmarked(new) if marked else new, told
+        return json.unmarked(new) if marked else new, self._told(plan, labels, numbers)
+
+    # -- whole documents -------------------------------------------------------------------
+
+    def _slots(
+        self, number: int, template: Template | None, data: bytes, strings: list[bytes], plan: _Plan
+    ) -> frozenset[int] | None:
+        """Which strings of ``data`` are known to differ if a template is to be made of it, else None."""
+        if template is None:
+            return frozenset() if self._templates.wants(number, len(data)) else None
+        differing = template.differing(strings)
+        slots = template.slots | differing
+        if not differing or len(slots) > _MAX_SLOTS or any(plan.places.is_key[at] for at in differing):
+            return None
+        return slots
+
+    def _template(self, lesson: Lesson, plan: _Plan, numbers: _NumberLabels, *, marked: bool) -> Template:
+        slots = sorted(lesson.slots)
+        places = plan.places.only(slots)
+        labels = [outcome[1] if outcome else () for outcome in lesson.outcomes]
+
+        def told(of_slots: tuple[Labels, ...]) -> Told | None:
+            if self._literals is None:
+                return None
+            for at, own in zip(slots, of_slots, strict=False):
+                labels[at] = own
+            return self._told(plan, tuple(labels), numbers)
+
+        def outcomes(texts: Sequence[bytes]) -> list[Outcome]:
+            return self._in_slots(places, texts, marked=marked)
+
+        return lesson.template(self._forms, self._literals, told, outcomes)
+
+    def _in_slots(self, places: _Places, texts: Sequence[bytes], *, marked: bool) -> list[Outcome]:
+        """What becomes of strings at ``places``, which are cut out of a document."""
+        strings = [json.with_marks(text) for text in texts] if marked else [*texts]
+        found = [*map(dict.get, places.done, strings)]
+        if not all(found):
+            self._learn(places, strings, found, marked=marked)
+        outcomes = [outcome or _EMPTY for outcome in found]
+        return [(json.unmarked(new), labels) for new, labels in outcomes] if marked else outcomes
 
     # -- where strings stand ---------------------------------------------------------------
 
@@ -169,8 +227,8 @@ class Pieces:
         telling = frozenset(
             at for at, context in enumerate(layout.number_contexts) if self._own(context) is not None
         )
-        plain = [known is self._plain for known in done]
-        plan = self._plans[layout] = _Plan(layout, done, plain, telling)
+        places = _Places(done, [known is self._plain for known in done], layout.is_key, layout.contexts)
+        plan = self._plans[layout] = _Plan(layout, places, telling)
         return plan
 
     def _own(self, context: LeafContext) -> dict[bytes, Outcome] | None:
@@ -194,7 +252,7 @@ class Pieces:
     # -- what becomes of them --------------------------------------------------------------
 
     def _learn(
-        self, plan: _Plan, strings: list[bytes], outcomes: list[Outcome | None], *, marked: bool
+        self, places: _Places, strings: list[bytes], outcomes: list[Outcome | None], *, marked: bool
     ) -> None:
         """Put in the outcomes that are missing."""
         fresh: list[_Fresh] = []
@@ -203,9 +261,9 @@ class Pieces:
             if outcome is None:
                 if not strings[at]:
                     outcomes[at] = _EMPTY
-                elif plan.plain[at]:
+                elif places.plain[at]:
                     plain.append(at)
-                elif plan.layout.is_key[at]:
+                elif places.is_key[at]:
                     outcomes[at] = self._key(strings[at], marked=marked)
                 else:
                     fresh.append(_Fresh(at, strings[at], None))
@@ -221,7 +279,7 @@ class Pieces:
         if known:
             fresh += self._filled(known, outcomes)
         if fresh:
-            self._scrubbed(plan, fresh, outcomes, marked=marked)
+            self._scrubbed(places, fresh, outcomes, marked=marked)
 
     def _filled(
         self, known: list[tuple[int, bytes, Outcome]], outcomes: list[Outcome | None]
@@ -270,18 +328,18 @@ class Pieces:
         return splice(text, edits), tuple([edit.label for edit in edits])
 
     def _scrubbed(
-        self, plan: _Plan, fresh: list[_Fresh], outcomes: list[Outcome | None], *, marked: bool
+        self, places: _Places, fresh: list[_Fresh], outcomes: list[Outcome | None], *, marked: bool
     ) -> None:
         raws = [json.unmarked(one.text) if marked else one.text for one in fresh]
         valued, layered, known = self._leaves.sort(raws)
         for number, (at, text, form) in enumerate(fresh):
             finds = self._leaves.finds
             has_value, has_layer = number in valued, number in layered
-            if has_value or has_layer or not plan.plain[at]:
+            if has_value or has_layer or not places.plain[at]:
                 edits = self._leaf(
                     LeafRole.STRING,
                     raws[number],
-                    plan.layout.contexts[at],
+                    places.contexts[at],
                     valued=has_value,
                     layered=has_layer,
                 )
@@ -289,7 +347,7 @@ class Pieces:
                 edits = known.get(number, [])
             outcome = outcomes[at] = self._outcome(text, edits)
             if form is None:
-                self._keep(plan.done[at], text, outcome)
+                self._keep(places.done[at], text, outcome)
             elif self._leaves.finds == finds and not tells_of_numbers(text):
                 with suppress(ValueError):  # something was found in what seemed to pass
                     self._keep(self._forms, form, self._with_holes(text, edits))
@@ -306,79 +364,14 @@ class Pieces:
         edits: list[Edit] = []
         labels: list[tuple[int, str]] = []
         contexts = plan.layout.number_contexts
-        for at, match in enumerate(_NUMBER.finditer(rest)):
+        for at, match in enumerate(NUMBER.finditer(rest)):
             text = match[0]
-            if at not in plan.telling and (
-                len(text) < _MIN_NUMBER_BYTES
-                or (_PLAIN_NUMBER.fullmatch(text) and not self._is_known_number(text))
-            ):
+            if at not in plan.telling and number_passes(text, self._literals):
                 continue
             found = self._leaf(LeafRole.NUMBER, text, contexts[at])
             edits += [edit.moved(match.start()) for edit in found]
             labels += [(at, edit.label) for edit in found]
         return edits, tuple(labels)
-
-    def _is_known_number(self, text: bytes) -> bool:
-        return self._literals is not None and self._literals.is_number(text)
-
-    # -- whole documents -------------------------------------------------------------------
-
-    def _template(
-        self, data: bytes, plan: _Plan, outcomes: list[Outcome | None], edits: list[Edit], told: Told | None
-    ) -> Template:
-        """What is to be known of documents like ``data``, of whose numbers ``edits`` replaced some."""
-        parts, marked = json.cut(data) or json.Cut([], marked=False)
-        starts = [0, *accumulate(len(part) + 1 for part in parts)]
-        rest, strings = b'"'.join(parts[::2]), parts[1::2]
-        spans: list[Span] = []
-        windows: list[tuple[int, int]] = []
-        news = [START + (outcome or _EMPTY)[0] for outcome in outcomes]
-        for at, (new, _) in self._with_known_forms(plan, strings):
-            start = starts[2 * at + 1] - 1
-            windows.append((start, starts[2 * at + 2] - 1))
-            spans += [
-                Span(start + first, start + last, last - first == HASH_BYTES)
-                for first, last in holes(strings[at])
-            ]
-            news[at] = new
-        rest_starts = [0, *accumulate(len(part) + 1 for part in parts[::2])]
-        passing: list[Edit] = []
-        for start, stop in self._passing_numbers(plan, rest):
-            at = bisect_right(rest_starts, start) - 1
-            by = starts[2 * at] - rest_starts[at]
-            spans.append(Span(start + by, stop + by, is_hash=False))
-            passing.append(Edit(start, stop, HOLE))
-        spans.sort()
-        if self._literals is not None:
-            parts[::2] = splice(rest, edits + passing).split(b'"')
-            parts[1::2] = [new + b'"' for new in news]
-        new = b"".join(parts)
-        return Template(data, spans, windows, json.unmarked(new) if marked else new, told, self._literals)
-
-    def _with_known_forms(self, plan: _Plan, strings: list[bytes]) -> Iterator[tuple[int, Outcome]]:
-        """The strings in which something passes, and what becomes of all that are like them."""
-        plain = [at for at, text in enumerate(strings) if plan.plain[at] and text and b"\\" not in text]
-        found = [
-            (at, self._forms[form])
-            for at, form in zip(plain, forms([strings[at] for at in plain]), strict=True)
-            if HOLE in form and form in self._forms
-        ]
-        special = Passing([strings[at] for at, _ in found]).special(self._literals) if found else set()
-        return (entry for number, entry in enumerate(found) if number not in special)
-
-    def _passing_numbers(self, plan: _Plan, rest: bytes) -> Iterator[tuple[int, int]]:
-        """The numbers between the strings that could as well be others."""
-        for at, match in enumerate(_NUMBER.finditer(rest)):
-            text = match[0]
-            if (
-                at not in plan.telling
-                and text.isdigit()
-                and (
-                    len(text) < _MIN_NUMBER_BYTES
-                    or (_PLAIN_NUMBER.fullmatch(text) and not self._is_known_number(text))
-                )
-            ):
-                yield match.span()
 
     def _told(self, plan: _Plan, labels: tuple[Labels, ...], numbers: _NumberLabels) -> Told:
         known = plan.told.get((labels, numbers))
@@ -394,3 +387,12 @@ class Pieces:
             plan.told.clear()
         told = plan.told[labels, numbers] = Told(counts)
         return told
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether ``data`` is UTF-8 and neither lists bytes as numbers nor ends with a number."""
+    return (
+        json.BUFFER not in data
+        and not data[-64:].rstrip()[-1:].isdigit()
+        and charsets.of(data, b"") == "utf-8"
+    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
 from captures.units import MIB
 
 _MAX_BYTES = 32 * MIB
 _ROW_BYTES = 200
+_MAX_ALL_UNCHANGED_BYTES = 4 * MIB
+_MAX_UNCHANGED_BYTES = 1_024
 
 
 class Tally(Protocol):
@@ -51,3 +54,24 @@ class Remembered:
             self._done.clear()
             self._size_bytes = size_bytes
         self._done[key] = done
+
+
+class Unchanged:
+    """Small things that stay as they are, so that they are looked at once; forgotten when too many."""
+
+    def __init__(self) -> None:
+        self._known: set[Hashable] = set()
+        self._size_bytes = 0
+
+    def __contains__(self, thing: Hashable) -> bool:
+        return thing in self._known
+
+    def add(self, thing: Hashable, size_bytes: int) -> None:
+        """Remember ``thing``, unless it is large."""
+        if size_bytes > _MAX_UNCHANGED_BYTES:
+            return
+        self._size_bytes += size_bytes + _ROW_BYTES
+        if self._size_bytes > _MAX_ALL_UNCHANGED_BYTES:
+            self._known.clear()
+            self._size_bytes = size_bytes + _ROW_BYTES
+        self._known.add(thing)

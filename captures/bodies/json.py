@@ -22,6 +22,8 @@ _TOKEN = re.compile(
 )
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LITERALS = frozenset({b"true", b"false", b"null"})
+BUFFER = b'"Buffer"'
+"""The type of bytes as Node writes them in JSON."""
 MARKS = (b"\x01", b"\x02", b"\x03", b"\x04")
 """Bytes that no JSON text holds; the first two are free for whoever works on a `Cut`."""
 _BACKSLASH_MARK, _QUOTE_MARK = MARKS[2:]
@@ -119,9 +121,14 @@ def cut(data: bytes) -> Cut | None:
         return None
     marked = b'\\"' in data
     if marked:
-        data = data.replace(b"\\\\", b"\\" + _BACKSLASH_MARK).replace(b'\\"', b"\\" + _QUOTE_MARK)
+        data = with_marks(data)
     parts = data.split(b'"')
     return Cut(parts, marked) if len(parts) % 2 else None
+
+
+def with_marks(data: bytes) -> bytes:
+    """``data``, which has no marks, as it is written in a marked `Cut`."""
+    return data.replace(b"\\\\", b"\\" + _BACKSLASH_MARK).replace(b'\\"', b"\\" + _QUOTE_MARK)
 
 
 def unmarked(part: bytes) -> bytes:

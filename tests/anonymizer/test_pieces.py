@@ -150,6 +150,28 @@ def test_text_in_hex_does_not_pass() -> None:
     assert text[:16].hex().encode() not in out[1]
 
 
+def test_strings_that_differ_are_looked_at_one_by_one() -> None:
+    """Of documents that are alike but for some words each known value goes, and is counted by its kind."""
+    note = b'{"login":"octocat-%d","id":12,"url":"https://x.io/build-%d/%d","note":"\\"%b\\" said %b"}'
+    numbers = [note % (1, 70, 5, b"ab12", b"cd"), note % (1, 71, 6, b"cd34", b"ad")]
+    documents = [*numbers * 3, note % (1, 72, 7, b"face", b"fe")]
+    known = note % (2, 72, 7, b"face", b"fe")
+    table = PseudonymTable(PRF, Policy())
+    collecting = Scrubber(PRF, Policy(), table)
+    for data in (*documents, known):
+        assert collecting.document(data) == (data, None)
+    assert set(table.spellings) == {b"octocat-1", b"octocat-2"}
+    table.freeze()
+    scrubber = Scrubber(PRF, Policy(), table, Literals(table, Policy()), collecting.layouts)
+    for data in (*documents, known):
+        found = scrubber.document(data)
+        assert found is not None
+        assert found[0] == splice(data, scrubber.json(data))
+        assert b"octocat" not in found[0]
+        assert found[1] is not None
+        assert found[1].named("body", bytes.decode) == {("body.login", "username"): 1}
+
+
 @pytest.mark.parametrize(
     "data",
     [

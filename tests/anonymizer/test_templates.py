@@ -13,7 +13,7 @@ from anonymizer.document import HASH_BYTES
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
-from anonymizer.templates import Span, Template, Templates, alike
+from anonymizer.templates import Hole, Span, Template, Templates, alike
 from captures.keys import Prf
 
 PRF = Prf(b"a key for tests, 32 bytes long..")
@@ -32,10 +32,13 @@ def known(*values: tuple[Kind, bytes]) -> Literals:
 
 
 def template(literals: Literals | None = None, data: bytes = DATA) -> Template:
-    spans = [Span(*match.span(), is_hash=len(match[0]) == HASH_BYTES) for match in HOLES.finditer(data)]
+    spans = [
+        Span(*match.span(), Hole.HASH if len(match[0]) == HASH_BYTES else Hole.NUMBER)
+        for match in HOLES.finditer(data)
+    ]
     windows = [match.span() for match in STRINGS.finditer(data)]
     new = HOLES.sub(b"\x02", data).replace(b"octocat", b"someone")
-    return Template(data, spans, windows, new, None, literals)
+    return Template(data, spans, windows, new, literals, lambda _: None, lambda _: [])
 
 
 OTHER = (
@@ -50,8 +53,8 @@ OTHER = (
 def test_what_passes_is_filled_in() -> None:
     """Numbers, times and hashes come out where they stood, the rest as it came out before."""
     assert alike(OTHER) == alike(DATA)
-    assert template(known()).filled(OTHER, known()) == OTHER.replace(b"octocat", b"someone")
-    assert template().filled(OTHER, None) == OTHER
+    assert template(known()).filled(OTHER, known()) == (OTHER.replace(b"octocat", b"someone"), None)
+    assert template().filled(OTHER, None) == (OTHER, None)
 
 
 @pytest.mark.parametrize(
