@@ -149,6 +149,7 @@ def _review(
         seed=asked["order_seed"],
         judged=judging_words(margin=margin, slo=slo, rules=rules),
         ledger=asked["ledger"] or capture.with_name(f"{capture.name}.noise"),
+        keeps=asked["keep_bodies"] != "none" and asked["key_file"] is None,
     )
     where = {
         url: parse_target(url, allowed_hosts=asked["allow_host"], resolve=asked["resolve"])

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from captures.errors import HookreelError, UsageError
+from captures.keys import new_key, write_key_file
 from captures.reader import CaptureReader
 from captures.text import clean
 from captures.units import NS_PER_S, format_duration
@@ -38,7 +39,8 @@ class Request:
 
     ``targets`` has a URL per side, ``words`` further options of ``hookreel replay``; ``sized`` names
     those of them that say how long a replay goes on; ``judged`` are the options of ``hookreel diff`` that
-    judge the runs likewise. ``pairs`` and ``budget_ns`` exclude each other.
+    judge the runs likewise. ``pairs`` and ``budget_ns`` exclude each other. ``keeps`` says that replays
+    keep answers and no key was named for them.
     """
 
     capture: Path
@@ -52,6 +54,12 @@ class Request:
     seed: int | None = None
     judged: tuple[str, ...] = ()
     ledger: Path
+    keeps: bool = False
+
+    @property
+    def key_file(self) -> Path:
+        """Where one key for the answers of all replays is; beside the folder, which may be shared."""
+        return self.folder.with_name(f"{self.folder.name}.key")
 
     def __post_init__(self) -> None:
         """
@@ -116,12 +124,15 @@ def review(
         capture=str(request.capture),
         capture_id=header.capture_id,
         targets=request.targets,
-        words=(*request.words, *duration),
+        words=(*request.words, *duration, *((f"--key-file={request.key_file}",) if request.keeps else ())),
         pairs=size.pairs,
         seed=drawn,
         before=request.before,
     )
     open_folder(request.folder, planned)
+    if request.keeps and not request.key_file.exists():
+        write_key_file(request.key_file, new_key())
+        say(f"Kept answers are anonymized with the key in {request.key_file}; do not share it.")
     requests = offered.within(size.duration_ns)
     length_ns = size.duration_ns or offered.duration_ns
     say(

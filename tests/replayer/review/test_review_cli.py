@@ -109,6 +109,29 @@ def test_a_slower_build_is_named_and_the_answer_is_no(run_review, slow, tmp_path
     assert "pairs for +10 %" in result.stderr
 
 
+def test_answers_of_all_replays_are_kept_under_one_key(run_review, tmp_path):
+    """Equal values get equal stand-ins; the key lies beside the folder, private, and is used again."""
+    _, replays = run_review("--pairs", "3", "--keep-bodies", "all")
+    key = tmp_path / "review.key"
+    told = [[word for word in words if word.startswith("--key-file")] for words in replays.commands]
+    assert told[0] == []  # a rehearsal keeps nothing
+    assert told[1:] == [[f"--key-file={key}"]] * 6
+    assert key.stat().st_mode & 0o777 == 0o600
+    content = key.read_text()
+    again, _ = run_review("--pairs", "3", "--keep-bodies", "all")
+    assert again.exit_code in {0, 3}
+    assert key.read_text() == content
+
+
+def test_a_named_key_or_no_answers_make_no_key(run_review, tmp_path):
+    """What the user named is handed on."""
+    _, replays = run_review("--pairs", "3", "--keep-bodies", "all", "--key-file", "mine.key")
+    assert "--key-file=mine.key" in replays.commands[-1]
+    run_review("--pairs", "3", folder="other")
+    run_review("--pairs", "3", "--keep-bodies", "none", folder="third")
+    assert not list(tmp_path.glob("*.key"))
+
+
 def test_equal_builds_raise_no_alarm(run_review):
     """The command's exit code is that of the comparison."""
     result, _ = run_review("--pairs", "4", "--json")
