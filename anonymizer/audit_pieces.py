@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import compress, filterfalse
+from itertools import compress, filterfalse, repeat
 from operator import ne
 from typing import TypeAlias
 
@@ -11,11 +11,14 @@ SEPARATORS = (b',"', b', "', b"\n")
 """Between the fields of JSON as it is usually written, and between lines."""
 
 Seen: TypeAlias = set[tuple[str, str] | tuple[bytes, bytes]]
-"""Pairs of JSON leaves or of pieces, before and after, whose spans have been given."""
+"""Pairs of fields, JSON leaves or pieces, before and after, whose spans have been given."""
+
+SEEN_MAX = 200_000
+"""Above so many it is begun again."""
 
 _SAMPLE_BYTES = 256
-_SEEN_MAX = 200_000
 _PIECE_MAX_BYTES = 1_024
+_QUOTES = repeat(b'"')
 _NO_STRING = re.compile(rb"[\s:,\[\]{}0-9.+\-eEtrufalsn]*")
 
 
@@ -36,24 +39,23 @@ def changed_strings(before: bytes, after: bytes, seen: Seen) -> list[tuple[bytes
     lefts, rights = before.split(separator), after.split(separator)
     if len(lefts) != len(rights):
         return None
-    if len(seen) >= _SEEN_MAX:
+    if len(seen) >= SEEN_MAX:
         seen.clear()
-    found: list[tuple[bytes, bytes]] | None = []
     # a dictionary, since the order of a set differs from run to run
     changed = compress(zip(lefts, rights, strict=True), map(ne, lefts, rights))
-    for pair in dict.fromkeys(filterfalse(seen.__contains__, changed)):
-        if len(pair[0]) <= _PIECE_MAX_BYTES:
-            seen.add(pair)
-        strings = _strings(*pair)
-        found = None if found is None or strings is None else found + strings
-    return found
+    pairs = list(dict.fromkeys(filterfalse(seen.__contains__, changed)))
+    if not pairs:
+        return []
+    seen.update([pair for pair in pairs if len(pair[0]) <= _PIECE_MAX_BYTES])
+    return _strings([left for left, _ in pairs], [right for _, right in pairs], separator)
 
 
-def _strings(left: bytes, right: bytes) -> list[tuple[bytes, bytes]] | None:
+def _strings(lefts: list[bytes], rights: list[bytes], separator: bytes) -> list[tuple[bytes, bytes]] | None:
+    left, right = separator.join(lefts), separator.join(rights)
     if b"\\" in left or b"\\" in right:
         return None
-    parts, others = left.split(b'"'), right.split(b'"')
-    if len(parts) != len(others):
+    if any(map(ne, map(bytes.count, lefts, _QUOTES), map(bytes.count, rights, _QUOTES))):
         return None
-    changed = [(part, other) for part, other in zip(parts, others, strict=True) if part != other]
-    return None if any(_NO_STRING.fullmatch(part) for part, _ in changed) else changed
+    parts, others = left.split(b'"'), right.split(b'"')
+    changed = list(compress(zip(parts, others, strict=True), map(ne, parts, others)))
+    return None if any(map(_NO_STRING.fullmatch, [part for part, _ in changed])) else changed

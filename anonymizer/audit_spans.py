@@ -14,17 +14,17 @@ import re
 from base64 import b64decode
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from enum import Enum
-from functools import lru_cache
-from itertools import zip_longest
-from typing import Any
+from itertools import accumulate, compress, zip_longest
+from operator import not_
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from anonymizer.audit_decode import inflate_base64
-from anonymizer.audit_pieces import Seen, changed_strings
+from anonymizer.audit_pieces import SEEN_MAX, Seen, changed_strings
 from anonymizer.audit_places import Place
+from anonymizer.audit_urls import PLAIN_URL, changed_segments
 from anonymizer.audit_words import COMMON_WORDS
 
 MIN_BYTES = 6
@@ -33,20 +33,19 @@ MIN_BYTES = 6
 _DEPTH_MAX = 4  # JSON in base64 in a JSON string, and one more
 _WORDS_MAX = 6  # a longer passage is prose: its words alone name nobody
 _WHOLE_MAX_BYTES = 128  # names and addresses get hashed, passages and URLs do not
-_CACHED_MAX_BYTES = 1_024
-_SEEN_MAX = 200_000
 _SEEN_MAX_BYTES = 512
 _ATOM_REACH_BYTES = 128
 _MATCH_WORDS_MAX = 500  # SequenceMatcher is quadratic
-_WORD = re.compile(
+_WORD_PATTERN = (
     rb"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"  # an IPv4 address is one value: 192.0.2 names nobody
     rb"|[0-9A-Za-z\x80-\xff]+"
 )
+_WORD = re.compile(_WORD_PATTERN)
+_WORDS = re.compile(b"(" + _WORD_PATTERN + b")")
 _PIECE = re.compile(rb"[^\s/?#&=;,@:]+")
 _RUN = re.compile(rb"[^\n\r\t;&<>\"{}|]+")
 _ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")
 _DIGEST = re.compile(rb"(?:sha\d+=)?([0-9a-f]{32,128})")
-_NO_PLAIN_URL = re.compile(rb"[\s?#%@]")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _PACKED = re.compile(rb"(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
@@ -67,12 +66,15 @@ class Part(Enum):
     COMMON = "common"  # what differs is one of COMMON_WORDS, and not searched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):  # made for every value that differs, in a third of a dataclass's time
     """An original, or a field that holds one."""
 
     part: Part
-    value: bytes = field(repr=False)
+    value: bytes
+
+    def __repr__(self) -> str:
+        """Say what it is to the field, never the value."""
+        return f"Span({self.part}, {len(self.value)} bytes)"
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -98,12 +100,17 @@ def place_spans(original: Place, anonymized: Place | None, seen: Seen | None = N
     """
     What ``original`` holds and ``anonymized``, its counterpart (None: left out), does not.
 
-    ``seen`` carries over from place to place: the spans of a pair of JSON leaves come once.
+    ``seen`` carries over from place to place: the spans of a pair of fields or JSON leaves come once.
     """
     before, after = original.data, anonymized.data if anonymized is not None else b""
-    if before == after or original.derived:
-        return
+    seen = set() if seen is None else seen
     kind, name, _ = original.key
+    if (
+        before == after
+        or original.derived
+        or _known((b"%b %b" % (kind.encode(), name) + before, after), seen)
+    ):
+        return
     if kind.endswith(("header", "trailer")) and name in {b"cookie", b"set-cookie"}:
         yield from _pairs(before, after, b";", 0)
     elif kind == "request target":
@@ -114,7 +121,19 @@ def place_spans(original: Place, anonymized: Place | None, seen: Seen | None = N
     elif original.content_type.startswith(b"application/x-www-form-urlencoded"):
         yield from _pairs(before, after, b"&", 0)
     else:
-        yield from _body(before, after, set() if seen is None else seen)
+        yield from _body(before, after, seen)
+
+
+def _known(pair: tuple[bytes, bytes] | tuple[str, str], seen: Seen) -> bool:
+    """Whether ``pair`` is in ``seen``, where it will be from now on; a long one never is."""
+    if len(pair[0]) > _SEEN_MAX_BYTES:
+        return False
+    if pair in seen:  # the same user stands in every exchange
+        return True
+    if len(seen) >= SEEN_MAX:
+        seen.clear()
+    seen.add(pair)
+    return False
 
 
 def _body(before: bytes, after: bytes, seen: Seen) -> Iterator[Span]:
@@ -122,8 +141,18 @@ def _body(before: bytes, after: bytes, seen: Seen) -> Iterator[Span]:
     if changed is None:
         yield from _value(before, after, 0, seen)
         return
-    for left, right in changed:
-        yield from _value(left, right, 1)
+    if not changed:
+        return
+    plain = list(map(PLAIN_URL.fullmatch, [left for left, _ in changed]))
+    segments = changed_segments(list(compress(changed, plain)), MIN_BYTES)
+    if segments is not None:
+        changed = list(compress(changed, map(not_, plain)))
+        for pair in segments:
+            if not _known(pair, seen):
+                yield from _words(*pair, 1)
+    for pair in changed:
+        if not _known(pair, seen):
+            yield from _value(*pair, 1)
 
 
 def _segments(before: bytes, after: bytes) -> Iterator[Span]:
@@ -170,31 +199,9 @@ def _value(before: bytes, after: bytes, depth: int, seen: Seen | None = None) ->
     if digest is not None and _DIGEST.fullmatch(after):  # a signature, new in each request: all is plain
         yield Span(part=Part.VALUE, value=digest[1])
         return
-    segments = _url_segments(before, after)
-    if segments is not None:
-        for left, right in segments:
-            yield from _cached_words(left, right, depth)
-        return
-    if len(before) + len(after) <= _CACHED_MAX_BYTES:
-        yield from _cached_words(before, after, depth)
-    else:
-        yield from _words(before, after, depth)
-
-
-def _url_segments(before: bytes, after: bytes) -> list[tuple[bytes, bytes]] | None:
-    """The segments that differ of a URL without a query; None where they must not be seen one by one."""
-    if not before.startswith((b"https://", b"http://")) or _NO_PLAIN_URL.search(before):
-        return None
-    lefts, rights = before.split(b"/"), after.split(b"/")
-    if len(lefts) != len(rights):
-        return None
-    changed = [(left, right) for left, right in zip(lefts, rights, strict=True) if left != right]
-    return changed if all(len(left) >= MIN_BYTES for left, _ in changed) else None
-
-
-@lru_cache(maxsize=1 << 14)
-def _cached_words(before: bytes, after: bytes, depth: int) -> tuple[Span, ...]:
-    return tuple(_words(before, after, depth))
+    segments = changed_segments([(before, after)], MIN_BYTES) if PLAIN_URL.fullmatch(before) else None
+    for left, right in [(before, after)] if segments is None else segments:
+        yield from _words(left, right, depth)
 
 
 def _line(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
@@ -219,12 +226,8 @@ def _leaves(before: Any, after: Any, depth: int, seen: Seen) -> Iterator[Span]:
         left, right = stack.pop()
         if type(left) is type(right) and left == right:
             continue
-        if isinstance(left, str) and isinstance(right, str) and len(left) <= _SEEN_MAX_BYTES:
-            if (left, right) in seen:  # the same user stands in every exchange
-                continue
-            if len(seen) >= _SEEN_MAX:
-                seen.clear()
-            seen.add((left, right))
+        if isinstance(left, str) and isinstance(right, str) and _known((left, right), seen):
+            continue
         if isinstance(left, _Pairs):
             yield from _objects(left, right, stack, depth)
         elif isinstance(left, list):
@@ -262,10 +265,9 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
             yield from _value(content, inflate_base64(after) or b"", depth + 1)
             return
         yield from _decoded(before, after, depth)
-    words = [match.span() for match in _WORD.finditer(before)]
-    texts = [before[start:stop] for start, stop in words]
-    others = _WORD.findall(after)
-    ranges = list(_changed_ranges(texts, others, _WORD.split(before) == _WORD.split(after)))
+    pieces, others = _WORDS.split(before), _WORDS.split(after)  # every second one is a word
+    words, ends = pieces[1::2], list(accumulate(map(len, pieces)))
+    ranges = list(_changed_ranges(words, others[1::2], pieces[::2] == others[::2]))
     if ranges and len(before) <= _WHOLE_MAX_BYTES and b"/" not in before:
         yield Span(part=Part.WHOLE, value=before.strip())
     nothing_left = not words or ranges == [(0, len(words))]
@@ -273,7 +275,7 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
         yield _searchable(before.strip())
     entities = [match.span() for match in _SALIENT.finditer(before)] if ranges else []
     for first, last in ranges:
-        start, stop = words[first][0], words[last - 1][1]
+        start, stop = ends[2 * first], ends[2 * last - 1]
         nearest = bisect_right(entities, (start, len(before))) - 1
         entity = entities[nearest] if nearest >= 0 and entities[nearest][1] >= stop else None
         if entity is not None:  # of two phone numbers the last digits may differ alone
@@ -370,7 +372,10 @@ def _common(part: bytes) -> bool:
 
 def _decoded(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     """Spans inside base64 text (Basic credentials, JWT parts, wrapped JSON) that differs."""
-    candidates, others = _BASE64.findall(before), _BASE64.findall(after)
+    candidates = _BASE64.findall(before)
+    if not candidates:
+        return
+    others = _BASE64.findall(after)
     paired = others if len(others) == len(candidates) else [b""] * len(candidates)
     kept = set(others)
     for text, other in zip(candidates, paired, strict=True):
