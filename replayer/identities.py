@@ -96,7 +96,7 @@ def learnt(
     for value in minted:
         identities.keep(value)
     for exchange in exchanges:
-        for credential in find_credentials(exchange.request.headers):
+        for credential in find_credentials(exchange.request.headers) if keyring.credentials else ():
             if keyring.value(credential.fingerprint(salt), credential) is not None:
                 identities.keep(credential.value)
         identities.learn(exchange.request)

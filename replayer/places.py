@@ -15,7 +15,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from captures.bodies import coding, form, json, percent, url
+from captures.bodies import coding, entities, form, json, percent, url
 from captures.bodies.edits import Edit, splice
 from captures.bodies.json import LeafRole
 from captures.credentials import CredentialKind, find_credentials
@@ -25,6 +25,7 @@ from captures.units import MIB
 MAX_BODY_BYTES = 4 * MIB  # a larger body is data, not the answer that names a new thing
 MAX_VALUE_BYTES = 4096
 MIN_VALUE_BYTES = 1
+FORM_TYPE = b"application/x-www-form-urlencoded"
 BODY = -1  # the part of a request that its body is
 _TARGET = -2
 _SET_COOKIE = re.compile(rb"\s*([^=;\s]+)\s*=\s*\"?([^;\"]*)")
@@ -45,12 +46,14 @@ _PLAIN_HEADERS = frozenset(
 
 
 class Spelling(StrEnum):
-    """How a value is written where it stands."""
+    """How a value is written where it stands; a number is one of JSON."""
 
     PLAIN = "plain"
     PERCENT = "percent"
     FORM = "form"
     JSON = "json"
+    NUMBER = "number"
+    MARKUP = "markup"
 
 
 class Spot(NamedTuple):
@@ -78,16 +81,16 @@ class Minted(NamedTuple):
 
 def spots(request: Request) -> Iterator[Spot]:
     """Every value of ``request`` that may have come from an earlier response."""
-    yield from _target_spots(request.target)
-    yield from _header_spots(request.headers)
+    yield from target_spots(request.target)
+    yield from header_spots(request.headers)
     body = request.body
-    if not body or len(body) > MAX_BODY_BYTES or _coded(request.headers):
+    if not body or len(body) > MAX_BODY_BYTES or is_coded(request.headers):
         return
-    media_type = _media_type(request.headers)
-    if b"json" in media_type or json.looks_like_json(body):
+    kind = media_type(content_type(request.headers))
+    if is_json(body, kind):
         yield from json_spots(body)
-    elif media_type == b"application/x-www-form-urlencoded":
-        yield from _pair_spots(body, 0, len(body), "body", BODY, Spelling.FORM)
+    elif kind == FORM_TYPE:
+        yield from form_spots(body)
 
 
 def minted(headers: Headers, body: bytes) -> Iterator[Minted]:
@@ -127,11 +130,14 @@ def spelled(value: bytes, spelling: Spelling) -> bytes:
             return percent.escape(value, form=True)
         case Spelling.JSON:
             return json.escape(value)
+        case Spelling.MARKUP:
+            return entities.escape(value)
         case _:
             return value
 
 
-def _target_spots(target: bytes) -> Iterator[Spot]:
+def target_spots(target: bytes) -> Iterator[Spot]:
+    """The segments of a target's path, and the values of its query."""
     parts = url.split_target(target)
     start = 0
     for number, segment in enumerate(target[: parts.path_stop].split(b"/")):
@@ -153,7 +159,8 @@ def _pair_spots(
             yield Spot(place, value, part, pair.value_start, pair.value_stop, spelling)
 
 
-def _header_spots(headers: Headers) -> Iterator[Spot]:
+def header_spots(headers: Headers) -> Iterator[Spot]:
+    """Credentials but for passwords, and headers that say nothing of the message or the client."""
     for credential in find_credentials(headers):
         if credential.kind is CredentialKind.BASIC:
             continue  # a user's own password
@@ -173,13 +180,18 @@ def _answered_by(name: bytes) -> bytes:
     return b"etag" if name in {b"if-none-match", b"if-match", b"if-range"} else name
 
 
+def form_spots(body: bytes) -> Iterator[Spot]:
+    """The values of a form."""
+    yield from _pair_spots(body, 0, len(body), "body", BODY, Spelling.FORM)
+
+
 def json_spots(body: bytes) -> Iterator[Spot]:
     """The strings and numbers of a JSON document, as spots of a body."""
     for leaf in json.scan(body):
         if leaf.role in {LeafRole.STRING, LeafRole.NUMBER} and leaf.stop > leaf.start:
             raw = body[leaf.start : leaf.stop]
             value = json.unescape(raw).text if b"\\" in raw else raw
-            spelling = Spelling.JSON if leaf.role is LeafRole.STRING else Spelling.PLAIN
+            spelling = Spelling.JSON if leaf.role is LeafRole.STRING else Spelling.NUMBER
             yield Spot(_json_place(leaf.path, leaf.key), value, BODY, leaf.start, leaf.stop, spelling)
 
 
@@ -188,7 +200,7 @@ def _json_place(path: tuple[bytes, ...], key: bytes) -> str:
 
 
 def _response_values(headers: Headers, body: bytes) -> Iterator[tuple[str, bytes]]:
-    encoding = media_type = b""
+    encoding = kind = b""
     for name, value in headers:
         lower_name = name.lower()
         if lower_name == b"set-cookie":
@@ -200,13 +212,13 @@ def _response_values(headers: Headers, body: bytes) -> Iterator[tuple[str, bytes
         elif lower_name == b"content-encoding":
             encoding = value
         elif lower_name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
+            kind = media_type(value)
         elif lower_name not in _PLAIN_HEADERS and value:
             yield f"header.{lower_name.decode('latin-1')}", value
-    yield from _body_values(body, encoding, media_type)
+    yield from _body_values(body, encoding, kind)
 
 
-def _body_values(body: bytes, encoding: bytes, media_type: bytes) -> Iterator[tuple[str, bytes]]:
+def _body_values(body: bytes, encoding: bytes, kind: bytes) -> Iterator[tuple[str, bytes]]:
     if not body or len(body) > MAX_BODY_BYTES:
         return
     try:
@@ -215,10 +227,10 @@ def _body_values(body: bytes, encoding: bytes, media_type: bytes) -> Iterator[tu
         return
     if len(plain) > MAX_BODY_BYTES:
         return
-    if b"json" in media_type or json.looks_like_json(plain):
+    if is_json(plain, kind):
         for spot in json_spots(plain):
             yield spot.place, spot.value
-    elif b"html" in media_type:
+    elif b"html" in kind:
         for match in _FIELD.finditer(plain):
             yield f"field.{match[1].decode('utf-8', 'replace')}", match[2]
 
@@ -235,10 +247,21 @@ def _location_values(location: bytes) -> Iterator[tuple[str, bytes]]:
         yield spot.place, spot.value
 
 
-def _coded(headers: Headers) -> bool:
+def is_coded(headers: Headers) -> bool:
+    """Whether a body with these headers has a content coding."""
     return any(name.lower() == b"content-encoding" and coding.codings(value) for name, value in headers)
 
 
-def _media_type(headers: Headers) -> bytes:
-    value = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+def is_json(body: bytes, kind: bytes) -> bool:
+    """Whether a body of the media type ``kind`` is JSON, or looks like it."""
+    return b"json" in kind or json.looks_like_json(body)
+
+
+def content_type(headers: Headers) -> bytes:
+    """The value of Content-Type, empty without one."""
+    return next((value for name, value in headers if name.lower() == b"content-type"), b"")
+
+
+def media_type(value: bytes) -> bytes:
+    """The media type of a Content-Type's value."""
     return value.partition(b";")[0].strip().lower()

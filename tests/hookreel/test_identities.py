@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captures.bodies.coding import decode, encode
 from captures.errors import UsageError
 from captures.model import Headers, Request
-from hookreel import identities
+from hookreel import customer_values, identities
 from hookreel.identities import CopyIdentities
 
 HOST: Headers = ((b"Host", b"shop.test"),)
@@ -72,7 +74,7 @@ def test_one_value_is_one_value_wherever_it_stands() -> None:
 
 
 def test_messages_speak_of_the_same_customers() -> None:
-    """JSON on a socket names them as requests do; other text stays."""
+    """JSON on a socket names them as requests do, and so does other text."""
     request = ask(body={"user_id": "usr_19ab73cd22"}, headers=JSON)
     made = CopyIdentities(1)
     made.learn(request)
@@ -84,7 +86,69 @@ def test_messages_speak_of_the_same_customers() -> None:
     told = json.loads(made.message(said, 1))
     assert told["topic"] == user != "usr_19ab73cd22"
     assert told["from"]["email"] != EMAIL.decode()
+    assert made.message(b"usr_19ab73cd22 said hello", 1) == user.encode() + b" said hello"
     assert made.message(b"ping", 1) == b"ping"
+
+
+def test_user_and_password_are_those_of_the_copy() -> None:
+    """Basic credentials say the user that the body says, and another password; a mapped one stays."""
+    basic = base64.b64encode(EMAIL + b":hunter2")
+    request = ask(headers=(*JSON, (b"Authorization", b"Basic " + basic)), body={"email": EMAIL.decode()})
+    for kept in (b"", basic):
+        fresh = settled([request], keep=kept).request(request, 1)
+        said = dict(fresh.headers)[b"Authorization"].removeprefix(b"Basic ")
+        user, _, password = base64.b64decode(said).partition(b":")
+        assert (said == basic) is bool(kept)
+        if not kept:
+            assert user.decode() == json.loads(fresh.body)["email"] != EMAIL.decode()
+            assert password not in {b"hunter2", b""}
+
+
+@pytest.mark.parametrize(
+    ("stated_type", "coding", "template"),
+    [
+        (b"application/json", b"gzip", b'{"email": "%b", "user_id": "%b"}'),
+        (b"application/json", b"br", b'{"email": "%b", "user_id": "%b"}'),
+        (b"application/xml", b"", b"<order by='%b'><user-id>%b</user-id></order>"),
+        (b"application/xml", b"zstd", b"<order><note>for %b and %b</note></order>"),
+        (b"text/plain", b"", b"%b ordered as %b, thanks"),
+        (b"application/x-ndjson", b"", b'{"email": "%b"}\n{"user_id": "%b"}\n'),
+        (
+            b"multipart/form-data; boundary=B", b"",
+            b'--B\r\nContent-Disposition: form-data; name="m"\r\n\r\n%b\r\n'
+            b'--B\r\nContent-Disposition: form-data; name="user_id"\r\n\r\n%b\r\n--B--\r\n',
+        ),
+    ],
+)  # fmt: skip
+def test_bodies_of_all_kinds_are_the_customers_of_the_copy(
+    stated_type: bytes, coding: bytes, template: bytes
+) -> None:
+    """What stands in them is what stands in JSON; the rest of the body stays, and its coding."""
+    user = b"usr_19ab73cd22"
+    plain = ask(headers=JSON, body={"email": EMAIL.decode(), "user_id": user.decode()})
+    headers = (*HOST, (b"Content-Type", stated_type), *(((b"Content-Encoding", coding),) if coding else ()))
+    request = ask(headers=headers, body=encode(template % (EMAIL, user), coding))
+    made = settled([plain, request])
+    for copy in (1, 2):
+        fresh = json.loads(made.request(plain, copy).body)
+        wanted = template % (fresh["email"].encode(), fresh["user_id"].encode())
+        assert decode(made.request(request, copy).body, coding) == wanted
+        assert fresh["email"].encode() != EMAIL
+    nobody = replace(request, body=encode(b"nothing of anybody", coding))
+    assert made.request(nobody, 1) == nobody
+
+
+def test_what_is_binary_stays() -> None:
+    """A picture, and a coding that does not decode, are the same in all copies."""
+    for headers, body in (
+        ((*HOST, (b"Content-Type", b"image/png")), b"\x89PNG\0\xff" + EMAIL),
+        ((*JSON, (b"Content-Encoding", b"gzip")), b"no gzip of " + EMAIL),
+    ):
+        request = ask(headers=headers, body=body)
+        assert (
+            settled([ask(headers=JSON, body={"email": EMAIL.decode()}), request]).request(request, 1)
+            == request
+        )
 
 
 def test_short_ids_never_meet() -> None:
@@ -185,7 +249,7 @@ def test_too_many_short_values_for_so_many_copies_are_refused(monkeypatch: pytes
 
 def test_more_values_than_are_told_apart_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Later ones are the same in all copies, and a note tells it."""
-    monkeypatch.setattr(identities, "VALUES_MAX", 2)
+    monkeypatch.setattr(customer_values, "VALUES_MAX", 2)
     requests = [ask(body={"user_id": f"usr_19ab73cd2{number}"}, headers=JSON) for number in range(4)]
     made = settled(requests)
     assert made.request(requests[0], 1) != requests[0]
