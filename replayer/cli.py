@@ -32,6 +32,7 @@ from replayer.results import Limits, write_run
 from replayer.services import Service
 from replayer.summary import as_json, as_text, summarise
 from replayer.targets import parse_targets
+from replayer.templates import read_templates, use_templates
 from replayer.tls import client_context
 
 _NO = 3
@@ -64,6 +65,12 @@ _INVALID_RUN = 4
     help=f"A signing secret; fit for tests only. Repeats. Schemes: {', '.join(SignatureScheme)}.",
 )
 @live_options
+@click.option(
+    "--endpoints",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file of endpoint templates: which requests are one endpoint, in place of what was learned.",
+)
 @keep_options
 @manners_options
 @click.option("--keep-ids", is_flag=True, help="Send delivery, event and idempotency ids as recorded.")
@@ -121,6 +128,7 @@ def replay(
     json_wanted: bool,
     dry_run: bool,
     expect: str | None,
+    endpoints: Path | None,
     live: str | None,
     quiet: bool,
     **asked: Any,
@@ -143,9 +151,12 @@ def replay(
     """
     keep = keep_of(output=output, **{name: asked.pop(name) for name in KEEP_NAMES})
     options = replace(_options(**asked), keep=keep)
+    templates = None if endpoints is None else read_templates(endpoints)
     if output is not None:
         _check_output(output)
     with CaptureReader.open(capture) as reader:
+        if templates is not None:
+            use_templates(reader, templates)
         if dry_run:
             rehearsal = rehearse(reader, options)
             unused = _unused_secrets(options.keyring, reader.endpoint_labels)

@@ -16,11 +16,18 @@ from tabulate import tabulate
 from captures.text import clean, counted
 from captures.units import NS_PER_S, format_duration
 from replayer.host import host_facts
-from replayer.results import read_run
 from replayer.review import baselines
 from replayer.review.baselines import Baseline, Unlike
 from replayer.review.compare import compare
-from replayer.review.judging import end, judging_options, judging_words, options_of
+from replayer.review.judging import (
+    end,
+    endpoints_option,
+    judging_options,
+    judging_words,
+    named_runs,
+    options_of,
+    with_endpoints,
+)
 from replayer.review.quantile_estimates import harrell_davis
 from replayer.review.report.material import Material
 from replayer.review.sides import NamedRun, split_by_endpoint
@@ -167,12 +174,14 @@ def show(name: str, store: Path, *, as_json: bool) -> None:
     type=click.Choice([kind.value for kind in Unlike]),
     help="Compare although this differs. Repeats.",
 )
+@endpoints_option
 @judging_options
 def check(
     name: str,
     runs: tuple[Path, ...],
     store: Path,
     allow: tuple[str, ...],
+    endpoints: Path | None,
     *,
     style: str,
     strict: bool,
@@ -191,11 +200,12 @@ def check(
     """
     style = "json" if asked.pop("as_json") else style
     found = baselines.load(store, name)
-    candidate = [NamedRun(name=str(path), run=read_run(path)) for path in runs]
+    candidate = named_runs(runs, endpoints)
     allowed = {Unlike(kind) for kind in allow}
     warnings = baselines.check_like(found, candidate, host_facts(), allowed)
-    saved = baselines.load_runs(store, found)
+    saved = with_endpoints(baselines.load_runs(store, found), endpoints)
     words = [*(f"--allow={kind}" for kind in allow), *judging_words(**asked)]
+    words += [f"--endpoints={endpoints}"] if endpoints is not None else []
     comparison = compare(saved, candidate, options_of(**asked, allow_mismatch=bool(allowed)))
     warnings.append(
         "The baseline was made at another time, so a change of the machine would look like one of the"

@@ -9,13 +9,12 @@ from pathlib import Path
 import click
 
 from captures.errors import UsageError, WriteError
-from replayer.results import read_run
 from replayer.review.compare import compare
-from replayer.review.judging import judging_options, options_of
+from replayer.review.judging import endpoints_option, judging_options, named_runs, options_of
 from replayer.review.report import pipelines, wording
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
-from replayer.review.sides import InvalidRunError, NamedRun
+from replayer.review.sides import InvalidRunError
 from replayer.review.verdict import Options, Verdict
 
 _SIDES = ("--baseline", "--candidate")
@@ -113,6 +112,7 @@ Examples:
     callback=lambda context, _param, asked: _print_schema(context, asked=asked),
     help="Print the JSON schema of --format json and exit.",
 )
+@endpoints_option
 @click.option(
     "--allow-mismatch",
     is_flag=True,
@@ -132,6 +132,7 @@ def diff(
     strict: bool,
     annotate: bool,
     allow_mismatch: bool,
+    endpoints: Path | None,
 ) -> None:
     """Parse, compare, print, exit."""
     before, after = _sides(runs, baseline, candidate)
@@ -139,7 +140,14 @@ def diff(
     style = "json" if as_json else style
     words = _command(before, after, options)
     words += ["--rules", str(rules)] if rules is not None else []
-    material = _compared(before, after, options, shlex.join([*words, "--format", style]))
+    words += ["--endpoints", str(endpoints)] if endpoints is not None else []
+    runs_before, runs_after = named_runs(before, endpoints), named_runs(after, endpoints)
+    material = Material(
+        comparison=compare(runs_before, runs_after, options),
+        baseline=runs_before,
+        candidate=runs_after,
+        command=shlex.join([*words, "--format", style]),
+    )
     comparison = material.comparison
     if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
         _emit(WRITERS[style](material), wording.headline(comparison), output)
@@ -148,18 +156,6 @@ def diff(
     if comparison.verdict is Verdict.INVALID:
         raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
     raise click.exceptions.Exit(comparison.exit_code(strict=strict))
-
-
-def _compared(before: tuple[Path, ...], after: tuple[Path, ...], options: Options, command: str) -> Material:
-    baseline, candidate = (
-        tuple(NamedRun(name=str(path), run=read_run(path)) for path in side) for side in (before, after)
-    )
-    return Material(
-        comparison=compare(baseline, candidate, options),
-        baseline=baseline,
-        candidate=candidate,
-        command=command,
-    )
 
 
 def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options) -> list[str]:

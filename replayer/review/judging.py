@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import click
 
 from captures.errors import UsageError
 from captures.units import parse_share
+from replayer.results import read_run
 from replayer.review.noise_rules import read_rules
 from replayer.review.report import wording
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
-from replayer.review.sides import InvalidRunError
+from replayer.review.sides import InvalidRunError, NamedRun
 from replayer.review.slo import parse_objectives
 from replayer.review.verdict import Options, Verdict
+from replayer.templates import read_templates, with_templates
 
 _OPTIONS = (
     click.option(
@@ -49,6 +52,41 @@ _OPTIONS = (
     ),
     click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE."),
 )
+
+
+endpoints_option = click.option(
+    "--endpoints",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file of endpoint templates, to put endpoints of the runs together.",
+)
+"""For commands that read runs; to split endpoints, replay with the file."""
+
+
+def named_runs(paths: Sequence[Path], endpoints: Path | None) -> tuple[NamedRun, ...]:
+    """
+    The runs of these files, as ``with_endpoints`` has them.
+
+    Raises:
+        UsageError: a file cannot be read, or is no file of templates.
+        CaptureError: a file is no run.
+
+    """
+    return with_endpoints([NamedRun(name=str(path), run=read_run(path)) for path in paths], endpoints)
+
+
+def with_endpoints(runs: Sequence[NamedRun], endpoints: Path | None) -> tuple[NamedRun, ...]:
+    """
+    The runs with the endpoints of the file of templates, if there is one.
+
+    Raises:
+        UsageError: it cannot be read, or is no file of templates.
+
+    """
+    if endpoints is None:
+        return tuple(runs)
+    templates = read_templates(endpoints)
+    return tuple(replace(named, run=with_templates(named.run, templates)) for named in runs)
 
 
 def judging_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -85,6 +85,15 @@ def test_a_slower_build_is_found_against_the_baseline(run, runs):
     assert json.loads(same.stdout)["verdict"] in {"SAME", "INCONCLUSIVE"}
 
 
+def test_endpoints_may_be_put_together(run, runs, tmp_path):
+    """Those of the saved runs and those of the ones that are checked, by one file."""
+    file = tmp_path / "endpoints.toml"
+    file.write_text('endpoints = ["GET /api/{kind}/{id}"]')
+    run("save", "main", *runs["old"])
+    told = run("check", "main", *runs["same"], "--endpoints", str(file), "--json")
+    assert [one["endpoint"] for one in json.loads(told.stdout)["endpoints"]] == ["GET /api/{kind}/{id}"]
+
+
 def test_objectives_and_strictness_are_those_of_diff(run, runs):
     """One way to judge for all commands."""
     run("save", "main", *runs["old"])

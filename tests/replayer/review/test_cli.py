@@ -208,3 +208,12 @@ def test_rules_that_cannot_be_read_are_wrong_usage(run):
     """A misspelt file of rules does not pass for none."""
     with pytest.raises(UsageError, match="cannot be read"):
         run("a.run", "b.run", "--rules", "absent.toml")
+
+
+def test_endpoints_may_be_put_together(run, folder):
+    """A file of templates changes what is compared, and stands in the command that repeats the report."""
+    (folder / "endpoints.toml").write_text('endpoints = ["GET /api/{kind}/{id}"]')
+    told = run("a.run", "b.run", "--endpoints", "endpoints.toml", "--json")
+    assert [one["endpoint"] for one in json.loads(told.stdout)["endpoints"]] == ["GET /api/{kind}/{id}"]
+    page = run("a.run", "b.run", "--endpoints", "endpoints.toml", "--format", "html").stdout
+    assert "--endpoints endpoints.toml" in html.unescape(page)

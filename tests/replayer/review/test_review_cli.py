@@ -123,6 +123,12 @@ def test_answers_of_all_replays_are_kept_under_one_key(run_review, tmp_path):
     assert key.read_text() == content
 
 
+def test_templates_are_handed_on_to_every_replay(run_review):
+    """The rehearsal too, so that the plan knows the endpoints that will be judged."""
+    _, replays = run_review("--pairs", "3", "--endpoints", "endpoints.toml")
+    assert all("--endpoints=endpoints.toml" in words for words in replays.commands)
+
+
 def test_a_named_key_or_no_answers_make_no_key(run_review, tmp_path):
     """What the user named is handed on."""
     _, replays = run_review("--pairs", "3", "--keep-bodies", "all", "--key-file", "mine.key")
