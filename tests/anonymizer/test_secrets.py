@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from anonymizer.detectors import secrets, tokens
 from anonymizer.detectors.base import Context
@@ -87,6 +90,46 @@ def test_each_family_is_in_the_automaton(rule: Any) -> None:
     assert rule.pattern.pattern
     assert all(keyword == keyword.lower() for keyword in rule.keywords)
     assert not re.search(rb"\\z", rule.prefilter)
+
+
+def readable(rule: Any) -> bool:
+    """Whether Python reads the rule's pattern too, and as RE2 does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            re.compile(rule.pattern.pattern)
+        except (re.error, FutureWarning):
+            return False
+    return True
+
+
+READABLE = [rule for rule in rules() if readable(rule)]
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_what_a_family_matches_goes_through_the_automaton(data: st.DataObject) -> None:
+    """Whatever text an exact pattern matches, the automaton, which asks for less, finds its family in it."""
+    rule = data.draw(st.sampled_from(READABLE))
+    pattern = rule.pattern.pattern.decode()
+    text = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=127))).encode()
+    assume(rule.pattern.search(text))
+    assert rule in secrets._candidates(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"kind: Secret\ndata:\n  extra: {HEX}\n",
+        f"data:\n  extra: {HEX}\nkind: 'secret'\n",
+        f"curl -H 'Authorization: Bearer {HEX}' https://api.test",
+        f'curl https://api.test --header "X-Api-Key: {HEX}"',
+        "curl https://api.test --user jane:9f86d081",
+    ],
+)
+def test_families_that_are_told_by_their_gist_are_found_too(text: str) -> None:
+    """Commands and manifests whose patterns are too large for the automaton go through it all the same."""
+    assert values(secrets.find, text)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
