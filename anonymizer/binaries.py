@@ -35,6 +35,7 @@ Rebuild = Callable[[bytes, Visit], bytes]
 """A document with each value replaced by what ``Visit`` makes of it."""
 
 _MAX_DEPTH = 60
+_TEXT = re.compile(rb"[\t\n\r -~]+")
 _TAIL = re.compile(rb"[\t\n\r -~]{6,}\Z")
 
 
@@ -99,6 +100,8 @@ def rebuilt_protobuf(data: bytes, visit: Visit, names: Names = ()) -> bytes:
         elif field.wire is Wire.BYTES and content:
             if len(inside) < _MAX_DEPTH and protobuf.looks_like_message(content):
                 written = rebuilt_protobuf(content, visit, inside)
+                if written == content and _TEXT.fullmatch(content):  # a text that may as well be a message
+                    written = visit(Value(content, Context(), inside))
             else:
                 written = visit(Value(content, Context(), inside))
             tag = data[field.tag : protobuf.varint(data, field.tag)[1]]

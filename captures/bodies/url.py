@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from captures.bodies.form import FormPair
 
-_QUERY_PAIR = re.compile(rb"(?<=[?&#])([A-Za-z0-9_.\-\[\]%]{1,64})=([^&#\s\"'<>\\]*)")
+_NAME = rb"([A-Za-z0-9_.\-\[\]%]{1,64})="
+_QUERY_PAIR = re.compile(
+    rb"(?<=[?&#])" + _NAME + rb"([^&#\s\"'<>\\]*)|(?<=;)" + _NAME + rb"([^&#;/?\s\"'<>\\]*)"
+)
 _USER_INFO = re.compile(rb"(?<=//)([^\s/?#@:\"'<>]*+)(?::([^\s/?#@\"'<>]*+))?(?=@)")
 
 
@@ -33,11 +36,12 @@ def split_target(target: bytes) -> TargetParts:
 
 
 def query_pairs(text: bytes) -> Iterator[FormPair]:
-    """The ``name=value`` pairs of every URL query in ``text``, escapes kept."""
+    """The ``name=value`` pairs of every URL, and of its path (``;name=value``), escapes kept."""
     if b"=" not in text:
         return
     for match in _QUERY_PAIR.finditer(text):
-        yield FormPair(*match.span(1), *match.span(2))
+        name = 1 if match[3] is None else 3
+        yield FormPair(*match.span(name), *match.span(name + 1))
 
 
 def user_infos(text: bytes) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

@@ -79,6 +79,20 @@ def test_queries_and_user_infos_in_text() -> None:
     assert list(url.user_infos(b"http://host:80/a@b")) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"/users;sid=a+b;v=2/edit", [b"a+b", b"2"]),
+        (b"/x?a=b;c=d&e=f", [b"b;c=d", b"f"]),  # one value to most, and a secret may hold the sign
+        (b"/x?a=1&amp;b=2", [b"1", b"2"]),
+        (b"/x;jsessionid=0A1B?q=1", [b"0A1B", b"1"]),
+    ],
+)
+def test_parameters_of_a_path(text: bytes, expected: list[bytes]) -> None:
+    """Pairs behind a semicolon are found too."""
+    assert [text[p.value_start : p.value_stop] for p in url.query_pairs(text)] == expected
+
+
 def test_events() -> None:
     """Each line of an event gives its field and value; comments have no field."""
     data = b": ping\nevent: log\r\ndata: {}\ndata:x: y\n\n"
