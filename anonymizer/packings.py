@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ Pack = Callable[[bytes], bytes]
 
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]+")
 _GZIP = b"\x1f\x8b"
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BETWEEN = b"\n\x00\n"  # the texts of a binary document: nothing is found across it
 _GZIP_NOTES = 0b0001_1100  # extra fields, a file's name, a comment (RFC 1952)
 _MIN_TEXT_BYTES = 4
@@ -44,9 +46,10 @@ def unpack(data: bytes, *, unmarked: bool = False) -> tuple[bytes, Pack] | None:
     name = coding.named_by_magic(data)
     if name:
         return _coded(data, name) or (_strings(data) if unmarked else None)
-    charset = charsets.of(data, b"") if len(data) >= 8 else None
-    if charset is not None and charset != "utf-8":
-        return _in_charset(data, charset)
+    if len(data) >= 8 and (b"\x00" in data or data.startswith(_MARKS)):
+        charset = charsets.of(data, b"")
+        if charset is not None:
+            return _in_charset(data, charset)
     rebuild = texts_in(data)
     if rebuild is None and is_message:
         rebuild = rebuilt_protobuf
@@ -57,6 +60,11 @@ def unpack(data: bytes, *, unmarked: bool = False) -> tuple[bytes, Pack] | None:
 def is_opaque(data: bytes) -> bool:
     """Whether ``data`` is an archive, an image or the like by its first bytes."""
     return _OPAQUE.match(data) is not None
+
+
+def holds_strings(data: bytes) -> bool:
+    """Whether a text of some length stands among the bytes of ``data``."""
+    return _STRING.search(data) is not None
 
 
 def is_text(data: bytes) -> bool:
@@ -110,7 +118,7 @@ def _deflated(text: bytes) -> bytes:
 
 def _strings(data: bytes) -> tuple[bytes, Pack] | None:
     """Bytes of no known sort with texts among them, each byte as a character."""
-    if not _STRING.search(data):
+    if not holds_strings(data):
         return None
     return data.decode("latin-1").encode(), partial(_to_charset, charset="latin-1")
 

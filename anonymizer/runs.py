@@ -7,7 +7,7 @@ import binascii
 import re
 from functools import lru_cache
 
-from anonymizer.packings import is_opaque, is_text, unpack
+from anonymizer.packings import holds_strings, is_opaque, is_text, unpack
 
 BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z0-9+/_=-])")
 """What may be base64 or base64url."""
@@ -74,7 +74,8 @@ def _holds_text(run: bytes) -> bool:
     data = plain(run)
     if not data:
         return False
-    return is_opaque(data) or unpack(data, unmarked=is_mixed(run)) is not None
+    mixed = is_mixed(run)
+    return (mixed and holds_strings(data)) or is_opaque(data) or unpack(data, unmarked=mixed) is not None
 
 
 _known_to_hold = lru_cache(maxsize=_MAX_DECIDED)(_holds_text)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 _MAX_NUMBER = (1 << 29) - 1
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
+_MAX_ONE_BYTE = 0x7F
 _MIN_EXACT_BYTES = 32  # a length that is itself a printable character
 
 
@@ -29,6 +30,10 @@ class Wire(IntEnum):
     GROUP = 3
     GROUP_END = 4
     FIXED32 = 5
+
+
+_WIRES = tuple(Wire)
+_FIXED_BYTES = (0, 8, 0, 0, 0, 4)  # by wire type
 
 
 class Field(NamedTuple):
@@ -53,25 +58,28 @@ def fields(data: bytes) -> list[Field]:
     groups: list[int] = []
     position, end = 0, len(data)
     while position < end:
-        tag, after = varint(data, position)
+        tag, after = data[position], position + 1
+        if tag > _MAX_ONE_BYTE:
+            tag, after = varint(data, position)
         number, wire = tag >> 3, tag & 7
-        if not 1 <= number <= _MAX_NUMBER or wire > Wire.FIXED32:
+        if not 1 <= number <= _MAX_NUMBER or wire >= len(_WIRES):
             raise ProtobufError("no such tag")
+        kind = _WIRES[wire]
         start = after
-        if wire == Wire.VARINT:
+        if kind is Wire.VARINT:
             stop = varint(data, after)[1]
-        elif wire == Wire.BYTES:
+        elif kind is Wire.BYTES:
             size, start = varint(data, after)
             stop = start + size
         else:
-            stop = after + {Wire.FIXED64: 8, Wire.FIXED32: 4}.get(Wire(wire), 0)
+            stop = after + _FIXED_BYTES[wire]
         if stop > end:
             raise ProtobufError("cut short")
-        if wire == Wire.GROUP:
+        if kind is Wire.GROUP:
             groups.append(number)
-        elif wire == Wire.GROUP_END and (not groups or groups.pop() != number):
+        elif kind is Wire.GROUP_END and (not groups or groups.pop() != number):
             raise ProtobufError("a group ends that did not begin")
-        found.append(Field(number, Wire(wire), position, start, stop))
+        found.append(Field(number, kind, position, start, stop))
         position = stop
     if groups:
         raise ProtobufError("a group does not end")
@@ -113,7 +121,7 @@ def looks_like_message(data: bytes) -> bool:
     Text often reads as fields by chance. Printable text without line breaks counts as a message
     only if it is nothing but length-delimited fields, whose lengths would have to fit by chance.
     """
-    if not data:
+    if not data or data[0] < 1 << 3 or data[0] & 7 > Wire.FIXED32 or data[0] & 7 == Wire.GROUP_END:
         return False
     try:
         found = fields(data)
