@@ -126,6 +126,12 @@ class OutboundAnswers:
         unknown = self.counts.unknown
         unknown[name if name in unknown or len(unknown) < _UNKNOWN_MAX else _OTHER] += 1
 
+    def distrusted(self, host: str) -> None:
+        """Count a call over https whose caller did not take the certificate for ``host``."""
+        self._count_unknown(
+            b"CONNECT", host.encode("latin-1", "replace"), "CONNECT  (it does not trust the CA)"
+        )
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one call; what is not known gets 501."""
         await request.read()
