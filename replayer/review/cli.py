@@ -12,6 +12,7 @@ from captures.errors import UsageError, WriteError
 from replayer.review.compare import compare
 from replayer.review.judging import endpoints_option, judging_options, named_runs, options_of
 from replayer.review.report import pipelines, wording
+from replayer.review.report.headline import headline
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
 from replayer.review.sides import InvalidRunError
@@ -150,7 +151,7 @@ def diff(
     )
     comparison = material.comparison
     if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
-        _emit(WRITERS[style](material), wording.headline(comparison), output)
+        _emit(WRITERS[style](material), headline(comparison), output)
     if annotate:
         click.echo(pipelines.workflow_commands(comparison), nl=False, err=True)
     if comparison.verdict is Verdict.INVALID:

@@ -27,6 +27,17 @@ STYLES = {
 }
 
 
+# Round ratios that are far enough apart on a chart which reaches to so many times.
+_TICKS: tuple[tuple[float, tuple[float, ...]], ...] = (
+    (1.13, (0.9, 0.95, 1, 1.05, 1.1)),
+    (1.35, (0.8, 0.9, 1, 1.1, 1.2, 1.3)),
+    (2.2, (0.5, 0.6, 0.7, 0.8, 1, 1.2, 1.4, 1.7, 2)),
+    (5, (0.25, 0.35, 0.5, 0.7, 1, 1.5, 2, 3, 4)),
+    (30, (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)),
+    (math.inf, (0.001, 0.01, 0.1, 1, 10, 100, 1000)),
+)
+
+
 def forest(endpoints: Sequence[EndpointResult], options: Options) -> str:
     """A line for the interval of each endpoint's deciding quantile, a square for its ratio, on a log axis."""
     drawn = [(endpoint, endpoint.deciding) for endpoint in endpoints if endpoint.deciding is not None]
@@ -74,10 +85,8 @@ def forest(endpoints: Sequence[EndpointResult], options: Options) -> str:
 
 def _ratio_ticks(reach: float) -> list[float]:
     """A few round ratios on both sides of 1, as far apart as ``reach`` (a log) asks for."""
-    steps = (1.02, 1.05, 1.1, 1.2, 1.5, 2, 4, 10, 30)
-    step = next((step for step in steps if math.log(step) >= reach / 2.6), steps[-1])
-    ticks = [step**power for power in (-2, -1, 0, 1, 2)]
-    return [float(f"{tick:.3g}") for tick in ticks if abs(math.log(tick)) <= reach]
+    known = next((ticks for most, ticks in _TICKS if reach <= math.log(most)), _TICKS[-1][1])
+    return [tick for tick in known if abs(math.log(tick)) <= reach]
 
 
 def percentiles(curves: Curves) -> str:

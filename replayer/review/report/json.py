@@ -7,6 +7,7 @@ from typing import Any
 
 from replayer.review.answers import AnswerChange, EndpointAnswers
 from replayer.review.report import wording
+from replayer.review.report.headline import headline
 from replayer.review.slo import ObjectiveResult
 from replayer.review.verdict import Comparison, EndpointResult, QuantileResult, RunSummary, Verdict
 
@@ -24,7 +25,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "verdict": str(comparison.verdict),
-        "headline": wording.headline(comparison),
+        "headline": headline(comparison),
         "evidence": str(comparison.evidence),
         "margin": comparison.options.margin,
         "floor_ns": comparison.options.floor_ns,

@@ -6,6 +6,7 @@ from html import escape
 
 from captures.text import clean
 from replayer.review.report import wording
+from replayer.review.report.headline import headline
 from replayer.review.verdict import Comparison, EndpointResult, Verdict
 
 _FAILURES = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER)
@@ -30,7 +31,7 @@ def render(comparison: Comparison) -> str:
             f'    <error message="{_text(reason)}" type="INVALID"/>\n  </testcase>'
         ]
     counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}" skipped="{skipped}" time="0"'
-    said = "\n".join([wording.headline(comparison), *comparison.warnings, *wording.how_sure(comparison)])
+    said = "\n".join([headline(comparison), *comparison.warnings, *wording.how_sure(comparison)])
     return "\n".join(
         (
             '<?xml version="1.0" encoding="UTF-8"?>',

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from captures.text import clean
 from replayer.review.report import wording
+from replayer.review.report.headline import headline
 from replayer.review.verdict import Comparison, EndpointResult, Options, Verdict
 
 _T = TypeVar("_T")
@@ -80,7 +81,7 @@ def escape(text: str, *, code: bool = False) -> str:
 
 
 def _headline(comparison: Comparison) -> str:
-    line = escape(wording.headline(comparison), code=True).replace("`", "&#96;")
+    line = escape(headline(comparison), code=True).replace("`", "&#96;")
     verdict = escape(str(comparison.verdict))
     return f"**{verdict}**{line[len(verdict) :]}"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from replayer.review.report import charts, wording
 from replayer.review.report.curves import Curves, SideCurves, curves_of
+from replayer.review.report.headline import headline
 from replayer.review.report.material import Material
 from replayer.review.report.page_tables import (
     answers_section,
@@ -19,6 +20,7 @@ from replayer.review.report.page_tables import (
     escaped,
     figure,
     listed,
+    objectives,
     provenance,
     validity,
 )
@@ -62,8 +64,8 @@ def _sections(material: Material, curves: Sequence[Curves]) -> Iterator[tuple[st
     """Every section whose length is known beforehand: its name, its title and what is inside."""
     comparison = material.comparison
     yield "validity", ("Validity", validity(material))
-    if objectives := wording.objective_lines(comparison):
-        yield "objectives", ("Objectives", listed(objectives))
+    if kept := objectives(comparison):
+        yield "objectives", ("Objectives", kept)
     drawn = [one for one in comparison.endpoints if one.deciding is not None][:_MOST_IN_FOREST]
     if drawn:
         yield "forest", ("Change of response times", _forest(drawn, comparison))
@@ -150,7 +152,7 @@ def _frame(comparison: Comparison, data: str, sections: dict[str, tuple[str, str
         f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>\n{inside}</section>'
         for name, title, inside in named
     )
-    verdict, said = str(comparison.verdict), wording.headline(comparison)
+    verdict, said = str(comparison.verdict), headline(comparison)
     badge = f'<span class="badge {charts.STYLES[comparison.verdict]}">{verdict}</span>'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

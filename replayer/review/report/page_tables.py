@@ -14,10 +14,13 @@ from replayer.review.report import wording
 from replayer.review.report.charts import STYLES
 from replayer.review.report.material import Material
 from replayer.review.sides import NamedRun
+from replayer.review.slo import Proof
 from replayer.review.verdict import QUANTILES, Comparison, EndpointResult, Options, StatusMix
 
 _LONGEST = 300  # characters of one text
 _MOST_RUNS = 40
+_PROOFS = {Proof.MET: "good", Proof.NOT_PROVEN: "calm", Proof.MISSED: "bad"}
+_STATES = {"INVALID": "bad", "SATURATED": "bad", "valid": "good"}
 _MOST_LINES = 40
 
 
@@ -47,7 +50,7 @@ def validity(material: Material) -> str:
     sides = (("baseline", comparison.baseline), ("candidate", comparison.candidate))
     rows = [
         f'<tr><td>{side}</td><th scope="row" class="name">{escaped(run.name)}</th>'
-        f"<td>{_badge('bad', 'INVALID') if run.invalid_reasons else _badge('good', 'valid')}</td>"
+        f"<td>{_badge(_STATES[wording.run_state(run)], wording.run_state(run))}</td>"
         f"{_numbers(f'{run.requests:,}', f'{run.failed:,}', f'{run.dropped:,}')}"
         f'<td class="w">{escaped(run.speed)}</td><td class="name">{escaped(run.target)}</td></tr>'
         for side, runs in sides
@@ -58,7 +61,21 @@ def validity(material: Material) -> str:
     lines += sorted({note for _, runs in sides for run in runs for note in run.notes})
     more = sum(max(0, len(runs) - _MOST_RUNS) for _, runs in sides)
     lines += [f"{counted(more, 'more run')} {'is' if more == 1 else 'are'} not listed."] if more else []
-    return _table("Runs", head, {"exchanges", "failed", "dropped"}, rows) + (listed(lines) if lines else "")
+    table = _table("Runs", head, {"exchanges", "failed", "dropped"}, rows)
+    good = {wording.run_state(run) for _, runs in sides for run in runs} == {"valid"}
+    opened = "" if good else " open"
+    shown = f'<details aria-label="Each run"{opened}><summary>Each run</summary>{table}</details>'
+    return f"<p>{escape(wording.runs_line(comparison))}</p>{listed(lines) if lines else ''}{shown}"
+
+
+def objectives(comparison: Comparison) -> str:
+    """A line for each objective, with its proof as a badge; empty without objectives."""
+    lines = "".join(
+        f"<li>{_badge(_PROOFS[result.proof], str(result.proof))} "
+        f"{escape(clean(line.removeprefix(f'{result.proof}: ')))}</li>"
+        for result, line in zip(comparison.objectives, wording.objective_lines(comparison), strict=True)
+    )
+    return f'<ul class="plain">{lines}</ul>' if lines else ""
 
 
 def endpoints_table(comparison: Comparison, most_bytes: int) -> str:
@@ -136,7 +153,7 @@ def _answers_of(label: str, answers: EndpointAnswers) -> str:
     if answers.masked:
         lines = [f"{wording.place_of(place.part, place.path)}: {place.reason}" for place in answers.masked]
         title = f"{counted(len(lines), 'place')} not compared"
-        parts.append(f"<details><summary>{title}</summary>{listed(lines)}</details>")
+        parts.append(f'<details aria-label="{title}"><summary>{title}</summary>{listed(lines)}</details>')
     return "".join(parts)
 
 

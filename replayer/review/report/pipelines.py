@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from captures.text import clean
 from replayer.review.report import wording
+from replayer.review.report.headline import headline
 from replayer.review.verdict import Comparison, EndpointResult, Verdict
 
 _MOST = 10  # GitHub shows no more of a kind from one step
@@ -28,12 +29,12 @@ def workflow_commands(comparison: Comparison) -> str:
     verdict is one warning. What does not fit into the ten that are shown is counted in the last.
     """
     if comparison.verdict is Verdict.INVALID:
-        return _command("error", "INVALID", wording.headline(comparison))
+        return _command("error", "INVALID", headline(comparison))
     harmed = [one for one in comparison.endpoints if one.verdict.exit_code]
     faster = [one for one in comparison.endpoints if one.verdict is Verdict.FASTER]
     lines = [*_commands("error", harmed), *_commands("notice", faster)]
     if comparison.verdict is Verdict.INCONCLUSIVE:
-        lines.append(_command("warning", "INCONCLUSIVE", wording.headline(comparison)))
+        lines.append(_command("warning", "INCONCLUSIVE", headline(comparison)))
     return "".join(lines)
 
 
@@ -51,7 +52,7 @@ def code_quality(comparison: Comparison) -> str:
         if one.verdict in _SEVERITIES
     ]
     if comparison.verdict is Verdict.INVALID:
-        issues = [("", comparison.verdict, wording.headline(comparison))]
+        issues = [("", comparison.verdict, headline(comparison))]
     report = [
         {
             "description": clean(said)[:_LONGEST],

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from captures.text import clean
 from replayer.review.report import wording
+from replayer.review.report.headline import headline
 from replayer.review.verdict import Comparison, EndpointResult
 
 _WIDTH = 110
@@ -26,7 +27,7 @@ _HEADERS = (
 
 def render(comparison: Comparison) -> str:
     """The whole report, lines of text that end with a newline."""
-    parts = [wording.headline(comparison), _validity(comparison)]
+    parts = [headline(comparison), _validity(comparison)]
     if comparison.endpoints:
         parts.append(_table(comparison))
         parts += _section("Notes", _notes(comparison.endpoints))

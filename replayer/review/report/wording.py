@@ -24,62 +24,6 @@ from replayer.summary import few_sends
 _MOST_CLAUSES = 3
 
 
-def headline(comparison: Comparison) -> str:
-    """The verdict in one line: what, where, how much, and how the other endpoints fared."""
-    if comparison.verdict is Verdict.INVALID:
-        return f"INVALID: {'; '.join(refusals(comparison))}"
-    counts = Counter(endpoint.verdict for endpoint in comparison.endpoints)
-    same = [endpoint for endpoint in comparison.endpoints if endpoint.verdict is comparison.verdict]
-    if comparison.verdict in (Verdict.SAME, Verdict.INCONCLUSIVE):
-        total = len(comparison.endpoints)
-        return (
-            f"{comparison.verdict}: {total} endpoint{_s(total)}: {_tally(counts)}{_all_changed(comparison)}"
-        )
-    first, *more = same
-    counts[comparison.verdict] -= 1
-    others = len(comparison.endpoints) - 1
-    rest = f"; {others} other endpoint{_s(others)}: {_tally(counts)}" if others else ""
-    also = f" and {len(more)} more" if more else ""
-    changed = _perhaps(comparison) + _all_changed(comparison)
-    return f"{comparison.verdict}: {clean(first.endpoint)} {what_changed(first)}{also}{rest}{changed}"
-
-
-def _perhaps(comparison: Comparison) -> str:
-    """The endpoints that seem to have changed and are not named."""
-    found = [endpoint for endpoint in comparison.endpoints if endpoint.suspected is not None]
-    if not found:
-        return ""
-    first, *more = found
-    also = f" and {len(more)} more" if more else ""
-    return f"; perhaps {first.suspected}: {clean(first.endpoint)}{also}"
-
-
-def _all_changed(comparison: Comparison) -> str:
-    """
-    Endpoints that share no status with their baseline, and are not called different.
-
-    They had too few requests for that; but a reader of one line must not miss them.
-    """
-    found = [
-        endpoint
-        for endpoint in comparison.endpoints
-        if not endpoint.statuses.different and _nothing_alike(endpoint.statuses)
-    ]
-    if not found:
-        return ""
-    first, *more = found
-    statuses = [", ".join(sorted(side)) for side in (first.statuses.baseline, first.statuses.candidate)]
-    also = f" and {len(more)} more" if more else ""
-    return (
-        f"; every status changed on {clean(first.endpoint)} ({statuses[0]} -> {statuses[1]}){also},"
-        " with too few requests to be sure"
-    )
-
-
-def _nothing_alike(mix: StatusMix) -> bool:
-    return bool(mix.baseline and mix.candidate) and not mix.baseline.keys() & mix.candidate.keys()
-
-
 def what_changed(endpoint: EndpointResult) -> str:
     """What stands for the endpoint's verdict: a changed status, or a quantile before and after."""
     if endpoint.statuses.different:
@@ -162,14 +106,32 @@ def _why_invalid(run: RunSummary) -> tuple[str, ...]:
     return (*run.invalid_reasons, *few_sends(run.requests - run.dropped))
 
 
+def run_state(run: RunSummary) -> str:
+    """Whether a run may be believed: ``INVALID``, ``SATURATED`` or ``valid``."""
+    return "INVALID" if run.invalid_reasons else "SATURATED" if run.saturated else "valid"
+
+
+def runs_line(comparison: Comparison) -> str:
+    """All runs in one sentence: how many may be believed, and what they were sent to."""
+    sides = (("baseline", comparison.baseline), ("candidate", comparison.candidate))
+    states = Counter(run_state(run) for _, runs in sides for run in runs)
+    said = (
+        "all valid" if set(states) == {"valid"} else ", ".join(f"{n} {state}" for state, n in states.items())
+    )
+    where = "; ".join(
+        f"{len(runs)} of the {side} against {', '.join(sorted({clean(run.target) for run in runs}))}"
+        for side, runs in sides
+    )
+    return f"{states.total()} runs, {said}: {where}."
+
+
 def run_line(run: RunSummary) -> str:
     """One run in the validity box."""
-    state = "INVALID" if run.invalid_reasons else "valid"
     bad = "".join(
         f", {count} {what}" for count, what in ((run.failed, "failed"), (run.dropped, "dropped")) if count
     )
     return (
-        f"{clean(run.name)}: {state}, {run.requests:,} exchanges{bad},"
+        f"{clean(run.name)}: {run_state(run)}, {run.requests:,} exchanges{bad},"
         f" {clean(run.speed)} against {clean(run.target)}"
     )
 
@@ -253,7 +215,7 @@ def what_next(comparison: Comparison, *, markdown: bool = False) -> list[str]:
         return ["Replay again on a quieter machine, or at a lower speed, until the run is valid."]
     if verdict is Verdict.BEHAVES_DIFFERENTLY:
         steps.append("Look at the changed answers first; response times of different answers say nothing.")
-    if verdict is Verdict.SLOWER:
+    if any(endpoint.verdict is Verdict.SLOWER for endpoint in comparison.endpoints):
         steps.append("Profile the endpoints named SLOWER, or replay once more to confirm.")
     if comparison.evidence is Evidence.BOOTSTRAP:
         steps.append(
@@ -363,10 +325,6 @@ def share(value: float) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _tally(counts: Counter[Verdict]) -> str:
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]) or "none"
 
 
 def _s(count: int) -> str:

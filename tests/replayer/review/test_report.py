@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 
 from replayer.review.compare import compare
+from replayer.review.report import charts, markdown, text, wording
 from replayer.review.report import json as json_report
-from replayer.review.report import markdown, text, wording
+from replayer.review.report.headline import headline
+from replayer.review.report.material import Material
+from replayer.review.report.page_tables import validity
 from replayer.review.sides import NamedRun
+from replayer.review.slo import ObjectiveResult, Proof, parse_objectives
 from replayer.review.verdict import Options, Verdict
 
 ENDPOINT_KEYS = (
@@ -158,10 +163,10 @@ def test_an_endpoint_whose_every_status_changed_is_in_the_headline(campaign):
         return NamedRun(name=name, run=made)
 
     changed = compare([run("a", 201)], [run("bb", 500)])
-    assert wording.headline(changed).endswith(
+    assert headline(changed).endswith(
         "; every status changed on POST /\\x1b (201 -> 500), with too few requests to be sure"
     )
-    assert "every status" not in wording.headline(compare([run("a", 201)], [run("bb", 201)]))
+    assert "every status" not in headline(compare([run("a", 201)], [run("bb", 201)]))
 
 
 def test_an_invalid_run_of_few_sends_says_so(campaign):
@@ -203,6 +208,18 @@ def test_shares_are_percent(value, said):
     assert wording.share(value) == said
 
 
+def test_a_saturated_run_is_called_so_where_runs_are_listed(changed):
+    """On the screen, in the comment and on the page; an INVALID one is that first."""
+    first, *others = changed.candidate
+    fell = replace(first, saturated="in flight rose from 4 to 90.")
+    comparison = replace(changed, candidate=(fell, *others))
+    assert f"{fell.name}: SATURATED, " in text.render(comparison)
+    assert f"{others[0].name}: valid, " in text.render(comparison)
+    assert "SATURATED" in markdown.render(comparison)
+    both = replace(fell, invalid_reasons=("It was late.",))
+    assert wording.run_line(both).startswith(f"{both.name}: INVALID, ")
+
+
 def test_a_suspicion_is_told_in_the_first_line_and_beside_the_endpoint(changed):
     """It is never a verdict: the endpoint stays INCONCLUSIVE, with the word perhaps."""
     first, *others = changed.endpoints
@@ -219,3 +236,37 @@ def test_a_suspicion_is_told_in_the_first_line_and_beside_the_endpoint(changed):
     told = json.loads(json_report.render(comparison))
     assert told["shared_taken_off"] is True
     assert [one["suspected"] for one in told["endpoints"]] == [None, "SLOWER"]
+
+
+def test_one_line_names_what_else_a_reviewer_must_not_miss(changed):
+    """A SLOWER endpoint behind other answers, and objectives that were not kept."""
+    line = headline(changed)
+    slower = next(one for one in changed.endpoints if one.verdict is Verdict.SLOWER)
+    assert f"; SLOWER: {slower.endpoint} p" in line
+    objective = parse_objectives("p99<1ms")[0]
+    missed = ObjectiveResult(
+        objective=objective, proof=Proof.MISSED, requests=9, bad=9, low=0.7, high=1.0, needed=None
+    )
+    for verdict in (changed.verdict, Verdict.SAME):
+        assert "; MISSED: p99<1ms" in headline(replace(changed, verdict=verdict, objectives=(missed,)))
+
+
+def test_the_page_folds_good_runs_and_shows_bad_ones(changed):
+    """One sentence says that all are valid; otherwise the list is open."""
+    page = validity(Material(comparison=changed, baseline=(), candidate=(), command=""))
+    assert "8 runs, all valid: 4 of the baseline against" in page
+    assert '<details aria-label="Each run"><summary>' in page
+    first, *others = changed.candidate
+    fell = replace(changed, candidate=(replace(first, saturated="it rose."), *others))
+    page = validity(Material(comparison=fell, baseline=(), candidate=(), command=""))
+    assert "8 runs, 7 valid, 1 SATURATED: " in page
+    assert '<details aria-label="Each run" open>' in page
+
+
+@pytest.mark.parametrize("reach", [0.03, 0.1, 0.3, 0.7, 1.5, 3.0, 9.0])
+def test_the_axis_of_ratios_has_a_few_round_ticks(reach):
+    """One of them is 1, none lies outside, and there are enough to read a ratio off."""
+    ticks = charts._ratio_ticks(reach)
+    assert 1 in ticks
+    assert all(abs(math.log(tick)) <= reach for tick in ticks)
+    assert (3 if reach > 0.05 else 1) <= len(ticks) <= 9
