@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ruamel.yaml import YAML
 from hookreel.cli import COMMANDS, cli
 from replayer.review.noise_rules import read_rules
 from replayer.review.report.writers import WRITERS
+from replayer.templates import read_templates
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("ci.md", "reading-a-verdict.md", "troubleshooting.md")
@@ -85,13 +85,17 @@ def test_there_are_commands_to_check() -> None:
     assert any("review" in line for line in scripts())
 
 
-def test_the_rules_on_the_page_are_read(tmp_path: Path) -> None:
-    """The example of a rules file is one."""
-    (text,) = blocks("reading-a-verdict.md", "toml")
-    assert tomllib.loads(text)
+def test_the_templates_and_rules_on_the_page_are_read(tmp_path: Path) -> None:
+    """The example of each file is one, and says of requests what stands beside them."""
+    templates, rules = blocks("reading-a-verdict.md", "toml")
     path = tmp_path / "rules.toml"
-    path.write_text(text)
+    path.write_text(rules)
     assert len(read_rules(path)) == 3
+    path.write_text(templates)
+    read = read_templates(path)
+    assert read.of_request(b"GET", b"/runs/latest") == "GET /runs/latest"
+    assert read.of_request(b"GET", b"/runs/17") == "GET /runs/{run}"
+    assert read.of_request(b"POST", b"/rpc?id=1&method=pay") == "POST /rpc?method=pay"
 
 
 def test_every_format_is_on_the_page() -> None:
