@@ -11,10 +11,8 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import NamedTuple
 
-from captures.bodies import coding, entities, lines, markup, multipart
+from captures.bodies import entities, lines, markup, multipart
 from captures.bodies.markup import MarkupRole
 from captures.credentials import CredentialKind, find_credentials
 from captures.model import Headers, Request
@@ -42,30 +40,6 @@ TEXT = "text"
 
 _BREAKS = bytes(byte in b"\r\n" for byte in range(256))
 _REST = re.compile(rb"\0{6,}")
-
-
-class Opened(NamedTuple):
-    """A request with its body as it is meant, and the content coding that was undone."""
-
-    request: Request
-    coding: bytes
-
-    def closed(self, request: Request) -> Request:
-        """``request``, made of this one, with its body in the coding again."""
-        return replace(request, body=coding.encode(request.body, self.coding)) if self.coding else request
-
-
-def opened(request: Request) -> Opened:
-    """``request`` without its content coding; where that does not decode, as it is and with an empty one."""
-    named = b",".join(value for name, value in request.headers if name.lower() == b"content-encoding")
-    if not request.body or not coding.codings(named):
-        return Opened(request, b"")
-    try:
-        plain = coding.decode(request.body, named)
-        coding.encode(b"", named)
-    except coding.CodingError:
-        return Opened(request, b"")
-    return Opened(replace(request, body=plain), named)
 
 
 def request_spots(request: Request) -> Iterator[Spot]:

@@ -29,10 +29,10 @@ from hookreel.customer_spots import (
     body_spots,
     is_text,
     one_header_spots,
-    opened,
     user_and_password,
 )
 from replayer.chain import holds_id
+from replayer.opened import opened
 from replayer.places import (
     MAX_BODY_BYTES,
     Spelling,

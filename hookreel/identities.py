@@ -20,8 +20,9 @@ from captures.bodies.edits import Edit, splice
 from captures.errors import UsageError
 from captures.keys import Prf
 from captures.model import Request
-from hookreel.customer_spots import BASIC, TEXT, body_spots, opened, request_spots, user_and_password
+from hookreel.customer_spots import BASIC, TEXT, body_spots, request_spots, user_and_password
 from hookreel.customer_values import CustomerValues, Piece
+from replayer.opened import opened
 from replayer.places import Spelling, Spot, json_spots, spelled, substituted
 
 SHORT_STAND_INS_MAX = 2_000_000  # of all copies; some 150 bytes each

@@ -17,6 +17,7 @@ from dataclasses import replace
 from captures.bodies import url
 from captures.model import Exchange, Request
 from captures.signatures import recognise
+from replayer.opened import opened
 
 IDS_MAX = 2_000_000  # remembered for later requests; further ones are replaced where they are known by place
 
@@ -33,12 +34,16 @@ _FIELD = re.compile(
     rb'\s*:\s*"([A-Za-z0-9_.:-]{8,128})"'
     rb'|"id"\s*:\s*"((?:evt|msg|event|whevt|Ev)_?[A-Za-z0-9_-]{8,120})"'
 )
+_FORM_FIELD = re.compile(
+    rb"(?:^|&)(?:delivery_id|event_id|idempotency_key|message_id|request_id|webhook_id"
+    rb"|MessageSid|SmsSid|SmsMessageSid|CallSid)=([A-Za-z0-9_.:-]{8,128})(?=&|$)"
+)
 _ID = re.compile(rb"(?=[^0-9]*[0-9])[A-Za-z0-9_.:-]{8,128}")
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _ULID = re.compile(rb"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _UUID_FIXED = frozenset({14, 19})  # version and variant (RFC 9562)
 _ULID_TIME_CHARS = 10
-_PREFIX = re.compile(rb"[A-Za-z]{1,12}_")
+_PREFIX = re.compile(rb"[A-Za-z]{1,12}_|[A-Z]{2}(?=[0-9a-f]{32}$)")
 _HEX = re.compile(rb"[0-9a-f]+")
 _DIGITS, _LOWER, _UPPER = b"0123456789", b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER_HEX, _UPPER_HEX, _CROCKFORD = (
@@ -70,12 +75,16 @@ class FreshIds:
         request = exchange.request
         if not self._signs and exchange.signing is None and recognise(request.headers) is not None:
             return exchange
-        ids = self._ids_of(request)
+        plain = opened(request)
+        ids = self._ids_of(plain.request)
         if not ids:
             return exchange
         fresh = {old: self.fresh(old, instance) for old in ids}
         self.replaced += 1
-        return replace(exchange, request=_with(request, fresh))
+        made = _with(plain.request, fresh)
+        same = made.body == plain.request.body
+        made = replace(made, body=request.body) if same else plain.closed(made)
+        return replace(exchange, request=made)
 
     def _ids_of(self, request: Request) -> set[bytes]:
         found = {
@@ -83,6 +92,8 @@ class FreshIds:
         }
         if b'id"' in request.body or b'Id"' in request.body or b'ey"' in request.body:
             found.update(first or second for first, second in _FIELD.findall(request.body))
+        elif b"id=" in request.body or b"Sid=" in request.body or b"key=" in request.body:
+            found.update(_FORM_FIELD.findall(request.body))
         found = {value for value in found if value not in self._kept and _ID.fullmatch(value)}
         if len(self._known) < IDS_MAX:
             self._known |= found

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import base64
-import gzip
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures.model import Headers, Request
-from hookreel.customer_spots import body_spots, one_header_spots, opened, request_spots, user_and_password
-
-
-def ask(headers: Headers, body: bytes) -> Request:
-    return Request(
-        method=b"POST", scheme=b"http", authority=b"shop.test", target=b"/", http_version=b"HTTP/1.1",
-        headers=headers, body=body,
-    )  # fmt: skip
+from hookreel.customer_spots import body_spots, one_header_spots, user_and_password
 
 
 def places(body: bytes, stated_type: bytes = b"") -> list[tuple[str, bytes]]:
@@ -58,17 +49,6 @@ def test_spots_never_overlap(text: str, stated_type: bytes) -> None:
     """Of any text: what is replaced in one place leaves the others where they are."""
     found = sorted((spot.start, spot.stop) for spot in body_spots(text.encode(), stated_type))
     assert all(one[1] <= other[0] for one, other in pairwise(found))
-
-
-def test_a_coding_is_undone_and_done_again() -> None:
-    """An opened request closes to one of the same meaning; what does not decode stays as it is."""
-    request = ask(((b"Content-Encoding", b"gzip"),), gzip.compress(b'{"a":1}'))
-    plain = opened(request)
-    assert plain.request.body == b'{"a":1}'
-    assert gzip.decompress(plain.closed(plain.request).body) == b'{"a":1}'
-    assert [spot.place for spot in request_spots(plain.request)] == ["body.a"]
-    damaged = ask(((b"Content-Encoding", b"gzip"),), b"no gzip")
-    assert opened(damaged) == (damaged, b"")
 
 
 def test_basic_credentials_are_read() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captures.bodies.coding import decode, encode
 from captures.model import Exchange
 from replayer.fresh_ids import FreshIds
 
@@ -36,6 +37,34 @@ def test_an_id_changes_alike_wherever_it_stands(exchange: Make) -> None:
     assert fresh.replaced == 3
 
 
+@pytest.mark.parametrize(
+    ("coding", "template"),
+    [
+        (b"gzip", b'{"event_id": "%b", "n": 1}'),
+        (b"br", b'{"event_id": "%b", "n": 1}'),
+        (b"", b"From=%%2B1555&MessageSid=%b&Body=hi"),
+        (b"", b"event_id=%b"),
+    ],
+)
+def test_ids_are_fresh_in_packed_bodies_and_forms(exchange: Make, coding: bytes, template: bytes) -> None:
+    """Header and body of a delivery say the same new id, in the body's own coding."""
+    headers = ((b"X-GitHub-Delivery", DELIVERY), *(((b"Content-Encoding", coding),) if coding else ()))
+    one = exchange(0, headers=headers, body=encode(template % DELIVERY, coding))
+    made = FreshIds(b"key")(one, 0).request
+    new = made.headers[0][1]
+    assert new != DELIVERY
+    assert decode(made.body, coding) == template % new
+    bare = exchange(1, headers=headers[1:], body=encode(template % DELIVERY, coding))
+    assert decode(FreshIds(b"key")(bare, 0).request.body, coding) == template % new
+
+
+def test_a_packed_body_without_ids_stays_as_it_was(exchange: Make) -> None:
+    """It is not packed anew, whoever packed it."""
+    packed = encode(b'{"n": 1}', b"gzip").replace(b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x01", 1)
+    one = exchange(0, headers=((b"X-GitHub-Delivery", DELIVERY), (b"Content-Encoding", b"gzip")), body=packed)
+    assert FreshIds(b"key")(one, 0).request.body == packed
+
+
 def test_runs_differ_and_repeat(exchange: Make) -> None:
     """The key decides: another run has other ids, the same key the same ones."""
     one = exchange(0, headers=((b"Idempotency-Key", b"order-2026-0001"),))
@@ -52,6 +81,7 @@ def test_runs_differ_and_repeat(exchange: Make) -> None:
         (b"01HZY3QZ7K4R8V2M5N6P9S0T1W", rb"01HZY3QZ7K[0-9A-HJKMNP-TV-Z]{16}"),
         (b"msg_0a1b2c3d4e5f6a7b", rb"msg_[0-9a-f]{16}"),
         (b"1234567890", rb"[1-9]{9}[0-9]"),
+        (b"SM0a1b2c3d4e5f60718293a4b5c6d7e8f9", rb"SM[0-9a-f]{32}"),
     ],
 )
 def test_the_shape_of_an_id_is_kept(old: bytes, shape: bytes) -> None:
