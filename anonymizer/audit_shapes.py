@@ -21,7 +21,6 @@ from anonymizer.audit_reserved import (
     is_test_card,
 )
 
-_LEAD_BYTES = 64
 _LOCAL_TLDS = frozenset({b"test", b"invalid", b"localhost", b"local", b"internal", b"example"})
 _FILE_TYPES = frozenset({b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"md"})
 _ROBOTS = re.compile(
@@ -50,8 +49,8 @@ class Shape:
     """
     One shape: a value is what ``pattern`` matches and ``accepts`` takes for real.
 
-    ``hints`` are literals of which one stands at the start of every value, behind ``lead`` if
-    there is one, or right before the value if ``after_hint``. ``kind`` is the name that a
+    ``hints`` are literals of which one stands at the start of every value, or behind ``lead`` if
+    there is one, which has at most ``lead_bytes``. ``kind`` is the name that a
     policy has for such values. ``outline_hints`` are hints in the text with every digit made a 9
     and every capital an A, ``hex_hints`` those in the text with every hex digit made an f.
     """
@@ -63,7 +62,7 @@ class Shape:
     outline_hints: tuple[bytes, ...] = ()
     hex_hints: tuple[bytes, ...] = ()
     lead: re.Pattern[bytes] | None = None
-    after_hint: bool = False
+    lead_bytes: int = 64
     accepts: Callable[[bytes], bool] = field(default=lambda _value: True)
 
 
@@ -230,8 +229,9 @@ SHAPES: tuple[Shape, ...] = (
         name="password in a URL",
         kind="credential",
         pattern=re.compile(rb"(?<=://)[^\s/:@\"'<>{}]{1,64}:[^\s/@\"'<>{}]{6,128}(?=@[A-Za-z0-9\[])"),
-        hints=(b"://",),
-        after_hint=True,
+        hints=(b"@",),  # which few URLs have
+        lead=re.compile(rb"(?<=://)[^\s/:@\"'<>{}]{1,64}:[^\s/@\"'<>{}]{6,128}\Z"),
+        lead_bytes=200,
     ),
 )
 
@@ -258,15 +258,16 @@ class _Hints:
     """Hints that are looked for in a text of which ``outline`` gives a simpler copy."""
 
     def __init__(self, hints: Callable[[Shape], tuple[bytes, ...]], outline: bytes | None) -> None:
-        self._table = [(hint, shape) for shape in SHAPES for hint in hints(shape)]
-        self._engine = BytesAhoCorasick([hint for hint, _ in self._table])
+        table = [(hint, shape) for shape in SHAPES for hint in hints(shape)]
+        self._shapes = [shape for _, shape in table]
+        self._engine = BytesAhoCorasick([hint for hint, _ in table])
         self._outline = outline
 
     def candidates(self, text: bytes) -> Iterator[tuple[Shape, re.Match[bytes] | None]]:
         where = text if self._outline is None else text.translate(self._outline)
         for number, start, _ in self._engine.find_matches_as_indexes(where, overlapping=True):
-            hint, shape = self._table[number]
-            yield shape, shape.pattern.match(text, _value_start(shape, hint, text, start))
+            shape = self._shapes[number]
+            yield shape, shape.pattern.match(text, _value_start(shape, text, start))
 
 
 _ALL_HINTS = (
@@ -284,8 +285,6 @@ def shaped_values(text: bytes) -> Iterator[tuple[Shape, bytes]]:
                 yield shape, match[0]
 
 
-def _value_start(shape: Shape, hint: bytes, text: bytes, start: int) -> int:
-    if shape.after_hint:
-        return start + len(hint)
-    lead = shape.lead.search(text[max(0, start - _LEAD_BYTES) : start]) if shape.lead else None
+def _value_start(shape: Shape, text: bytes, start: int) -> int:
+    lead = shape.lead.search(text[max(0, start - shape.lead_bytes) : start]) if shape.lead else None
     return start - len(lead[0]) if lead else start

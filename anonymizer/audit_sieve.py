@@ -107,14 +107,11 @@ class Sieve:
         """
         if len(self._clean) > _CLEAN_MAX:
             self._clean = set()
-        near: list[bytes] = []
-        numbers: set[int] = set()
-        for text in texts:
-            seen = list(self._filter.find(text))
-            near += self._around(text, seen)
-            numbers.update([number for _, number in seen])
+        everything = b"\n".join(texts)
+        seen = list(self._filter.find(everything))
+        numbers = {number for _, number in seen}
         searcher = self._searcher(numbers)
-        survives = any(searcher.matches(text) for text in near)
+        survives = any(searcher.matches(text) for text in self._around(everything, seen))
         for new in news:
             if new.separator:
                 hits = self._searcher_across(new.separator).find(new.whole)

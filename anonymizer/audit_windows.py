@@ -127,21 +127,23 @@ class _Grid:
         return places.view(np.int64)
 
     def find(self, padded: bytes, size_bytes: int) -> list[tuple[int, int]]:
-        count = size_bytes // _WINDOW_BYTES + 1
-        hits: list[tuple[int, int]] = []
+        count = -(-size_bytes // _WINDOW_BYTES)
+        keys, places = [], []
         for skip in range(0, _WINDOW_BYTES, self._stride):
             # a copy for each, since numpy is slow where numbers do not begin at multiples of 8
-            shifted = padded[_WINDOW_BYTES + skip :][: count * _WINDOW_BYTES]
-            keys = np.frombuffer(shifted, "<u8") & self._mask
-            likely = np.flatnonzero(self._table.take(self._places(keys)))
-            if len(likely):
-                hits += self._sure(padded, keys[likely], likely * _WINDOW_BYTES + skip)
-        return hits
+            shifted = padded[_WINDOW_BYTES + skip : _WINDOW_BYTES * (1 + count) + skip]
+            windows = np.frombuffer(shifted, "<u8") & self._mask
+            likely = np.flatnonzero(self._table.take(self._places(windows), mode="wrap"))
+            keys.append(windows[likely])
+            places.append(likely * _WINDOW_BYTES + skip)
+        return self._sure(padded, np.concatenate(keys), np.concatenate(places))
 
     def _sure(self, padded: bytes, keys: Keys, places: Ints) -> list[tuple[int, int]]:
         """Where a row stands, of those that have one of ``keys``, which stand at ``places``."""
         first = np.searchsorted(self._keys, keys)
         known = self._keys.take(first, mode="clip") == keys
+        if not known.any():
+            return []
         first, places = first[known], places[known]
         counts = np.searchsorted(self._keys, keys[known], "right") - first
         hits: list[tuple[int, int]] = []

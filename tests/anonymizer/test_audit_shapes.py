@@ -29,6 +29,7 @@ def shapes_of(text: bytes) -> set[tuple[str, bytes]]:
         (b"ssn 536-22-8726.", "US social security number", b"536-22-8726"),
         (b"Bearer xoxb-123456789012-abcdef", "Slack token", b"xoxb-123456789012-abcdef"),
         (b"postgres://app:hunter2hunter2@db/x", "password in a URL", b"app:hunter2hunter2"),
+        (b"ftp://%b:%b@h" % (b"u" * 64, b"p" * 128), "password in a URL", b"%b:%b" % (b"u" * 64, b"p" * 128)),
     ],
 )
 def test_a_value_of_a_known_shape_is_found(text, name, value):
