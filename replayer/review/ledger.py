@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from scipy import stats
 
 from captures.errors import CaptureError, WriteError
 from replayer.review.documents import read_document, write_document
-from replayer.review.latency import MIN_REQUESTS
-from replayer.review.quantile_estimates import harrell_davis, seed_of, within_run
+from replayer.review.latency import MIN_REQUESTS, Measured, residuals_of
+from replayer.review.quantile_estimates import Floats, harrell_davis, seed_of, within_run
 from replayer.review.runlevel import ALPHA, Effect
 from replayer.review.sides import EndpointSample, NamedRun, split_by_endpoint
+from replayer.review.together import apart
+from replayer.review.verdict import Options
 
 FORMAT = 1
 QUANTILES = (0.5, 0.95)
@@ -116,39 +118,48 @@ def observe(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> tupl
     if len(baseline) != len(candidate) or len(baseline) < 3:
         return ()
     samples = [[split_by_endpoint(named.run) for named in side] for side in (baseline, candidate)]
-    found = []
+    times: dict[str, Sequence[Sequence[Floats]]] = {}
     for label in sorted(set(samples[0][0]) & set(samples[1][0])):
         sides = [[sample.get(label, EndpointSample()) for sample in side] for side in samples]
         classes = set.intersection(*(set(sample.times_ns) for side in sides for sample in side))
         if not classes:
             continue
         kind = max(classes, key=lambda kind: (len(sides[0][0].times_ns[kind]), -kind))
-        times = [[sample.times_ns[kind] for sample in side] for side in sides]
-        fewest = min(len(part) for side in times for part in side)
-        if fewest >= MIN_REQUESTS:
-            found += _seen(label, times)
-    return tuple(found)
+        found = [[sample.times_ns[kind] for sample in side] for side in sides]
+        if min(len(part) for side in found for part in side) >= MIN_REQUESTS:
+            times[label] = found
+    measured = {
+        (label, quantile): _measured(quantile, found)
+        for label, found in times.items()
+        for quantile in QUANTILES
+    }
+    # A comparison takes off what moves all endpoints together, so what is left is its noise.
+    left = apart(measured, Options(paired=True)).measured
+    return tuple(
+        seen
+        for label, found in times.items()
+        for seen in _seen(label, found, [left[label, q] for q in QUANTILES])
+    )
 
 
-def _seen(label: str, times: Sequence[Sequence[np.ndarray[Any, Any]]]) -> list[Seen]:
+def _measured(quantile: float, times: Sequence[Sequence[Floats]]) -> Measured:
+    logs = [np.log([harrell_davis(np.sort(part), quantile) for part in side]) for side in times]
+    return Measured(quantile=quantile, baseline=logs[0], candidate=logs[1])
+
+
+def _seen(label: str, times: Sequence[Sequence[Floats]], measured: Sequence[Measured]) -> Iterator[Seen]:
     requests = float(np.mean([len(part) for side in times for part in side]))
     some = [part for pair in list(zip(*times, strict=True))[: _RUNS_LOOKED_INTO // 2] for part in pair]
     inside = [within_run(part, QUANTILES, seed_of(label)).variances for part in some]
-    found = []
-    for at, quantile in enumerate(QUANTILES):
-        logs = [np.log([harrell_davis(np.sort(part), quantile) for part in side]) for side in times]
-        differences = logs[1] - logs[0]
-        found.append(
-            Seen(
-                endpoint=label,
-                quantile=quantile,
-                pairs=len(differences),
-                requests=requests,
-                squares=float(((differences - differences.mean()) ** 2).sum()),
-                within=2 * float(np.mean([variances[at] for variances in inside])) * requests,
-            )
+    for at, one in enumerate(measured):
+        yield Seen(
+            endpoint=label,
+            quantile=one.quantile,
+            pairs=len(one.baseline),
+            requests=requests,
+            squares=float(np.square(residuals_of(one, Options(paired=True))).sum()),
+            within=2 * float(np.mean([variances[at] for variances in inside])) * requests,
         )
-    return found
 
 
 def learn(entries: Sequence[Entry], capture: str, load: str, host: str) -> dict[tuple[str, float], Noise]:

@@ -51,6 +51,17 @@ def test_a_release_that_is_slower_is_no_noise(campaign):
         assert other.squares == pytest.approx(one.squares, rel=0.01)
 
 
+def test_what_moves_all_endpoints_is_no_noise_of_theirs(campaign):
+    """A comparison takes it off, so that a plan must not ask for more pairs because of it."""
+    world = campaign.world(8, requests=100)
+    calm, shaky = (
+        observe(campaign.side(one, 6, 5), campaign.side(one, 6, 6, started_s=60))
+        for one in (world, replace(world, run_sd=0.3))
+    )
+    totals = [sum(seen.squares for seen in found if seen.quantile == 0.5) for found in (calm, shaky)]
+    assert totals[1] == pytest.approx(totals[0], rel=0.5)
+
+
 def test_unpaired_or_few_runs_teach_nothing(campaign):
     """Two pairs show no scatter, and unequal sides are no pairs."""
     runs = campaign.side(campaign.world(2, requests=50), 4, 1)
