@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -105,7 +104,7 @@ def layers(text: bytes, context: Context, blank: Blank) -> Iterator[Layer]:
     for match in _HEX.finditer(text) if _HEX in hinted else ():
         yield from _decoded(match, bytes.fromhex(match[0].decode()), _to_hex, blank)
     for match in _BASE32.finditer(text) if _BASE32 in hinted else ():
-        yield from _decoded(match, _from_base32(match[0]), _to_base32, blank)
+        yield from _decoded(match, runs.plain32(match[0]), _to_base32, blank)
     for match in _HEX_LIST.finditer(text) if _HEX_LIST in hinted else ():
         yield from _listed(match, _ONE_BYTE, 16)
     if _NUMBER_LIST in hinted:
@@ -231,15 +230,6 @@ def _decoded(
         return [Edit(*match.span(), new, edits[0].label if edits else UNDECODABLE)]
 
     yield Layer(plain, Context(), back)
-
-
-def _from_base32(raw: bytes) -> bytes | None:
-    body = raw.rstrip(b"=")
-    try:
-        data = base64.b32decode(body + b"=" * (-len(body) % 8), casefold=True)
-    except binascii.Error:
-        return None
-    return data if is_text(data) else None
 
 
 def _to_base32(data: bytes, raw: bytes) -> bytes:

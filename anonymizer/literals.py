@@ -116,17 +116,19 @@ class Literals:
         if self._automaton is None:
             return []
         found: list[Edit] = []
+        literals, spelled, anywhere, make = self._literals, self._spelled, _Where.ANYWHERE, tuple.__new__
         for at, start, stop in self._automaton.find_matches_as_indexes(folded(text), overlapping=True):
-            literal = self._literals[at]
-            if literal.where is _Where.ANYWHERE or _fits(literal.where, text, start, stop):
+            literal = literals[at]
+            where = literal.where
+            if where is anywhere or _fits(where, text, start, stop):
                 matched = text[start:stop]
-                new = self._spelled.get((at, matched))
+                new = spelled.get((at, matched))
                 if new is None:
                     new = self._new(literal, matched, number=False)
-                    if len(self._spelled) >= _MAX_SPELLED:
-                        self._spelled.clear()
-                    self._spelled[at, matched] = new
-                found.append(Edit(start, stop, new, literal.kind))
+                    if len(spelled) >= _MAX_SPELLED:
+                        spelled.clear()
+                    spelled[at, matched] = new
+                found.append(make(Edit, (start, stop, new, literal.kind)))
         return found
 
     def _new(self, literal: _Literal, matched: bytes, *, number: bool) -> bytes:

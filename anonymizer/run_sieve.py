@@ -1,4 +1,4 @@
-"""Tells at once which runs of letters in many texts are base64 or base85 of a text."""
+"""Tells at once which runs of letters in many texts stand for a text: base64, base32 and base85."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 
 import hyperscan
 
-from anonymizer.runs import BASE85_GROUP, SEGMENT, holds_text, is_text_in_base85
+from anonymizer.runs import BASE85_GROUP, SEGMENT, holds_text, is_text_in_base32, is_text_in_base85
 
 _LETTERS = rb"A-Za-z0-9+_"  # of base64 and base64url, with a hyphen, which stands last in a set
 _RUN = re.compile(rb"[%b/-]+" % _LETTERS)
@@ -18,6 +18,8 @@ _HASH_BYTES = 16
 _PIECE = re.compile(rb"[%b-]+" % _LETTERS)
 _PIECE_BYTES = 16  # a part of a path that may be base64 of its own
 _LONG_PIECE_BYTES = 28  # of which the beginning does not always tell what it is
+_RUN_32 = re.compile(rb"[a-z2-7]+|[A-Z2-7]+")
+_RUN_32_BYTES = 16
 _NO_RUN = bytes(byte if _RUN.match(b"%c" % byte) else 32 for byte in range(256))
 _SLASH = ord("/")
 _SIGNS = rb"!#$%&()*;<=>?@\^`{|}~"  # of base85, which base64 lacks
@@ -34,11 +36,12 @@ _LETTER = frozenset((*range(0x20, 0x7F), *b"\t\n\r"))
 
 
 def texts_in_runs(joined: bytes) -> list[int]:
-    """Places (after their first byte) of runs that stand for a text, in base64 or base85."""
+    """Places (after their first byte) of runs that stand for a text in base64, base32 or base85."""
     heads: list[int] = []
     pieces: list[int] = []
     words: list[int] = []
-    found = (heads, pieces, words)
+    runs_of_32: list[int] = []
+    found = (heads, pieces, words, runs_of_32)
 
     def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
         found[number].append(end)
@@ -48,6 +51,10 @@ def texts_in_runs(joined: bytes) -> list[int]:
     places = [end for end in heads if (run := matched(joined, end - _RUN_BYTES)) and holds_text(run[0])]
     places += [end for end in pieces if _piece_holds(joined, end - _PIECE_BYTES)]
     places += [end for end in words if _is_base85(joined, end - 1)]
+    for end in runs_of_32:
+        run_of_32 = _RUN_32.match(joined, end - _RUN_32_BYTES)
+        if run_of_32 and is_text_in_base32(run_of_32[0]):
+            places.append(end)
     return places
 
 
@@ -92,6 +99,7 @@ def _automaton() -> hyperscan.Database:
         rb"(?:^|[^%b/-])(?:%b)[%b/-]{%d}" % (_LETTERS, _heads(), _LETTERS, _RUN_BYTES - 3),
         rb"(?:^|[^%b-])[%b-]{%d}" % (_LETTERS, _LETTERS, _PIECE_BYTES),
         _base85(),
+        b"(?:^|[^a-z2-7])[a-z2-7]{%d}|(?:^|[^A-Z2-7])[A-Z2-7]{%d}" % (_RUN_32_BYTES, _RUN_32_BYTES),
     )
     database = hyperscan.Database()
     database.compile(expressions=patterns, ids=list(range(len(patterns))), flags=[0] * len(patterns))

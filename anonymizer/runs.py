@@ -1,4 +1,4 @@
-"""Runs of the characters of base64 and base85: what they stand for, and which stand for a text."""
+"""Runs of the characters of base64, base32 and base85: what they stand for, and which stand for a text."""
 
 from __future__ import annotations
 
@@ -79,6 +79,28 @@ def _holds_text(run: bytes) -> bool:
 
 
 _known_to_hold = lru_cache(maxsize=_MAX_DECIDED)(_holds_text)
+
+
+def plain32(run: bytes) -> bytes | None:
+    """The text that ``run`` stands for in base32, of either letter case; None when there is none."""
+    body = run.rstrip(b"=")
+    try:
+        data = base64.b32decode(body + b"=" * (-len(body) % 8), casefold=True)
+    except binascii.Error:
+        return None
+    return data if is_text(data) else None
+
+
+def is_text_in_base32(run: bytes) -> bool:
+    """Whether ``run`` stands for a text in base32."""
+    return _text_in_base32(run) if len(run) > _MAX_DECIDED_BYTES else _known_in_base32(run)
+
+
+def _text_in_base32(run: bytes) -> bool:
+    return plain32(run) is not None
+
+
+_known_in_base32 = lru_cache(maxsize=_MAX_DECIDED)(_text_in_base32)
 
 
 @lru_cache(maxsize=_MAX_DECIDED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -29,7 +29,7 @@ _VALUES = (
     rb"@(?:\[|[A-Za-z0-9\x80-\xff.-]+\.[A-Za-z0-9\x80-\xff-]{2,}(?:[^:A-Za-z0-9\x80-\xff-]|:[^A-Za-z0-9]|:?$))",
     # the digits of a number, save for a short one that is a segment of a path, or a whole one
     rb"(?:^|[^0-9/])[0-9](?:[ ().-]{0,2}[0-9]){5}|[A-Z]{6}[0-9]{2}",
-    rb"/(?:0|[0-9]{1,12}[^0-9/?#\x01]|[0-9]{13})|[0-9]/[0-9]{2}",
+    rb"/(?:00|[0-9]{1,12}[^0-9/?#\x01]|[0-9]{13})|[0-9]/[0-9]{2}",
     rb"[0-9]\.[0-9]{1,3}\.[0-9]",  # of an address
     rb":[0-9A-Fa-f]{0,4}:",
     rb"\.e[wy]",
@@ -37,14 +37,13 @@ _VALUES = (
     rf"(?i)(?:^|[^A-Za-z0-9])(?:{_WORDS})(?:[^A-Za-z]|$)".encode(),
     rb"(?i)passport|identity|national|licen[sc]e|tax|insurance|record|(?:^|[^a-z])(?:tin|nin|mrn|mbi|id)(?:[^a-z]|$)",
 )
-# What no text inside another one is written without; base64 and base85 have tests of their own below.
+# What no text inside another one is written without; base64 and the like have a test of their own.
 # A run is told by its beginning, once: a report for each further byte of a long one took most of the time.
 _LAYERS = (
     rb"%[0-9A-Fa-f]{2}|&(?:#|[A-Za-z]{2,8};)|\\",
     rb"(?:^|[^0-9a-f])[0-9a-f]{12}",
     rb"(?:^|[^0-9A-F])[0-9A-F]{12}",
-    rb"(?:^|[^a-z2-7])[a-z2-7]{16}|[a-z2-7]{8}=",
-    rb"(?:^|[^A-Z2-7])[A-Z2-7]{16}|[A-Z2-7]{8}=",
+    rb"[a-z2-7]{8}=|[A-Z2-7]{8}=",
     rb"[0-9A-Fa-f]{2}(?:(?: (?:0x)?[0-9A-Fa-f]{2}){7}|(?::[0-9A-Fa-f]{2}){7}|(?:-[0-9A-Fa-f]{2}){7})",
     rb"0x[0-9A-Fa-f]{2}(?:, ?0x[0-9A-Fa-f]{2}){7}",
     rb"[0-9]{1,3}(?:\s*,\s*[0-9]{1,3}){7}",
@@ -99,18 +98,41 @@ class Sieve:
             layers += heads_of_runs(joined, self._literals.hash_heads)
         valued = {bisect_right(starts, place - 1) - 1 for place in values}
         layered = {bisect_right(starts, place - 1) - 1 for place in layers}
-        if secrets.suspects(joined):
-            valued.update(at for at, text in enumerate(texts) if secrets.suspects(text))
+        valued.update(_suspected(texts, 0))
+        if self._literals is None:
+            return Sorted(valued, layered, {})
+        return Sorted(valued, layered, self._known(joined, starts, valued | layered))
+
+    def _known(self, joined: bytes, starts: list[int], looked_at: set[int]) -> dict[int, list[Edit]]:
+        """The replacements of known values in the texts that are not looked at, by their numbers."""
         edits: dict[int, list[Edit]] = {}
-        if self._literals is not None:
-            for edit in self._literals.known(joined):
-                at = bisect_right(starts, edit.start) - 1
-                if at not in valued and at not in layered:
-                    edits.setdefault(at, []).append(edit.moved(-starts[at]))
-            for at, found in edits.items():
-                if len(found) > 1:
-                    edits[at] = without_overlaps(found)
-        return Sorted(valued, layered, edits)
+        clashes: set[int] = set()
+        at = last = 0
+        for start, stop, new, label in self._literals.known(joined) if self._literals else ():
+            while starts[at + 1] <= start:  # they come by their ends, and none is in two texts
+                at += 1
+            if at in looked_at:
+                continue
+            first = starts[at]
+            if start < last and at in edits:
+                clashes.add(at)
+            last = stop
+            edits.setdefault(at, []).append(Edit(start - first, stop - first, new, label))
+        for at in clashes:
+            edits[at] = without_overlaps(edits[at])
+        return edits
+
+
+def _suspected(texts: Sequence[bytes], first: int) -> Iterator[int]:
+    """The numbers of ``texts``, counted from ``first``, that may hold a secret of a known family."""
+    # a secret ends at the end of its text, or where a line does
+    if secrets.suspects(b"\n".join(texts)):
+        if len(texts) == 1:
+            yield first
+        else:
+            half = len(texts) // 2
+            yield from _suspected(texts[:half], first)
+            yield from _suspected(texts[half:], first + half)
 
 
 def tells_of_numbers(text: bytes) -> bool:

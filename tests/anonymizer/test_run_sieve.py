@@ -33,8 +33,9 @@ def test_a_run_is_told_where_it_stands_for_a_text(contents: list[bytes]) -> None
 
 @pytest.mark.parametrize("head", [b"", b"see ", b"https://x.io/a/", b'{"a":"'])
 def test_runs_are_told_wherever_they_stand(head: bytes) -> None:
-    """At the start, after a sign and as a part of a path, in base64; of base85 as a word."""
-    for run in (base64.b64encode(b"jane.doe and others"), base64.b85encode(b"jane.doe and others")):
+    """At the start, after a sign and as a part of a path, in base64, base32 and base85."""
+    text = b"jane.doe and others"
+    for run in (base64.b64encode(text), base64.b85encode(text), base64.b32encode(text[:10])):
         joined = DULL + head + run + b" " + DULL
         places = texts_in_runs(joined)
         assert places

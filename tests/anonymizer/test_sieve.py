@@ -113,6 +113,34 @@ def test_uuids_in_documents_are_replaced_where_a_policy_says_so() -> None:
     assert table.spellings == {uuid: Kind.UUID}
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [b"HRKU-AA" + b"aB3dE6gH" * 7 + b"xY", b"rdme_" + b"a1b2c3d4e5" * 7, b"p8e-" + b"k1l2m3n4" * 4],
+    ids=["Heroku", "ReadMe", "Prefect"],
+)
+def test_secrets_are_told_where_their_text_ends(secret: bytes) -> None:
+    """A family whose secrets end with a line or a text is told in the middle of many texts too."""
+    for texts in ([DULL, secret, DULL], [secret], [DULL, DULL, b"is " + secret]):
+        assert Sieve(None).sort(texts).valued == {next(at for at, text in enumerate(texts) if text != DULL)}
+
+
+def test_known_values_in_other_texts_come_with_their_places() -> None:
+    """Each text has the replacements of its own values, of two that overlap the longer one."""
+    table = PseudonymTable(PRF, Policy())
+    for kind, value in (
+        (Kind.USERNAME, b"jdoe77-a"),
+        (Kind.DOMAIN, b"corp-a.io"),
+        (Kind.USERNAME, b"a.corp-a.io"),
+    ):
+        table.add(kind, value)
+    table.freeze()
+    texts = [DULL, b"x/jdoe77-a/jdoe77-a", DULL, b"see a.corp-a.io and corp-a.io", b"jane@corp.io jdoe77-a"]
+    found = Sieve(Literals(table, Policy())).sort(texts)
+    assert found.valued == {4}
+    spans = {at: [(edit.start, edit.stop) for edit in edits] for at, edits in found.edits.items()}
+    assert spans == {1: [(2, 10), (11, 19)], 3: [(4, 15), (20, 29)]}
+
+
 def test_hashes_of_known_values_in_base64_are_told() -> None:
     """A digest of a login has to be looked at, in either alphabet."""
     table = PseudonymTable(PRF, Policy())
