@@ -17,6 +17,7 @@ from captures.bodies.markup import MarkupRole
 from captures.credentials import CredentialKind, find_credentials
 from captures.model import Headers, Request
 from captures.signatures import SIGNATURE_HEADERS
+from replayer.opened import opened
 from replayer.places import (
     BODY,
     FORM_TYPE,
@@ -43,12 +44,12 @@ _REST = re.compile(rb"\0{6,}")
 
 
 def request_spots(request: Request) -> Iterator[Spot]:
-    """The values of an opened ``request``; spots do not overlap."""
+    """The values of ``request``; spots do not overlap."""
     yield from target_spots(request.target)
     for index, header in enumerate(request.headers):
         for spot in one_header_spots(header):
             yield spot._replace(part=index)
-    yield from body_spots(request.body, content_type(request.headers))
+    yield from body_spots(opened(request).request.body, content_type(request.headers))
 
 
 def one_header_spots(header: tuple[bytes, bytes]) -> Iterator[Spot]:

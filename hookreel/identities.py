@@ -22,7 +22,6 @@ from captures.keys import Prf
 from captures.model import Request
 from hookreel.customer_spots import BASIC, TEXT, body_spots, request_spots, user_and_password
 from hookreel.customer_values import CustomerValues, Piece
-from replayer.opened import opened
 from replayer.places import Spelling, Spot, json_spots, spelled, substituted
 
 SHORT_STAND_INS_MAX = 2_000_000  # of all copies; some 150 bytes each
@@ -118,9 +117,8 @@ class CopyIdentities:
 
     def request(self, request: Request, copy: int) -> Request:
         """``request`` as the customers of ``copy`` (from 1) send it."""
-        plain = opened(request)
-        changes = list(self._changes(request_spots(plain.request), copy))
-        return plain.closed(substituted(plain.request, changes)) if changes else request
+        changes = list(self._changes(request_spots(request), copy))
+        return substituted(request, changes) if changes else request
 
     def message(self, payload: bytes, copy: int) -> bytes:
         """A text message as the customers of ``copy`` (from 1) say it."""

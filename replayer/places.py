@@ -21,6 +21,7 @@ from captures.bodies.json import LeafRole
 from captures.credentials import CredentialKind, find_credentials
 from captures.model import Headers, Request
 from captures.units import MIB
+from replayer.opened import opened
 
 MAX_BODY_BYTES = 4 * MIB  # a larger body is data, not the answer that names a new thing
 MAX_VALUE_BYTES = 4096
@@ -58,7 +59,7 @@ class Spelling(StrEnum):
 
 class Spot(NamedTuple):
     """
-    A value in a request: bytes ``start:stop`` of a header (by index), the body or the target.
+    A value in a request: bytes ``start:stop`` of a header (by index), the opened body or the target.
 
     ``value`` is unescaped.
     """
@@ -83,8 +84,8 @@ def spots(request: Request) -> Iterator[Spot]:
     """Every value of ``request`` that may have come from an earlier response."""
     yield from target_spots(request.target)
     yield from header_spots(request.headers)
-    body = request.body
-    if not body or len(body) > MAX_BODY_BYTES or is_coded(request.headers):
+    body = opened(request).request.body
+    if not body or len(body) > MAX_BODY_BYTES:
         return
     kind = media_type(content_type(request.headers))
     if is_json(body, kind):
@@ -103,7 +104,11 @@ def minted(headers: Headers, body: bytes) -> Iterator[Minted]:
 
 
 def substituted(request: Request, changes: list[tuple[Spot, bytes]]) -> Request:
-    """``request`` with fresh values at these spots, which do not overlap; framing is left to the sender."""
+    """
+    ``request`` with fresh values at these spots, which do not overlap; framing is left to the sender.
+
+    Spots of a body with a content coding are those in what it means, and it gets the coding again.
+    """
     edits: dict[int, list[Edit]] = {}
     for spot, fresh in changes:
         edits.setdefault(spot.part, []).append(Edit(spot.start, spot.stop, spelled(fresh, spot.spelling)))
@@ -113,12 +118,11 @@ def substituted(request: Request, changes: list[tuple[Spot, bytes]]) -> Request:
         (name, splice(value, edits[index]) if index in edits else value)
         for index, (name, value) in enumerate(request.headers)
     )
-    return replace(
-        request,
-        target=splice(request.target, edits[_TARGET]) if _TARGET in edits else request.target,
-        headers=headers,
-        body=splice(request.body, edits[BODY]) if BODY in edits else request.body,
-    )
+    target = splice(request.target, edits[_TARGET]) if _TARGET in edits else request.target
+    if BODY in edits:
+        plain = opened(request)
+        request = plain.closed(replace(request, body=splice(plain.request.body, edits[BODY])))
+    return replace(request, target=target, headers=headers)
 
 
 def spelled(value: bytes, spelling: Spelling) -> bytes:
@@ -245,11 +249,6 @@ def _location_values(location: bytes) -> Iterator[tuple[str, bytes]]:
             yield f"location.-{number + 1}", percent.unescape(segment).text
     for spot in _pair_spots(target, parts.query_start, parts.query_stop, "location", _TARGET, Spelling.FORM):
         yield spot.place, spot.value
-
-
-def is_coded(headers: Headers) -> bool:
-    """Whether a body with these headers has a content coding."""
-    return any(name.lower() == b"content-encoding" and coding.codings(value) for name, value in headers)
 
 
 def is_json(body: bytes, kind: bytes) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from captures.bodies.coding import decode, encode
 from captures.model import Exchange
 from replayer.places import minted, spots, substituted
 
@@ -39,14 +40,12 @@ def test_the_places_of_a_request(exchange: Make) -> None:
     }  # fmt: skip
 
 
-def test_a_form_has_places_and_a_packed_body_none(exchange: Make) -> None:
-    """What is sent with a content coding is left as it is."""
+def test_a_form_has_places_and_a_damaged_body_none(exchange: Make) -> None:
+    """What does not decode is left as it is."""
     form = (b"Content-Type", b"application/x-www-form-urlencoded")
     assert places_of(exchange, headers=(form,), body=b"a=1+2&b=%26") == {"body.a": b"1 2", "body.b": b"&"}
     packed = ((b"Content-Encoding", b"gzip"), JSON)
-    assert places_of(exchange, target=b"/x", headers=packed, body=gzip.compress(b'{"a": "b"}')) == {
-        "path.1": b"x"
-    }
+    assert places_of(exchange, target=b"/x", headers=packed, body=b"\x1f\x8b no gzip") == {"path.1": b"x"}
 
 
 def test_the_places_of_a_response() -> None:
@@ -105,3 +104,15 @@ def test_a_cookie_among_others_is_replaced_alone(request_with_all: Exchange) -> 
     cookie = [spot for spot in spots(request) if spot.place == "cookie.s"]
     fresh = substituted(request, [(cookie[0], b"new")])
     assert fresh == replace(request, headers=((b"Host", b"h"), (b"Cookie", b"a=1; s=new"), JSON))
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"zstd"])
+def test_a_packed_body_has_the_places_of_what_it_means(exchange: Make, coding: bytes) -> None:
+    """Values are found and replaced in it, and it is packed again as its header says."""
+    headers = (JSON, (b"Content-Encoding", coding))
+    request = exchange(0, headers=headers, body=encode(b'{"id": "OLD", "n": 1}', coding)).request
+    (old,) = [spot for spot in spots(request) if spot.value == b"OLD"]
+    assert old.place == "body.id"
+    fresh = substituted(request, [(old, b'n"w')])
+    assert decode(fresh.body, coding) == b'{"id": "n\\"w", "n": 1}'
+    assert fresh.headers == headers
