@@ -17,16 +17,21 @@ BREAK, HOLE = json.MARKS[:2]
 START = b'"'
 """Stands before each string, where no other quote can be."""
 _SHA1_DIGITS = 40
-HASH_BYTES = 1 + _SHA1_DIGITS
-"""So long is a hash that passes, with the sign before it."""
+_UUID_BYTES = 36
+HEX_BYTES = frozenset({1 + _SHA1_DIGITS, 1 + _UUID_BYTES})
+"""So long are hashes and UUIDs that pass, with the sign before them; no number or time is."""
 _TIME = rb"[0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
-# A number, time or SHA-1 that is a whole string or a whole segment of a URL's path, with the sign before
-# it. No detector finds one by its shape: phone and card numbers begin with 0 or +, hold separators or have
-# more digits.
+# Other UUIDs may have enough digits in a row for a phone, a card or the number of a citizen.
+_UUID = rb"[0-9a-f]{8}(?!(?:-[0-9]{4}){3})-(?:[0-9a-f]{4}-){3}(?![0-9]{12})[0-9a-f]{12}"
+_UUID_SHAPE = re.compile(_UUID)
+# A number, time, UUID or SHA-1 that is a whole string or (no UUID or time) a whole segment of a URL's path,
+# with the sign before it. No detector finds one by its shape: phone and card numbers begin with 0 or +, hold
+# separators or have more digits.
 _PASSING = re.compile(
     rb'(["/](?:'
     rb'(?:(?<=")|(?<=[^0-9]/))[1-9][0-9]{0,11}(?=[/?#\x01])'
     rb"|" + _TIME + rb"(?=\x01)"
+    rb'|(?<=")' + _UUID + rb"(?=\x01)"
     rb"|[0-9a-f]{40}(?=[/\x01])"
     rb"))"
 )
@@ -49,11 +54,15 @@ def passes(text: bytes) -> bool:
     return match is not None and (match[1] is None or not is_text(bytes.fromhex(match[1].decode())))
 
 
-def stands_for_text(digits: bytes, literals: Literals | None) -> bool:
-    """Whether the SHA-1 ``digits`` are the hash of a known value, or no hash but text in hex."""
-    if literals is not None and literals.is_known_hash(digits):
+def hides(value: bytes, literals: Literals | None) -> bool:
+    """Whether the UUID or SHA-1 ``value`` is the hash of a known value, or may be something else in hex."""
+    if len(value) == _UUID_BYTES:
+        if not _UUID_SHAPE.fullmatch(value) or not passes(value):
+            return True
+        return literals is not None and value[:4] in literals.hash_heads
+    if literals is not None and literals.is_known_hash(value):
         return True
-    return _UNPACKS.match(digits) is not None and unpack(bytes.fromhex(digits.decode())) is not None
+    return _UNPACKS.match(value) is not None and unpack(bytes.fromhex(value.decode())) is not None
 
 
 def forms(texts: Sequence[bytes]) -> list[bytes]:
@@ -84,7 +93,7 @@ class Passing:
         """Which texts have values that hold something known, or a text, after all."""
         found: set[int] = set()
         for number, value in enumerate(self.values):
-            if len(value) == HASH_BYTES and b":" not in value and stands_for_text(value[1:], literals):
+            if len(value) in HEX_BYTES and hides(value[1:], literals):
                 found.add(number)
         near = literals.near_numbers(self._joined) if literals is not None else []
         places = [match.span() for match in _PASSING.finditer(self._joined)] if near or found else []

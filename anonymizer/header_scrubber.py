@@ -10,6 +10,7 @@ from anonymizer.body_scrubber import BodyScrubber
 from anonymizer.detectors import credentials
 from anonymizer.detectors.base import Context, Kind, normal_key
 from anonymizer.detectors.credentials import SecretSpan
+from anonymizer.document import passes
 from anonymizer.fields import Fields
 from anonymizer.policy import Policy
 from anonymizer.scrubber import Scrubber
@@ -141,9 +142,21 @@ class HeaderScrubber:
             context = Context(key="username") if secret.user else Context(credential=True)
             found = (self._basic(inner) if secret.basic else None) or self._scrubber.text(inner, context)
             edits += [edit.moved(secret.start) for edit in found]
+        if not secrets and self._passes(lower_name, value):
+            return value
         key = "" if secrets else normal_key(lower_name.removeprefix(b"x-"))
         edits = without_overlaps(edits + self._scrubber.text(value, Context(key=key)))
         return self.made(value, edits, header_path)
+
+    def _passes(self, lower_name: bytes, value: bytes) -> bool:
+        """Whether ``value`` is a number, time or UUID that documents have at places that tell nothing too."""
+        if self._fields is not None or not passes(value):
+            return False
+        if self._scrubber.tells((lower_name.removeprefix(b"x-"), b"", False)):
+            return False
+        whole = b'["%b"]' % value
+        found = self._scrubber.document(whole)
+        return found is not None and found[0] == whole
 
     def protocol(self, value: bytes, path: str) -> bytes:
         """``value`` without what has a shape; names that are words of the protocol stay."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from anonymizer.document import HASH_BYTES, HOLE, START, Labels, Outcome, Passing, Told, forms, holes
+from anonymizer.document import HEX_BYTES, HOLE, START, Labels, Outcome, Passing, Told, forms, holes
 from anonymizer.literals import Literals
 from anonymizer.templates import Hole, Span, Template
 from captures.bodies import json
@@ -32,13 +32,14 @@ class Lesson:
     """
     A document that was scrubbed string by string.
 
-    ``plain`` says of each string whether it is no key and its place tells nothing, ``telling`` which
-    numbers stand where their place tells; ``outcomes`` are those of the strings, ``edits`` replace
-    numbers in what is between them. Strings at ``slots`` are known to differ.
+    ``forms`` has for each string what is known of those with holes at places like its own, None where
+    it is a key or its place tells. ``telling`` are the numbers whose place tells, ``outcomes`` those of
+    the strings; ``edits`` replace numbers in what is between them. Strings at ``slots`` are known to
+    differ.
     """
 
     data: bytes
-    plain: Sequence[bool]
+    forms: Sequence[Mapping[bytes, Outcome] | None]
     telling: frozenset[int]
     outcomes: Sequence[Outcome | None]
     edits: Sequence[Edit]
@@ -46,12 +47,11 @@ class Lesson:
 
     def template(
         self,
-        known: Mapping[bytes, Outcome],
         literals: Literals | None,
         told: Callable[[tuple[Labels, ...]], Told | None],
         outcomes: Callable[[Sequence[bytes]], Sequence[Outcome]],
     ) -> Template:
-        """The template of documents like this one; ``known`` are forms, the rest is as `Template` has it."""
+        """The template of documents like this one; see there for ``told`` and ``outcomes``."""
         parts, marked = json.cut(self.data) or json.Cut([], marked=False)
         starts = [0, *accumulate(len(part) + 1 for part in parts)]
         rest, strings = b'"'.join(parts[::2]), parts[1::2]
@@ -61,11 +61,11 @@ class Lesson:
             spans.append(Span(starts[2 * at + 1], starts[2 * at + 2] - 1, Hole.SLOT))
             news[at] = START + HOLE
         windows: list[tuple[int, int]] = []
-        for at, (new, _) in self._with_known_forms(strings, known, literals):
+        for at, (new, _) in self._with_known_forms(strings, literals):
             start = starts[2 * at + 1] - 1
             windows.append((start, starts[2 * at + 2] - 1))
             for first, last in holes(strings[at]):
-                hole = Hole.HASH if last - first == HASH_BYTES else Hole.NUMBER
+                hole = Hole.HASH if last - first in HEX_BYTES else Hole.NUMBER
                 spans.append(Span(start + first, start + last, hole))
             news[at] = new
         rest_starts = [0, *accumulate(len(part) + 1 for part in parts[::2])]
@@ -84,18 +84,18 @@ class Lesson:
         return Template(self.data, spans, windows, new, literals, told, outcomes, self.slots)
 
     def _with_known_forms(
-        self, strings: Sequence[bytes], known: Mapping[bytes, Outcome], literals: Literals | None
+        self, strings: Sequence[bytes], literals: Literals | None
     ) -> Iterator[tuple[int, Outcome]]:
         """The strings in which something passes, and what becomes of all that are like them."""
-        plain = [
-            at
-            for at, text in enumerate(strings)
-            if self.plain[at] and text and at not in self.slots and b"\\" not in text
+        known = [
+            (at, own, strings[at])
+            for at, own in enumerate(self.forms)
+            if own is not None and strings[at] and at not in self.slots and b"\\" not in strings[at]
         ]
         found = [
-            (at, known[form])
-            for at, form in zip(plain, forms([strings[at] for at in plain]), strict=True)
-            if HOLE in form and form in known
+            (at, own[form])
+            for (at, own, _), form in zip(known, forms([text for _, _, text in known]), strict=True)
+            if HOLE in form and form in own
         ]
         special = Passing([strings[at] for at, _ in found]).special(literals) if found else set()
         return (entry for number, entry in enumerate(found) if number not in special)

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from anonymizer import charsets
 from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes
-from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace
+from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace, doubts
 from anonymizer.lessons import MIN_NUMBER_BYTES, NUMBER, Lesson, number_passes
 from anonymizer.literals import Literals
 from anonymizer.sieve import Sorted, tells_of_numbers
@@ -36,6 +37,8 @@ _EMPTY: Outcome = (b"", ())
 _NO_CONTEXT: LeafContext = (b"", b"", False)  # a key is looked at by itself
 _LONG_NUMBER = b"0" * MIN_NUMBER_BYTES
 _MAX_SLOTS = 32
+
+_Known = dict[bytes, Outcome]
 
 _NumberLabels = tuple[tuple[int, str], ...]
 """Which numbers of a document were replaced, and as what."""
@@ -75,19 +78,19 @@ class _Fresh(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """What is known at the places of strings; at a plain one is no key, and the place tells nothing."""
+    """What is known of strings at places, and of those with holes where the place tells nothing."""
 
-    done: list[dict[bytes, Outcome]]
-    plain: list[bool]
+    done: list[_Known]
+    forms: list[_Known | None]  # None also for keys
     is_key: list[bool]
     contexts: list[LeafContext]
 
     def only(self, at: Sequence[int]) -> _Places:
         """The places at ``at``."""
-        done, plain, is_key, contexts = self
+        done, forms, is_key, contexts = self
         return _Places(
             [done[one] for one in at],
-            [plain[one] for one in at],
+            [forms[one] for one in at],
             [is_key[one] for one in at],
             [contexts[one] for one in at],
         )
@@ -112,10 +115,9 @@ class Pieces:
         self._leaves = leaves
         self._literals = literals
         self._layouts = layouts
-        self._keys: dict[bytes, Outcome] = {}
-        self._plain: dict[bytes, Outcome] = {}
-        self._forms: dict[bytes, Outcome] = {}
-        self._telling: dict[LeafContext, dict[bytes, Outcome] | None] = {}
+        self._keys: _Known = {}
+        self._known: dict[LeafContext, tuple[_Known, _Known | None]] = {}
+        self._alike: dict[tuple[bool, ...], tuple[_Known, _Known]] = {}
         self._plans: dict[Layout, _Plan] = {}
         self._templates = Templates(layouts.repeated)
         self._plan_strings = 0
@@ -156,7 +158,7 @@ class Pieces:
         if slots is not None:
             lesson = Lesson(
                 data=data,
-                plain=plan.places.plain,
+                forms=plan.places.forms,
                 telling=plan.telling,
                 outcomes=outcomes,
                 edits=edits,
@@ -200,7 +202,7 @@ class Pieces:
         def outcomes(texts: Sequence[bytes]) -> list[Outcome]:
             return self._in_slots(places, texts, marked=marked)
 
-        return lesson.template(self._forms, self._literals, told, outcomes)
+        return lesson.template(self._literals, told, outcomes)
 
     def _in_slots(self, places: _Places, texts: Sequence[bytes], *, marked: bool) -> list[Outcome]:
         """What becomes of strings at ``places``, which are cut out of a document."""
@@ -219,32 +221,33 @@ class Pieces:
             self._plans.clear()
             self._layouts.forget()
             self._plan_strings = len(layout.is_key)
-        own = [self._own(context) for context in layout.contexts]
-        done = [
-            self._keys if key else self._plain if known is None else known
-            for key, known in zip(layout.is_key, own, strict=True)
-        ]
+        own = [self._at(context) for context in layout.contexts]
+        done = [self._keys if key else known for key, (known, _) in zip(layout.is_key, own, strict=True)]
+        with_holes = [None if key else known for key, (_, known) in zip(layout.is_key, own, strict=True)]
         telling = frozenset(
-            at for at, context in enumerate(layout.number_contexts) if self._own(context) is not None
+            at for at, context in enumerate(layout.number_contexts) if self._at(context)[1] is None
         )
-        places = _Places(done, [known is self._plain for known in done], layout.is_key, layout.contexts)
+        places = _Places(done, with_holes, layout.is_key, layout.contexts)
         plan = self._plans[layout] = _Plan(layout, places, telling)
         return plan
 
-    def _own(self, context: LeafContext) -> dict[bytes, Outcome] | None:
-        """What is known of values in ``context``, None where it tells nothing."""
-        if context not in self._telling:
-            self._telling[context] = {} if self._leaves.tells(context) else None
-        return self._telling[context]
+    def _at(self, context: LeafContext) -> tuple[_Known, _Known | None]:
+        """What is known of values in ``context``, and of those with holes where it tells nothing."""
+        known = self._known.get(context)
+        if known is None:
+            tells = self._leaves.tells(context)
+            known = ({}, None) if tells else self._alike.setdefault(doubts(context), ({}, {}))
+            self._known[context] = known
+        return known
 
-    def _keep(self, known: dict[bytes, Outcome], text: bytes, outcome: Outcome) -> None:
+    def _keep(self, known: _Known, text: bytes, outcome: Outcome) -> None:
         """Remember what becomes of a string; all is forgotten when there is too much."""
         if len(text) > _MAX_STRING_BYTES:
             return
         self._kept_bytes += 2 * len(text) + _ROW_BYTES
         if self._kept_bytes > _MAX_BYTES:
             self._kept_bytes = 0
-            for other in (self._keys, self._plain, self._forms, *self._telling.values()):
+            for other in (self._keys, *chain.from_iterable(self._known.values())):
                 if other is not None:
                     other.clear()
         known[text] = outcome
@@ -256,23 +259,22 @@ class Pieces:
     ) -> None:
         """Put in the outcomes that are missing."""
         fresh: list[_Fresh] = []
-        plain: list[int] = []
+        plain: list[tuple[int, bytes, _Known]] = []
         for at, outcome in enumerate(outcomes):
             if outcome is None:
                 if not strings[at]:
                     outcomes[at] = _EMPTY
-                elif places.plain[at]:
-                    plain.append(at)
+                elif (own := places.forms[at]) is not None:
+                    plain.append((at, strings[at], own))
                 elif places.is_key[at]:
                     outcomes[at] = self._key(strings[at], marked=marked)
                 else:
                     fresh.append(_Fresh(at, strings[at], None))
-        texts = [strings[at] for at in plain]
         known: list[tuple[int, bytes, Outcome]] = []
-        for at, text, form in zip(plain, texts, forms(texts), strict=True):
+        for (at, text, own), form in zip(plain, forms([text for _, text, _ in plain]), strict=True):
             if HOLE not in form or b"\\" in text:  # an escape may hide what a number stands for
                 fresh.append(_Fresh(at, text, None))
-            elif (outcome := self._forms.get(form)) is None:
+            elif (outcome := own.get(form)) is None:
                 fresh.append(_Fresh(at, text, form))
             else:
                 known.append((at, text, outcome))
@@ -335,7 +337,8 @@ class Pieces:
         for number, (at, text, form) in enumerate(fresh):
             finds = self._leaves.finds
             has_value, has_layer = number in valued, number in layered
-            if has_value or has_layer or not places.plain[at]:
+            with_holes = places.forms[at]
+            if has_value or has_layer or with_holes is None:
                 edits = self._leaf(
                     LeafRole.STRING,
                     raws[number],
@@ -346,11 +349,11 @@ class Pieces:
             else:
                 edits = known.get(number, [])
             outcome = outcomes[at] = self._outcome(text, edits)
-            if form is None:
+            if form is None or with_holes is None:
                 self._keep(places.done[at], text, outcome)
             elif self._leaves.finds == finds and not tells_of_numbers(text):
                 with suppress(ValueError):  # something was found in what seemed to pass
-                    self._keep(self._forms, form, self._with_holes(text, edits))
+                    self._keep(with_holes, form, self._with_holes(text, edits))
 
     def _with_holes(self, text: bytes, edits: list[Edit]) -> Outcome:
         if self._literals is None:
@@ -391,8 +394,5 @@ class Pieces:
 
 def _is_plain(data: bytes) -> bool:
     """Whether ``data`` is UTF-8 and neither lists bytes as numbers nor ends with a number."""
-    return (
-        json.BUFFER not in data
-        and not data[-64:].rstrip()[-1:].isdigit()
-        and charsets.of(data, b"") == "utf-8"
-    )
+    listed = json.BUFFER in data or data[-64:].rstrip()[-1:].isdigit()
+    return not listed and charsets.of(data, b"") == "utf-8"

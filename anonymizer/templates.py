@@ -15,7 +15,7 @@ from enum import Enum
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from anonymizer.document import BREAK, HOLE, Labels, Outcome, Told, stands_for_text
+from anonymizer.document import BREAK, HOLE, Labels, Outcome, Told, hides
 from anonymizer.literals import Literals
 from captures.bodies import json
 from captures.units import MIB
@@ -34,7 +34,7 @@ class Hole(Enum):
     """What stands in a hole."""
 
     NUMBER = "number"  # or a time
-    HASH = "hash"
+    HASH = "hash"  # or a UUID
     SLOT = "slot"  # a whole string
 
 
@@ -151,7 +151,7 @@ class Template:
         hashes = self._hashes(holes)
         if hashes and (
             BREAK.join(hashes).translate(_ALIKE) != self._hash_skeleton
-            or any(stands_for_text(digits[1:], literals) for digits in {*hashes})
+            or any(hides(value[1:], literals) for value in {*hashes})
         ):
             return False
         long = self._long(holes)

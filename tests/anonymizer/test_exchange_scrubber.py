@@ -255,3 +255,24 @@ def test_words_in_other_letters_are_read(make_exchange: Any, anonymized: Any) ->
     assert plain.startswith(b"Re: ")
     assert plain.endswith(b"example.com")
     assert base64.b64decode(encoded[10:-2]) == b"to " + plain[4:]
+
+
+def test_an_id_of_a_delivery_stays_unless_it_holds_a_value(make_exchange: Any, anonymized: Any) -> None:
+    """Ids that come once pass by, but for a known value, a phone number or text that is one's digits."""
+    ids = [
+        b"72d3a11e-3b5c-4a1d-81ab-0123456789ab",
+        b"72d3a11e-3b5c-4a1d-81ab-c0ffee12ab34",
+        b"72d3a11e-3b5c-4a1d-81ab-004989044960",
+        b"72d3a11e-3b5c-4a1d-81ab-6f63746f6361",
+        b"99d3a11e-3b5c-4a1d-81ab-9876543210fe",
+    ]
+    body = b'{"user": {"login": "c0ffee12ab34"}, "sender": {"login": "octoca"}}'
+    ones = [
+        make_exchange(seq, headers=(JSON, (b"X-GitHub-Delivery", one)), body=body)
+        for seq, one in enumerate(ids * 2)
+    ]
+    result = anonymized(*ones)
+    after = [one.request.headers[1][1] for one in result.exchanges]
+    assert after[:5] == after[5:]
+    assert [after[at] == ids[at] for at in range(5)] == [True, False, False, False, True]
+    assert b"c0ffee12ab34" not in result.everything()

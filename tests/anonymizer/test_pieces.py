@@ -26,10 +26,12 @@ VALUES = [
     "https://api.x.io/u/21031067", "b2N0b2NhdCBpcyBoZXJl", "+1 415 555 2671", "4111111111111111", "é, \u2028",
     "a\\b", "octocat\\", '\\"octocat', "4155552671", "https://x.io/2019-05-15T15:20:18Z", "a{\n}b",
     "192.168.17.4", "12", "", "71dbe52628a3f83a77ab494817525c6", "6a616e652e646f6540636f72702e636f6d2e6a6a",
+    "72d3a11e-3b5c-4a1d-81ab-6a616e652e64", "0fd3a11e-3012-4123-8125-415555267100",
 ]  # fmt: skip
 KEYS = [
     "login",
     "id",
+    "version",
     "url",
     "name",
     "email",
@@ -129,6 +131,16 @@ def test_a_value_that_is_no_value_at_its_first_place_is_found_at_the_next() -> N
     first, second = replaced(b'{"a":{"id":41555526}}', b'{"a":{"phone":41555526,"id":41555526}}')
     assert first == b'{"a":{"id":41555526}}'
     assert b'"phone":41555526' not in second
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(b"id", b"4012888888881881"), (b"version", b"93.184.216.34"), (b"via", b"to 93.184.216.34")],
+)
+def test_a_value_that_a_key_denies_is_found_where_none_does(key: bytes, value: bytes) -> None:
+    """What is an id, a version or a product by its key is a card or an address under another key."""
+    _, second = replaced(b'{"%b":"%b"}' % (key, value), b'{"note":"%b"}' % value)
+    assert value not in second
 
 
 def test_a_hash_of_a_known_value_does_not_pass() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from anonymizer import templates
 from anonymizer.detectors.base import Kind
-from anonymizer.document import HASH_BYTES
+from anonymizer.document import HEX_BYTES
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
@@ -33,7 +33,7 @@ def known(*values: tuple[Kind, bytes]) -> Literals:
 
 def template(literals: Literals | None = None, data: bytes = DATA) -> Template:
     spans = [
-        Span(*match.span(), Hole.HASH if len(match[0]) == HASH_BYTES else Hole.NUMBER)
+        Span(*match.span(), Hole.HASH if len(match[0]) in HEX_BYTES else Hole.NUMBER)
         for match in HOLES.finditer(data)
     ]
     windows = [match.span() for match in STRINGS.finditer(data)]
