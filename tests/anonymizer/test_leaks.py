@@ -220,7 +220,7 @@ def survives(value: str, exchange: Exchange) -> bool:
 def test_a_value_that_stands_once_goes(place: str, make_exchange: Any) -> None:
     """Whatever kind it is of and however it is written, its place is enough to find it."""
     maker = Maker(place)
-    planted = []
+    planted: list[tuple[str, str, Exchange]] = []
     for name, encode in ENCODINGS.items():
         for kind, make in VALUES.items():
             value = make(maker)
