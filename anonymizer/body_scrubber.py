@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from anonymizer import charsets, documents, layers
@@ -99,8 +100,7 @@ class BodyScrubber:
         """A whole JSON document anonymized, if it is one and no rule or path tells its fields apart."""
         if cut or self._fields is not None or self._policy.keep_paths or not json.looks_like_json(data):
             return None
-        # whatever charset a JSON type states, it is read as UTF-8 if it is such
-        if content_type[:10].lower() == b"multipart/" or charsets.of(b"", content_type) != "utf-8":
+        if not _is_read_as_utf8(content_type):
             return None
         scrubbed = self._scrubber.document(data)
         if scrubbed is None:
@@ -378,6 +378,12 @@ def _without_tail(data: bytes, edits: list[Edit]) -> list[Edit]:
     start = len(data) - tail.end()
     kept = [edit for edit in edits if edit.stop <= start]
     return [*kept, Edit(start, len(data), b"x" * tail.end(), "cut")]
+
+
+@lru_cache(maxsize=1_024)
+def _is_read_as_utf8(content_type: bytes) -> bool:
+    """Whether a body of this type is read as UTF-8 if it is such, whatever charset is stated."""
+    return content_type[:10].lower() != b"multipart/" and charsets.of(b"", content_type) == "utf-8"
 
 
 def _media_type(content_type: bytes) -> bytes:

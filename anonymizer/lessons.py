@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from anonymizer.document import HEX_BYTES, HOLE, START, Labels, Outcome, Passing, Told, forms, holes
+from anonymizer.document import HEX_BYTES, HOLE, START, Labels, Outcome, Passing, Told, forms
 from anonymizer.literals import Literals
 from anonymizer.templates import Hole, Span, Template
 from captures.bodies import json
@@ -61,23 +61,23 @@ class Lesson:
             spans.append(Span(starts[2 * at + 1], starts[2 * at + 2] - 1, Hole.SLOT))
             news[at] = START + HOLE
         windows: list[tuple[int, int]] = []
-        for at, (new, _) in self._with_known_forms(strings, literals):
+        for at, new, passing in self._with_known_forms(strings, literals):
             start = starts[2 * at + 1] - 1
             windows.append((start, starts[2 * at + 2] - 1))
-            for first, last in holes(strings[at]):
+            for first, last in passing:
                 hole = Hole.HASH if last - first in HEX_BYTES else Hole.NUMBER
                 spans.append(Span(start + first, start + last, hole))
             news[at] = new
         rest_starts = [0, *accumulate(len(part) + 1 for part in parts[::2])]
-        passing: list[Edit] = []
+        numbers: list[Edit] = []
         for start, stop in self._passing_numbers(rest, literals):
             at = bisect_right(rest_starts, start) - 1
             by = starts[2 * at] - rest_starts[at]
             spans.append(Span(start + by, stop + by, Hole.NUMBER))
-            passing.append(Edit(start, stop, HOLE))
+            numbers.append(Edit(start, stop, HOLE))
         spans.sort(key=lambda span: span.start)
         if literals is not None:
-            parts[::2] = splice(rest, [*self.edits, *passing]).split(b'"')
+            parts[::2] = splice(rest, [*self.edits, *numbers]).split(b'"')
             parts[1::2] = [new + b'"' for new in news]
         new = b"".join(parts)
         new = json.unmarked(new) if marked else new
@@ -85,20 +85,30 @@ class Lesson:
 
     def _with_known_forms(
         self, strings: Sequence[bytes], literals: Literals | None
-    ) -> Iterator[tuple[int, Outcome]]:
-        """The strings in which something passes, and what becomes of all that are like them."""
+    ) -> Iterator[tuple[int, bytes, list[tuple[int, int]]]]:
+        """The strings in which something passes, what becomes of all that are like them, and where it is."""
         known = [
             (at, own, strings[at])
             for at, own in enumerate(self.forms)
             if own is not None and strings[at] and at not in self.slots and b"\\" not in strings[at]
         ]
         found = [
-            (at, own[form])
+            (at, own[form][0], form)
             for (at, own, _), form in zip(known, forms([text for _, _, text in known]), strict=True)
             if HOLE in form and form in own
         ]
-        special = Passing([strings[at] for at, _ in found]).special(literals) if found else set()
-        return (entry for number, entry in enumerate(found) if number not in special)
+        passing = Passing([strings[at] for at, _, _ in found])
+        special = passing.special(literals) if found else set()
+        values = iter(passing.values)
+        for number, (at, new, form) in enumerate(found):
+            spans: list[tuple[int, int]] = []
+            stop = 0
+            for between in form.split(HOLE)[:-1]:
+                start = stop + len(between)
+                stop = start + len(next(values))
+                spans.append((start, stop))
+            if number not in special:
+                yield at, new, spans
 
     def _passing_numbers(self, rest: bytes, literals: Literals | None) -> Iterator[tuple[int, int]]:
         """The numbers between the strings that could as well be others."""
