@@ -40,6 +40,7 @@ from captures.reader import CaptureReader
 
 _AHEAD = 2  # pieces that a process has: one to work on, and one to begin with at once after it
 _LOOK_EVERY = 64  # exchanges taken from here before the processes are looked after again
+_MAX_COUNTS = 4_096  # that a process keeps for itself, by kind, endpoint and field
 _KEPT_WINDOWS = 3  # that a process keeps decoded, as its pieces come one by one
 
 
@@ -66,7 +67,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Some anonymized exchanges in their order, to be taken first, and what was counted for them."""
+    """Some anonymized exchanges in their order, to be taken first, and what was counted up to them."""
 
     exchanges: Iterator[Exchange]
     reports: tuple[Report, ...]
@@ -168,6 +169,9 @@ class Workers:
                 exchanges=self._unpacked([row for _, row in rows]),
                 reports=tuple(answer.report for answer in answers if answer.report is not None),
             )
+        for number in range(self._count):
+            self._tell(number, ("counts", None))
+        yield Made(exchanges=iter(()), reports=tuple(map(self._hear, range(self._count))))
 
     def _unpacked(self, rows: list[bytes]) -> Iterator[Exchange]:
         for at, row in enumerate(rows):
@@ -254,6 +258,8 @@ def _serve(pipe: Connection, others: tuple[Connection, ...], worker: _Worker) ->
                     worker.take(argument)
                 elif what == "values":
                     pipe.send(worker.values())
+                elif what == "counts":
+                    pipe.send(worker.counts())
                 else:
                     pipe.send(worker.scrub(argument, making=what == "replace"))
         except HookreelError as error:
@@ -261,17 +267,10 @@ def _serve(pipe: Connection, others: tuple[Connection, ...], worker: _Worker) ->
 
 
 class _Counts(Report):
-    """Counts of a piece; how many endpoints are told apart is up to the process that adds them up."""
+    """Counts of a process; how many endpoints are told apart is up to the one that adds them up."""
 
     def endpoint(self, label: str) -> str:
         return label
-
-    def cut(self) -> Report:
-        """What was counted since the last time."""
-        told = replace(self)
-        self.exchanges = self.signatures = 0
-        self.replaced, self.undecodable = Counter(), Counter()
-        return told
 
 
 class _Worker:
@@ -298,9 +297,17 @@ class _Worker:
         made = [(place, self._scrubber.exchange(window[place])) for place in piece.places]
         if not making:
             return _Answer()
-        self._scrubber.settle()
         rows = tuple((place, self._pack(exchange_row(exchange))) for place, exchange in made)
-        return _Answer(rows=rows, report=self._report.cut())
+        many = len(self._report.replaced) + len(self._report.undecodable) > _MAX_COUNTS
+        return _Answer(rows=rows, report=self.counts() if many else None)
+
+    def counts(self) -> Report:
+        """What was counted since the last time."""
+        self._scrubber.settle()
+        told = replace(self._report)
+        self._report.exchanges = self._report.signatures = 0
+        self._report.replaced, self._report.undecodable = Counter(), Counter()
+        return told
 
     def _window(self, piece: Piece) -> list[Exchange]:
         known = self._kept.get(piece.first)

@@ -14,6 +14,7 @@ import pytest
 
 from anonymizer import report as report_module
 from anonymizer import shares
+from anonymizer import workers as workers_module
 from anonymizer.policy import Policy
 from anonymizer.stage import anonymize_capture
 from anonymizer.workers import Workers
@@ -131,11 +132,13 @@ def test_a_process_that_dies_is_one_error_and_leaves_nothing(
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("kept", [10, 1_000_000])
 def test_endpoints_beyond_the_limit_are_those_of_one_process(
-    source: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which endpoints a report tells apart does not depend on who counted them."""
+    """Which endpoints a report tells apart does not depend on who counted them, nor when they told."""
     monkeypatch.setattr(report_module, "MAX_ENDPOINTS", 20)
+    monkeypatch.setattr(workers_module, "_MAX_COUNTS", kept)
     assert run(source, "2.reel", 2)[2] == run(source, "1.reel", 1)[2]
 
 
