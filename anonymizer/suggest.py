@@ -81,8 +81,9 @@ def _pass(reader: CaptureReader, scrubber: ExchangeScrubber) -> None:
 
 
 def _head(path: Path, report: Report) -> Iterator[str]:
-    yield f"# Proposed for a capture of {counted(report.exchanges, 'exchange')} and "
-    yield f"# {counted(report.messages, 'message')}. Shapes stand for values: a and A letters, 9 digits."
+    size = f"{counted(report.exchanges, 'exchange')} and {counted(report.messages, 'message')}"
+    yield f"# Proposed for a capture of {size}."
+    yield "# Shapes stand for values: a and A letters, 9 digits. Names of fields stand as they are."
     yield "# Read it, change what is wrong, and use it with: hookreel anonymize IN -o OUT --policy FILE"
     yield f"name = {_quoted(_plain_name(path.stem))}"
     yield ""
