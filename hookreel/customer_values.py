@@ -10,7 +10,6 @@ from __future__ import annotations
 import json as plain_json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -194,7 +193,9 @@ class CustomerValues:
             return
         pieces = tuple(self._pieces_of(value, context))
         if not pieces and context.key in _ALSO_IDS:
-            pieces = tuple(self._pieces_of(value, replace(context, key=_ALSO_IDS[context.key])))
+            key = _ALSO_IDS[context.key]
+            as_id = Context(key=key, parent=context.parent, person=context.person, number=context.number)
+            pieces = tuple(self._pieces_of(value, as_id))
         if not pieces and whole is not None:
             pieces = (Piece(whole, 0, len(value)),)
         if pieces:
