@@ -26,7 +26,6 @@ _UNKNOWN: dict[str, tuple[type[np.generic], int]] = {
 }  # the widest first, so that each column lies on a boundary of its own width
 _ALIGNED_BYTES = 8
 _ERROR_STATUS = 500
-_COMPLETED = int(Outcome.COMPLETED)
 
 
 def cells_bytes(rows: int) -> int:
@@ -71,16 +70,15 @@ class Columns:
     """
     Results by schedule row. Times are ns since ``zero_ns``, run time 0 on CLOCK_MONOTONIC.
 
-    The memoryviews are written directly by the connections, as nothing is quicker; an outcome
-    is set by ``finish`` alone. ``unfinished`` counts rows without outcome, ``errors`` those that did
-    not complete or were answered with 500 or above; ``on_finished`` is
-    called when it comes to 0, ``on_done`` for each row of ``watched``.
+    The memoryviews are written directly, as nothing is quicker; an outcome is set by ``finish``, or by
+    the intake for a response that it knows. ``unfinished`` counts rows without outcome, ``errors`` those
+    that did not complete or were answered with 500 or above; ``on_finished`` is called when it comes to 0,
+    ``on_done`` for each row of ``watched``.
     """
 
     __slots__ = (
-        "_arrays", "_done", "_on_finished", "_outcome", "_response_bytes", "_schedule", "_status",
-        "due_ns", "errors", "first_byte_ns", "on_done", "sent_ns", "unfinished", "waited_ns",
-        "watched", "zero_ns",
+        "_arrays", "_on_finished", "_schedule", "done_ns", "due_ns", "errors", "first_byte_ns", "on_done",
+        "outcome", "response_bytes", "sent_ns", "status", "unfinished", "waited_ns", "watched", "zero_ns",
     )  # fmt: skip
 
     def __init__(
@@ -93,10 +91,10 @@ class Columns:
         self.due_ns = schedule.due_ns.data
         self.sent_ns = self._arrays["sent_ns"].data
         self.first_byte_ns = self._arrays["first_byte_ns"].data
-        self._done = self._arrays["done_ns"].data
-        self._status = self._arrays["status"].data
-        self._outcome = self._arrays["outcome"].data
-        self._response_bytes = self._arrays["response_bytes"].data
+        self.done_ns = self._arrays["done_ns"].data
+        self.status = self._arrays["status"].data
+        self.outcome = self._arrays["outcome"].data
+        self.response_bytes = self._arrays["response_bytes"].data
         self.waited_ns = self._arrays["waited_ns"].data
         self.watched: Container[int] = ()
         self.on_done: Callable[[int, Outcome, int], None] = _nobody
@@ -112,11 +110,11 @@ class Columns:
         self, row: int, outcome: Outcome, done_ns: int, status: int = 0, response_bytes: int = 0
     ) -> None:
         """Say how a row ended; must be called once per row."""
-        self._outcome[row] = outcome
-        self._done[row] = done_ns
+        self.outcome[row] = outcome
+        self.done_ns[row] = done_ns
         if outcome is Outcome.COMPLETED:
-            self._status[row] = status
-            self._response_bytes[row] = min(response_bytes, 0xFFFFFFFF)
+            self.status[row] = status
+            self.response_bytes[row] = min(response_bytes, 0xFFFFFFFF)
             if status >= _ERROR_STATUS:
                 self.errors += 1
         else:
@@ -126,17 +124,6 @@ class Columns:
         self.unfinished -= 1
         if not self.unfinished:
             self._on_finished()
-
-    def complete(self, row: int, done_ns: int, status: int, response_bytes: int) -> None:
-        """Say that a row was answered; as ``finish``, for all that is quick about it."""
-        if status >= _ERROR_STATUS or row in self.watched or self.unfinished == 1:
-            self.finish(row, Outcome.COMPLETED, done_ns, status, response_bytes)
-            return
-        self._outcome[row] = _COMPLETED
-        self._done[row] = done_ns
-        self._status[row] = status
-        self._response_bytes[row] = response_bytes
-        self.unfinished -= 1
 
     def rows(self, stop: int) -> RunRows:
         """The first ``stop`` rows, as they stand."""

@@ -54,13 +54,13 @@ class Window:
     """
     The wire bytes (packed requests for HTTP/2) of schedule rows ``first`` to ``first + len(traits)``.
 
-    Row ``first + i`` is ``buffer[bounds[i] : bounds[i + 1]]``; ``unsigned`` and ``chained`` hold those
+    Row ``first + i`` is ``wires[bounds[i] : bounds[i + 1]]``; ``unsigned`` and ``chained`` hold those
     that are not in the buffer yet. ``stream_ns`` says how long a stream stays open after sending, None
     until the end of the run. ``server_names`` (for SNI) is empty unless it was asked for.
     """
 
     first: int
-    buffer: bytes = field(repr=False)
+    wires: memoryview = field(repr=False)
     bounds: array[int] = field(repr=False)
     traits: bytes = field(repr=False)
     unsigned: dict[int, UnsignedRequest] = field(repr=False)
@@ -332,7 +332,7 @@ class _Draft:
             bounds.append(end)
         return Window(
             first=self.first,
-            buffer=b"".join(self.wires),
+            wires=memoryview(b"".join(self.wires)),
             bounds=bounds,
             traits=bytes(self.traits),
             unsigned=self.unsigned,

@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 from time import monotonic_ns
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -24,6 +24,9 @@ from replayer.owner import Owner
 from replayer.places import MAX_BODY_BYTES
 from replayer.results import NEVER_NS, Outcome
 from replayer.streams import Events, Socket
+
+if TYPE_CHECKING:
+    from replayer.pool import AnyConnection
 
 IDLE = -1  # the row of a connection that waits for no response
 _MAX_HEAD_BYTES = 1024 * 1024
@@ -41,7 +44,9 @@ class Connection(asyncio.Protocol):
     A connection to the target; ``number`` is the recorded one it stands for, below 0 for a spare.
 
     ``row`` is the exchange that it waits for, or ``IDLE``. A request handed over before the
-    connection stands is sent when it does. After ``closed`` it takes no request.
+    connection stands is sent when it does. After ``closed`` it takes no request. While it is ``quick``
+    the end of a response is all that it waits for, and nothing has come. A spare one is free when it is in
+    ``spares``; ``exchanges`` counts those that were given to it one by one.
     """
 
     http2 = False
@@ -49,7 +54,7 @@ class Connection(asyncio.Protocol):
         "_body_bytes", "_buffered", "_columns", "_complete", "_extra", "_fd", "_head", "_head_done",
         "_head_ns", "_interim", "_keep", "_kept", "_loop", "_now_ns", "_owner", "_parser", "_pending",
         "_started", "_status", "_stream", "_stream_ns", "_trait", "_transport", "_until_close",
-        "closed", "exchanges", "number", "row", "server_name",
+        "closed", "exchanges", "number", "quick", "row", "server_name", "spares",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +73,8 @@ class Connection(asyncio.Protocol):
         self.server_name = server_name
         self.row = IDLE
         self.closed = False
+        self.quick = False
+        self.spares: list[AnyConnection] | None = None
         self.exchanges = 0
         self._transport: asyncio.Transport | None = None
         self._fd = -1
@@ -82,12 +89,8 @@ class Connection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self._head = b""
-        self._head_done = False
-        self._started = False
-        self._interim = False
-        self._complete = False
-        self._extra = False
-        self._until_close = False
+        self._head_done = self._started = self._interim = False
+        self._complete = self._extra = self._until_close = False
         self._keep = True
         self._status = 0
         self._body_bytes = 0
@@ -120,16 +123,14 @@ class Connection(asyncio.Protocol):
         self.exchanges += 1
         self._trait = trait
         self._stream_ns = stream_ns
-        if self._transport is None:
+        transport, columns = self._transport, self._columns
+        columns.sent_ns[row] = monotonic_ns() - columns.zero_ns
+        if transport is None:
             # What it waits for now is the target: a handshake is part of the service, not of our lag.
-            self._columns.sent_ns[row] = self._columns.now_ns()
             self._pending = wire
         else:
-            self._write(self._transport, wire)
-
-    def _write(self, transport: asyncio.Transport, wire: memoryview | bytes) -> None:
-        self._columns.sent_ns[self.row] = monotonic_ns() - self._columns.zero_ns
-        self._put(transport, wire)
+            self.quick = not trait & _SLOW
+            self._put(transport, wire)
 
     def write(self, wire: bytes) -> None:
         """Write a frame of the WebSocket session that stands."""
@@ -138,8 +139,13 @@ class Connection(asyncio.Protocol):
 
     def _put(self, transport: asyncio.Transport, wire: memoryview | bytes) -> None:
         if self._fd < 0 or self._buffered:
+            self.quick = False
             transport.write(wire)
-            return
+        else:
+            self.put(wire)
+
+    def put(self, wire: memoryview | bytes) -> None:
+        """Write to the socket of a plain connection that stands and has written all before."""
         # The loop would write at the end of its iteration, after other callbacks; the stamp
         # must stand immediately before the bytes leave, so the socket is written here.
         try:
@@ -149,9 +155,10 @@ class Connection(asyncio.Protocol):
         except OSError:
             self._fail(Outcome.RESET)
             return
-        if written < len(wire):
+        if written < len(wire) and self._transport is not None:
+            self.quick = False
             self._buffered = True
-            transport.write(wire[written:])
+            self._transport.write(wire[written:])
 
     # -- what the event loop calls ---------------------------------------------------------
 
@@ -163,6 +170,9 @@ class Connection(asyncio.Protocol):
             return
         if transport.get_extra_info("ssl_object") is None:
             self._fd = transport.get_extra_info("socket").fileno()
+            if self._owner.intake is not None:
+                self._transport.pause_reading()
+                self._owner.intake.add(self._fd, self)
         self._owner.made(self)
         if self.row != IDLE:
             wire, self._pending = self._pending, b""
@@ -175,16 +185,7 @@ class Connection(asyncio.Protocol):
         if self.row == IDLE or self._parser is None:
             self.abort()  # nobody asked for it
             return
-        if not (self._started or self._trait & _SLOW or self._buffered or self.closed):
-            known = self._owner.heads.find(data)
-            if known is not None:
-                row, self.row = self.row, IDLE
-                columns.first_byte_ns[row] = now_ns
-                columns.complete(row, now_ns, *known)
-                self._owner.released(self)
-                if now_ns >= self._owner.next_due_ns:
-                    self._owner.pump()
-                return
+        self.quick = False
         if self._head_done and self._trait & _SOCKET and self._stream is not None:
             self._converse(data)
             return
@@ -227,13 +228,21 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """Take no further request; the transport closes by itself."""
         self.closed = True
+        self.quick = False
         self._now_ns = self._columns.now_ns()
+
+    def broken(self) -> None:
+        """The other side broke the connection off: what it waits for has not ended well."""
+        self._until_close = False
+        self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the exchange that waited its outcome."""
         self.closed = True
         self._transport = None
         self._parser = None  # it refers back to this object, and the collector is off
+        if self._owner.intake is not None:
+            self._owner.intake.forget(self._fd, self)
         if self.row != IDLE:
             left = self._stream is not None and self._stream.said_goodbye
             if left or (exc is None and self._until_close):
@@ -331,6 +340,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, outcome: Outcome, done_ns: int) -> None:
         row, self.row = self.row, IDLE
+        self.quick = False
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.ended()

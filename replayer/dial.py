@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from dataclasses import dataclass
 
+from captures.errors import HookreelError
+from replayer.reasons import OUR_SHORTAGES, os_reason, tls_reason
 from replayer.results import UInt16s
 from replayer.targets import Target
 
@@ -39,3 +42,17 @@ class Dials:
     def timeout_ns(self) -> int:
         """How long a connection or a response is waited for."""
         return self.each[0].timeout_ns
+
+
+def unreachable(target: Target, failure: Exception | None) -> HookreelError:
+    """What is told when no address of ``target`` took a connection; ``failure`` is the last one's."""
+    if isinstance(failure, ssl.SSLError):
+        return HookreelError(
+            f"TLS with {target.url} failed ({tls_reason(failure)}); check --cacert, --cert and --sni."
+        )
+    if isinstance(failure, OSError) and failure.errno in OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
+        return HookreelError(
+            f"No connection can be opened on this machine ({os_reason(failure)}); raise its limits."
+        )
+    reason = "it does not answer" if isinstance(failure, TimeoutError) else os_reason(failure)
+    return HookreelError(f"{target.url} cannot be reached ({reason}); start it or check --target.")

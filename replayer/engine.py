@@ -19,6 +19,7 @@ import numpy as np
 from captures.errors import CaptureError, HookreelError
 from captures.units import NS_PER_MS, NS_PER_S
 from replayer.ahead import Ahead
+from replayer.backlog import Backlog, Patience
 from replayer.board import soon
 from replayer.chaining import Chaining
 from replayer.clock import finest_timer_slack, make_timer, shortest_time_slice
@@ -29,6 +30,7 @@ from replayer.feed import WindowFeed
 from replayer.generator import GeneratorWatch
 from replayer.guard import ended_by_signals, fatal_error, no_collector
 from replayer.holding import NEVER_DUE_NS, Holding
+from replayer.intake import make_intake
 from replayer.keeping import Keeper
 from replayer.manners import Connections, Manners
 from replayer.pool import AnyConnection, Pool
@@ -38,7 +40,6 @@ from replayer.sent import Sent, Start
 from replayer.spoken import FreshWords
 from replayer.streams import Streams
 
-_MOST_YIELDS = 2  # the second comes after the loop has looked at its sockets
 _BEHIND_NS = NS_PER_MS  # so late, what keeps us from sending is our own work
 _USUAL_MANNERS = Manners()
 _UNSENDABLE = int(Trait.UNSENDABLE)
@@ -47,7 +48,7 @@ _HTTP2 = int(Trait.HTTP2)
 _APART = _UNSENDABLE | _CHAINED | _HTTP2
 _NO_WINDOW = Window(
     first=0,
-    buffer=b"",
+    wires=memoryview(b""),
     bounds=array("Q", [0]),
     traits=b"",
     unsigned={},
@@ -80,6 +81,7 @@ class Engine:
         connection = schedule.connection
         if manners.connections is Connections.NEW:
             connection = np.arange(len(schedule), dtype=np.uint32)
+        self._backlog = Backlog()
         self._pool = Pool(
             dials=dials,
             columns=self._columns,
@@ -87,6 +89,7 @@ class Engine:
             pump=self._pump,
             pooled=manners.connections is Connections.POOL,
         )
+        self._pool.intake = make_intake(self._loop, self._pool, self._columns, self._backlog)
         self._manners = manners
         self._max_in_flight = manners.max_in_flight
         self.crowded_out = 0
@@ -109,14 +112,11 @@ class Engine:
         self._total = len(schedule)
         self._due_ns = schedule.due_ns.data
         self._connection = connection.data
-        self._row = 0  # the next to send
         self._ahead = Ahead(
             schedule, connection, feed, pool=self._pool, columns=self._columns, server_names=server_names
         )
         self._window = _NO_WINDOW  # that of the row sent last
-        self._wires = memoryview(b"")  # its buffer
-        self._yields = 0  # how often the next row has waited for responses and none had come
-        self._unfinished = 0  # rows, when it looked last
+        self._patience = Patience(self._columns)
         self._started_wall_ns = 0
         self._stopped: str | None = None
         self._stopped_ns: int | None = None
@@ -151,7 +151,9 @@ class Engine:
             if self._sweep_handle is not None:
                 self._sweep_handle.cancel()
             await self._pool.close()
-        rows = self._columns.rows(self._row)
+            if self._pool.intake is not None:
+                self._pool.intake.close()
+        rows = self._columns.rows(self._backlog.row)
         return Sent(
             rows=rows,
             started_wall_ns=self._started_wall_ns,
@@ -173,15 +175,17 @@ class Engine:
             return
         self._stopped = reason
         self._stopped_ns = now_ns = self._columns.now_ns()
-        while self._row < self._total and self._due_ns[self._row] <= now_ns:
-            self._columns.finish(self._row, Outcome.DROPPED, NEVER_NS)
-            self._row += 1
+        while self._backlog.row < self._total and self._due_ns[self._backlog.row] <= now_ns:
+            self._columns.finish(self._backlog.row, Outcome.DROPPED, NEVER_NS)
+            self._backlog.row += 1
         self._pool.next_due_ns = NEVER_DUE_NS
+        self._pool.starved = False
+        self._backlog.stop = 0
         self._all_finished()
 
     def _stop_with(self, error: HookreelError) -> None:
         """A run of which nothing was sent is none, so the error comes out; else it says why it ended."""
-        if self._row:
+        if self._backlog.row:
             self.stop(str(error).rstrip("."))
         else:
             self._end_with(error)
@@ -223,7 +227,9 @@ class Engine:
             return
         due_ns, total, zero_ns, holding = self._due_ns, self._total, self._columns.zero_ns, self._holding
         streams = self._streams
-        row = self._row
+        row = self._backlog.row
+        self._backlog.stop = 0
+        self._pool.starved = False
         now_ns = monotonic_ns() - zero_ns
         self._pool.behind = row < total and now_ns - due_ns[row] > _BEHIND_NS
         while row < total:
@@ -238,7 +244,7 @@ class Engine:
             if not self._send(row):
                 return
             row += 1
-            self._row = row
+            self._backlog.row = row
         next_ns = due_ns[row] if row < total else NEVER_DUE_NS
         if holding is not None:
             holding.send(now_ns)
@@ -276,7 +282,7 @@ class Engine:
             connection = self._pool.take(self._connection[row], server_name)
         bounds = window.bounds
         if not trait:
-            connection.send(row, self._wires[bounds[place] : bounds[place + 1]])
+            connection.send(row, window.wires[bounds[place] : bounds[place + 1]])
             return True
         self._send_on(connection, row, window, trait)
         return True
@@ -305,7 +311,7 @@ class Engine:
             wire = self._ahead.signed(window, row)
         else:
             place = row - window.first
-            wire = self._wires[window.bounds[place] : window.bounds[place + 1]]
+            wire = window.wires[window.bounds[place] : window.bounds[place + 1]]
         connection.send(row, wire, trait, window.stream_ns.get(row))
 
     def _next_window(self, row: int) -> bool:
@@ -318,29 +324,29 @@ class Engine:
         if window is None:
             self._stop_with(CaptureError("The capture ended before its schedule; verify it."))
             return False
-        self._window, self._wires = window, memoryview(window.buffer)
+        self._window = window
         return True
 
     def _should_wait(self, row: int, server_name: str, *, http2: bool) -> bool:
-        """
-        Whether ``row`` waits for the responses at hand before a connection is opened for it.
-
-        A new connection costs more than a look at what came in: perhaps a response that frees one has
-        only not been read yet. Without this a backlog would open connections faster than it sends, and
-        grow. As long as a look finds responses, there is a next one.
-        """
-        if not self._pool.must_open(self._connection[row], server_name, http2=http2):
-            self._yields = 0
+        """Whether ``row`` waits for the responses at hand before a connection is opened for it."""
+        pool = self._pool
+        if not pool.must_open(self._connection[row], server_name, http2=http2):
+            self._patience.begin()
             return False
-        if self._columns.unfinished != self._unfinished:
-            self._unfinished = self._columns.unfinished
-            self._yields = 0
-        elif self._yields >= _MOST_YIELDS:
-            self._yields = 0
+        until_ns = self._patience.until_ns(behind=pool.behind)
+        if until_ns is None:
             return False
-        self._yields += 1
-        self._pool.next_due_ns = NEVER_DUE_NS
-        self._loop.call_soon(self._pump)
+        if not until_ns:
+            pool.next_due_ns = NEVER_DUE_NS
+            self._loop.call_soon(self._pump)
+            return True
+        pool.starved = True
+        pool.next_due_ns = until_ns
+        self._timer.arm(self._columns.zero_ns + until_ns)
+        spares = pool.common_spares
+        if spares is not None and self._holding is None and self._max_in_flight is None:
+            late_ns = min(self._columns.now_ns(), self._streams.next_due_ns)
+            self._backlog.line_up(self._window, self._due_ns, late_ns, spares)
         return True
 
     def _in_flight(self, row: int) -> int:
@@ -355,14 +361,14 @@ class Engine:
         self._watch.looked(now_ns - self._sweep_due_ns)
         self._pool.sweep(now_ns, self._dials.timeout_ns)
         self._abort_if_asked(now_ns)
-        if self._row >= self._total:
+        if self._backlog.row >= self._total:
             self._pool.end_endless_streams(self._columns.unfinished)
         interval_s = min(0.25, max(0.01, self._dials.timeout_ns / NS_PER_S / 20))
         self._sweep_due_ns = self._columns.now_ns() + int(interval_s * NS_PER_S)
         self._sweep_handle = self._loop.call_later(interval_s, self._sweep)
 
     def _abort_if_asked(self, now_ns: int) -> None:
-        columns, row = self._columns, self._row
+        columns, row = self._columns, self._backlog.row
         lag_ns = now_ns - self._due_ns[row] if row < self._total else 0
         reason = self._manners.abort_on.reason(
             errors=columns.errors, finished=self._total - columns.unfinished, lag_ns=lag_ns

@@ -131,9 +131,7 @@ def held_bytes(window: Window) -> int:
     """The memory that a window takes, roughly."""
     bodies = [len(one.request.body) for one in window.unsigned.values()]
     bodies += [len(one.request.body) for one in window.chained.values()]
-    return (
-        len(window.buffer) + _ROW_BYTES * len(window.traits) + _UNFINISHED_BYTES * len(bodies) + sum(bodies)
-    )
+    return len(window.wires) + _ROW_BYTES * len(window.traits) + _UNFINISHED_BYTES * len(bodies) + sum(bodies)
 
 
 def telling(error: BaseException) -> HookreelError:

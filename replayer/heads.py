@@ -9,6 +9,7 @@ _FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNOR
 _CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
 _KNOWN_MAX = 256
 _LONGEST_BYTES = 4096
+_ERROR_STATUS = 500
 
 
 def final_head(data: bytes) -> bytes:
@@ -35,25 +36,22 @@ class KnownHeads:
     Heads that the parser has taken before, with status and body length.
 
     The same head before a body of the same length is the same to a parser, so a response need be parsed
-    only when its head is new: a target repeats a head until the second in its Date is over.
+    only when its head is new: a target repeats a head until the second in its Date is over. ``known`` is
+    looked up by whoever reads. The heads of errors are not kept.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[int, int]] = {}
-
-    def find(self, data: bytes) -> tuple[int, int] | None:
-        """Status and body length of the whole response that ``data`` is; None when it must be parsed."""
-        end = data.find(b"\r\n\r\n") + 4
-        known = self._known.get(data[:end])
-        return known if known is not None and len(data) - end == known[1] else None
+        self.known: dict[bytes, tuple[int, int]] = {}
 
     def learn(self, data: bytes, status: int, body_bytes: int) -> None:
         """Keep the head of a response that came whole in ``data``, and let its connection stand."""
         end = data.find(b"\r\n\r\n") + 4
         if end > _LONGEST_BYTES or len(data) - end != body_bytes:  # an interim head is before it, or chunks
             return
-        if len(self._known) >= _KNOWN_MAX:
-            self._known.clear()
-        self._known[data[:end]] = (status, body_bytes)
+        if status >= _ERROR_STATUS:
+            return
+        if len(self.known) >= _KNOWN_MAX:
+            self.known.clear()
+        self.known[data[:end]] = (status, body_bytes)

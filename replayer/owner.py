@@ -9,13 +9,19 @@ from replayer.streams import Events, Socket
 
 if TYPE_CHECKING:
     from replayer.connection import Connection
+    from replayer.intake import Intake
 
 
 class Owner(Protocol):
-    """Who decides what a connection does next; ``pump`` sends what is due, ``heads`` is shared by all."""
+    """
+    Who decides what a connection does next; ``pump`` sends what is due, ``heads`` is shared by all.
+
+    ``intake`` reads the connections that are plain; None leaves that to the event loop.
+    """
 
     next_due_ns: int
     heads: KnownHeads
+    intake: Intake | None
 
     def made(self, connection: Connection) -> None:
         """The connection stands."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import ssl
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -11,21 +10,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-from captures.errors import HookreelError
 from captures.units import NS_PER_S
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
-from replayer.dial import Dials
+from replayer.dial import Dials, unreachable
 from replayer.heads import KnownHeads
 from replayer.http2 import USUAL_STREAMS, Http2Connection
 from replayer.http2_streams import Sending
-from replayer.reasons import OUR_SHORTAGES, os_reason, tls_reason
+from replayer.intake import Intake
+from replayer.reasons import OUR_SHORTAGES, os_reason
 from replayer.results import NEVER_NS, Outcome, UInt32s
-from replayer.streams import Events, Line, Opened, Socket
+from replayer.streams import Events, Opened, Socket
 
 _MOST_RESERVE = 64
 _NEVER_DUE_NS = 2**63 - 1
-
 _Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: what makes connections alike
 AnyConnection: TypeAlias = Connection | Http2Connection
 """A connection of either version; ``row`` is ``IDLE`` while it takes another request."""
@@ -37,10 +35,6 @@ def _nobody(_row: int, _head: bytes, _body: bytes) -> None:
     """Nobody depends on any."""
 
 
-def _unheard(line: Line, head: bytes, length_ns: int | None, *, socket: bool) -> None:
-    """Nobody listens."""
-
-
 class Pool:
     """
     Opens, finds and closes connections, to one target or several.
@@ -50,8 +44,10 @@ class Pool:
     few of these are kept open ahead of need. Connections that the target closed are opened
     anew while more exchanges are announced for them. An exchange whose connection this machine
     could not open, for want of descriptors, ports or memory, is dropped; ``shortages`` counts
-    these by reason. When it is ``pooled`` every exchange goes on any connection that is free.
-    Recorded HTTP/2 connections take many exchanges at once, and are busy when the target takes no more.
+    these by reason. When it is ``pooled`` every exchange goes on any connection that is free, and as many
+    as were recorded stand ready at the start. Recorded HTTP/2 connections take many exchanges at once, and
+    are busy when the target takes no more. ``starved`` says that a row waits for a connection, ``behind``
+    that there is no time to open any ahead of need.
     """
 
     def __init__(
@@ -90,10 +86,11 @@ class Pool:
         self.pump = pump
         self._pooled = pooled
         self.answered = answered
-        self.stream_opened: Opened = _unheard
+        self.stream_opened: Opened = lambda *_, **__: None  # nobody listens
         self.heads = KnownHeads()
+        self.intake: Intake | None = None
         self.next_due_ns = _NEVER_DUE_NS
-        self.behind = False  # with sending: no time to open connections ahead of need
+        self.starved = self.behind = False
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0
         self.reconnections = 0
@@ -131,23 +128,15 @@ class Pool:
             connection = self._new(self._spare_number(service), target.host, http2=http2)
             try:
                 await self._connect(connection)
-            except ssl.SSLError as error:
-                self._all.discard(connection)
-                raise HookreelError(
-                    f"TLS with {target.url} failed ({tls_reason(error)}); check --cacert, --cert and --sni."
-                ) from error
             except (OSError, TimeoutError) as error:
                 self._all.discard(connection)
+                if isinstance(error, ssl.SSLError):
+                    raise unreachable(target, error) from error
                 failure = error
             else:
                 self._spares.setdefault((service, target.host, http2), []).append(connection)
                 return
-        if isinstance(failure, OSError) and failure.errno in OUR_SHORTAGES - {errno.EADDRNOTAVAIL}:
-            raise HookreelError(
-                f"No connection can be opened on this machine ({os_reason(failure)}); raise its limits."
-            )
-        reason = "it does not answer" if isinstance(failure, TimeoutError) else os_reason(failure)
-        raise HookreelError(f"{target.url} cannot be reached ({reason}); start it or check --target.")
+        raise unreachable(target, failure)
 
     def prepare(self, number: int, server_name: str, *, http2: bool = False) -> None:
         """Say that an exchange of the recorded connection ``number`` comes soon."""
@@ -173,6 +162,13 @@ class Pool:
             return None
         self._count(number)
         return own
+
+    @property
+    def common_spares(self) -> list[AnyConnection] | None:
+        """The spares of which any will do for any HTTP/1.1 exchange; None when it is not so simple."""
+        if not self._pooled or len(self._dials) > 1:
+            return None
+        return self._spares.get(self._like(0, self.default_name(0), http2=False))
 
     def _count(self, number: int) -> None:
         self._remaining[number] -= 1
@@ -219,10 +215,11 @@ class Pool:
 
     def open_reserve(self, http2: Collection[int] = ()) -> None:
         """Open spares ahead of need; ``http2`` as for ``probe``."""
+        ready = min(_MOST_RESERVE, len(self._remaining)) if self._pooled else self._reserve
         for service in self._services:
             like = (service, self._dials[service].target.host, service in http2)
             spares = self._spares.setdefault(like, [])
-            while len(spares) < self._reserve:
+            while len(spares) < ready:
                 spares.append(self._open_spare(like))
 
     # -- what connections call -------------------------------------------------------------
@@ -245,6 +242,9 @@ class Pool:
                 spares.append(connection)
         elif not self._remaining[connection.number]:
             connection.close()
+        if self.starved:
+            self.starved = False
+            self._loop.call_soon(self.pump)  # once for all that can be read now
 
     def opened(
         self, connection: Connection, head: bytes, length_ns: int | None, *, socket: bool
@@ -354,6 +354,8 @@ class Pool:
             columns=self._columns, owner=self, loop=self._loop, number=number, server_name=server_name
         )
         self._all.add(connection)
+        if number < 0 and isinstance(connection, Connection):
+            connection.spares = self._spares.setdefault(self._like(number, server_name, http2=False), [])
         return connection
 
     def _open(self, number: int, server_name: str, *, http2: bool) -> AnyConnection:

@@ -50,7 +50,7 @@ def compiled(
 
 def wires(windows: list[Window]) -> list[bytes]:
     return [
-        bytes(window.buffer[window.bounds[place] : window.bounds[place + 1]])
+        bytes(window.wires[window.bounds[place] : window.bounds[place + 1]])
         for window in windows
         for place in range(len(window.traits))
     ]
@@ -67,7 +67,7 @@ def test_windows_hold_each_request_once_in_order(exchange: Make, capture: Write,
     ]
     assert [window.first for window in windows[1:]] == [window.stop for window in windows[:-1]]
     assert len(windows) == {1: 40, 5_000: len(windows), 10**9: 1}[window_bytes]
-    assert all(len(window.buffer) <= window_bytes + 300 for window in windows)
+    assert all(len(window.wires) <= window_bytes + 300 for window in windows)
 
 
 def test_what_the_sender_must_know_is_marked(exchange: Make, capture: Write) -> None:
@@ -105,8 +105,8 @@ def test_each_service_begins_with_what_its_first_exchange_speaks() -> None:
     """Only the first one of a window counts, whatever comes later."""
     traits = bytes([0, Trait.HTTP2 | Trait.HEAD, Trait.HTTP2, 0])
     window = Window(
-        first=2, buffer=b"", bounds=array("Q", [0] * 5), traits=traits, unsigned={}, chained={}, stream_ns={},
-        server_names=(),
+        first=2, wires=memoryview(b""), bounds=array("Q", [0] * 5), traits=traits, unsigned={}, chained={},
+        stream_ns={}, server_names=(),
     )  # fmt: skip
     service = np.array([9, 9, 0, 1, 0, 1], np.uint16)
     assert begin_with_http2(window, service) == {1}
@@ -120,7 +120,7 @@ def test_signatures_over_the_time_wait_until_due(exchange: Make, capture: Write)
     path = capture([exchange(0, headers=((b"Host", b"h"), header), body=b"{}", signing=recipe)])
     (window,), _ = compiled(path, Keyring(by_endpoint={"GET /": b"whsec_x"}))
     assert list(window.traits) == [Trait.TIMED]
-    assert window.buffer == b""
+    assert window.wires == b""
     (request,) = RequestParser().feed(window.unsigned[0].wire(1234))
     assert verify(recipe, secret=b"whsec_x", headers=request.headers, body=b"{}", now_s=1234)
     assert "whsec_x" not in repr(window.unsigned[0])
@@ -170,5 +170,5 @@ def test_a_window_does_not_show_what_it_holds(exchange: Make, capture: Write) ->
     path = capture([exchange(0, headers=headers), exchange(1, headers=headers[:2])])
     (window,), _ = compiled(path, Keyring(by_scheme={SignatureScheme.STRIPE: b"x"}))
     assert window.unsigned
-    assert b"sesame" in window.buffer
+    assert b"sesame" in bytes(window.wires)
     assert "sesame" not in repr(window) + repr(window.unsigned[0])

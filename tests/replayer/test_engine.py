@@ -54,7 +54,7 @@ def make_schedule(due_ns: list[int]) -> Schedule:
 def window(first: int, rows: int) -> Window:
     return Window(
         first=first,
-        buffer=REQUEST * rows,
+        wires=memoryview(REQUEST * rows),
         bounds=array("Q", range(0, len(REQUEST) * (rows + 1), len(REQUEST))),
         traits=bytes(rows),
         unsigned={},

@@ -17,7 +17,7 @@ from replayer.feed import WindowFeed, held_bytes
 def window(first: int) -> Window:
     return Window(
         first=first,
-        buffer=b"",
+        wires=memoryview(b""),
         bounds=array("Q", [0, 0]),
         traits=b"\0",
         unsigned={},
