@@ -18,7 +18,14 @@ from functools import cache
 from anonymizer.audit_kept import KeptOnPurpose
 from anonymizer.audit_originals import Originals, collect
 from anonymizer.audit_paths import json_path, masked_shape, string_offset
-from anonymizer.audit_places import Place, capture_places, exchange_places, message_place, stored_bodies
+from anonymizer.audit_places import (
+    Place,
+    capture_places,
+    exchange_places,
+    message_place,
+    stored_bodies,
+    stored_message,
+)
 from anonymizer.audit_rescan import Group, Rescan, Unreplaced
 from anonymizer.audit_search import Hit, Searcher
 from anonymizer.audit_sieve import Sieve, Sought, new_texts
@@ -162,7 +169,7 @@ def _all_places(reader: CaptureReader, seqs: Container[int | None] | None = None
     numbers: dict[int, int] = {}
     for message in reader.messages():
         number = numbers[message.exchange] = numbers.get(message.exchange, -1) + 1
-        yield message.exchange, [message_place(message, number)]
+        yield message.exchange, [message_place(message, number), *stored_message(message, number)]
     labels = "\n".join(reader.endpoint_labels).encode()
     yield None, [Place("endpoint labels", ("endpoint labels", b"", 0), labels)]
 

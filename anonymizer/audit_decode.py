@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import codecs
 import importlib
 import re
 import zlib
@@ -23,6 +24,17 @@ _NAME_BYTES = len(_NAME)
 _BROTLI_STEP_BYTES = 512  # its decoder has no output limit, so it is fed little at a time
 _BROTLI: Any = importlib.import_module("brotli")  # comes with mitmproxy and has no types
 _ZSTD_WINDOW_MAX_BYTES = 128 * MIB
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_MAGIC = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", _ZSTD_MAGIC)
+_PACKED_MAX = 3
+_MARKS = (  # the longer ones first, since one begins like a shorter one
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BYTE_ORDER_MARKS = tuple(mark for mark, _ in _MARKS)
+_SPACES = str.maketrans("", "", "\t\r\n")
 
 
 class _UndecodableError(Exception):
@@ -56,15 +68,44 @@ def decode_body(body: bytes, headers: Headers) -> bytes | None:
 
 
 def inflate(data: bytes) -> bytes | None:
-    """The content of a gzip or zlib stream, or None when ``data`` is neither."""
+    """The content of a gzip, zlib or zstd stream, or None when ``data`` is none of them."""
     try:
-        return _inflate(data, 32 + zlib.MAX_WBITS)
-    except (_UndecodableError, zlib.error):
+        return _zstd(data) if data.startswith(_ZSTD_MAGIC) else _inflate(data, 32 + zlib.MAX_WBITS)
+    except (_UndecodableError, zlib.error, zstandard.ZstdError):
         return None
 
 
+def unpacked(data: bytes) -> bytes:
+    """``data`` without the compression that its first bytes tell, up to three of them; else itself."""
+    for _ in range(_PACKED_MAX):
+        content = inflate(data) if data.startswith(_MAGIC) else None
+        if content is None:
+            break
+        data = content
+    return data
+
+
+def narrowed(data: bytes) -> bytes | None:
+    """``data`` in UTF-8 if it is text in UTF-16 or UTF-32, by its mark or by its zero bytes, else None."""
+    if b"\0" not in data and not data.startswith(_BYTE_ORDER_MARKS):
+        return None
+    for mark, charset in _MARKS:
+        if data.startswith(mark):
+            return _in_charset(data[len(mark) :], charset)
+    texts = (_in_charset(data, charset) for _, charset in _MARKS)
+    return next((text for text in texts if text is not None and text.isascii()), None)
+
+
+def _in_charset(data: bytes, charset: str) -> bytes | None:
+    try:
+        text = data.decode(charset)
+    except UnicodeDecodeError:
+        return None
+    return text.encode() if text.translate(_SPACES).isprintable() else None
+
+
 def inflate_base64(text: bytes) -> bytes | None:
-    """The content of a gzip or zlib stream in base64 or base64url ``text``, or None."""
+    """The content of a gzip, zlib or zstd stream in base64 or base64url ``text``, or None."""
     core = text.rstrip(b"=").translate(_BACK_TO_BASE64)
     try:
         return inflate(b64decode(core + b"=" * (-len(core) % 4)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from anonymizer.audit_decode import content_codings, decode_body, decode_runs
+from anonymizer.audit_decode import content_codings, decode_body, decode_runs, unpacked
 from captures.model import CaptureHeader, Exchange, Failure, Headers, Message, Request, Response
 
 DERIVED_HEADERS = frozenset(
@@ -73,19 +73,25 @@ def without_common(before: Headers, after: Headers) -> tuple[Headers, Headers]:
 
 
 def stored_bodies(exchange: Exchange) -> Iterator[Place]:
-    """The bodies that have a content coding, as they are stored: a coding may store text as text."""
+    """The bodies that are compressed, as they are stored: a coding may store text as text."""
     sides: list[tuple[str, Request | Response]] = [("request", exchange.request)]
     if isinstance(exchange.outcome, Response):
         sides.append(("response", exchange.outcome))
     for side, part in sides:
-        if part.body and content_codings(part.headers):
+        if part.body and (content_codings(part.headers) or unpacked(part.body) is not part.body):
             yield _plain(f"{side} body, as stored", part.body)
 
 
 def message_place(message: Message, number: int) -> Place:
     """The payload of the message that is the ``number``-th of its exchange, counted from 0."""
     sender = "client" if message.from_client else "server"
-    return _plain(f"message {number} from the {sender}", message.payload)
+    return _plain(f"message {number} from the {sender}", unpacked(message.payload))
+
+
+def stored_message(message: Message, number: int) -> Iterator[Place]:
+    """The payload as it is stored, if it is compressed."""
+    if unpacked(message.payload) is not message.payload:
+        yield _plain(f"message {number}, as stored", message.payload)
 
 
 def capture_places(header: CaptureHeader) -> Iterator[Place]:
@@ -106,7 +112,7 @@ def _parts(side: str, part: Request | Response, headers: Headers | None) -> Iter
     kind = f"{side} body"
     decoded = decode_body(part.body, part.headers)
     content_type = b"".join([value for name, value in part.headers if name.lower() == b"content-type"][:1])
-    data = part.body if decoded is None else decoded
+    data = unpacked(part.body if decoded is None else decoded)
     if content_type.lower().startswith(_GRPC_WEB_TEXT):  # of a longer message other bytes pad what follows
         data = decode_runs(data)
     yield Place(kind, (kind, b"", 0), data, content_type.lower(), undecodable=decoded is None)

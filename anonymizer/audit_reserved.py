@@ -61,9 +61,15 @@ def is_fictional_phone(digits: bytes) -> bool:
     return _FICTIONAL.fullmatch(digits) is not None
 
 
+def is_filler(value: bytes) -> bool:
+    """Whether ``value`` is one sign again and again, as what stands for something left out: `000-000`."""
+    signs = set(value.translate(None, b" -._=:"))
+    return bool(signs) and len(signs - {0}) <= 1
+
+
 def cannot_be_real(value: bytes) -> bool:
     """
-    Whether ``value`` as a whole is set aside for documentation, tests or fiction.
+    Whether ``value`` as a whole is set aside for documentation, tests or fiction, or is filler.
 
     Ranges like these are small: when stand-ins are anonymized once more, the stand-in of one
     value is soon the original of another, and nothing has leaked.
@@ -71,6 +77,8 @@ def cannot_be_real(value: bytes) -> bool:
     local, at, domain = value.rpartition(b"@")
     if at and local and b" " not in value:
         return is_reserved_domain(domain)
+    if is_filler(value):
+        return True
     digits = bytes(byte for byte in value if 48 <= byte <= 57)
     if _PHONE.fullmatch(value) and is_fictional_phone(digits):
         return True

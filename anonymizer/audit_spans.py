@@ -8,10 +8,8 @@ of two URLs with one changed segment only that segment is an original.
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
-from base64 import b64decode
 from bisect import bisect_right
 from collections.abc import Iterator
 from difflib import SequenceMatcher
@@ -21,9 +19,10 @@ from operator import not_
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from anonymizer.audit_decode import inflate_base64
+from anonymizer.audit_decode import inflate_base64, narrowed
 from anonymizer.audit_pieces import SEEN_MAX, Seen, changed_strings
 from anonymizer.audit_places import Place
+from anonymizer.audit_printable import text_in_base64, text_in_base85
 from anonymizer.audit_urls import PLAIN_URL, changed_segments
 from anonymizer.audit_words import COMMON_WORDS
 
@@ -48,7 +47,7 @@ _ATOM_STOP = re.compile(rb"[\s\"'<>,;&=/?#(){}\[\]|\\]")
 _DIGEST = re.compile(rb"(?:sha\d+=)?([0-9a-f]{32,128})")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
-_PACKED = re.compile(rb"(?:H4sI|eJ|eN|eAE|eF4)[A-Za-z0-9+/_-]{12,}={0,2}")
+_PACKED = re.compile(rb"(?:H4sI|eJ|eN|eAE|eF4|KLUv)[A-Za-z0-9+/_-]{12,}={0,2}")
 _SALIENT = re.compile(
     rb"[^\s@\"'<>,;]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"  # an e-mail address
     rb"|\+?\d[\d() .-]{7,20}\d"  # a phone, card or account number
@@ -186,6 +185,10 @@ def _unquote(text: bytes, *, plus: bool) -> bytes:
 def _value(before: bytes, after: bytes, depth: int, seen: Seen | None = None) -> Iterator[Span]:
     if before == after or not before:
         return
+    left = narrowed(before)
+    right = None if left is None else narrowed(after)
+    if left is not None and right is not None:
+        before, after = left, right
     if depth < _DEPTH_MAX and before.lstrip()[:1] in {b"{", b"["}:
         left, right = _json(before), _json(after)
         if left is not None and right is not None:
@@ -260,10 +263,11 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     if _ESCAPE.search(before):
         before, after = unquote_to_bytes(before), unquote_to_bytes(after)
     if depth < _DEPTH_MAX:
-        content = inflate_base64(before) if _PACKED.fullmatch(before) else None
-        if content is not None:  # the head of compressed data says nothing: what is in it counts
-            yield from _value(content, inflate_base64(after) or b"", depth + 1)
-            return
+        for decode in (_inside_packed, text_in_base85):
+            content = decode(before)
+            if content is not None:  # how it is coded says nothing: what is in it counts
+                yield from _value(content, decode(after) or b"", depth + 1)
+                return
         yield from _decoded(before, after, depth)
     pieces, others = _WORDS.split(before), _WORDS.split(after)  # every second one is a word
     words, ends = pieces[1::2], list(accumulate(map(len, pieces)))
@@ -279,7 +283,7 @@ def _words(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
         nearest = bisect_right(entities, (start, len(before))) - 1
         entity = entities[nearest] if nearest >= 0 and entities[nearest][1] >= stop else None
         if entity is not None:  # of two phone numbers the last digits may differ alone
-            yield Span(part=Part.VALUE, value=before[slice(*entity)])
+            yield _searchable(before[slice(*entity)])
         yield from _run(before, start, stop, inside=entity)
 
 
@@ -325,7 +329,7 @@ def _run(text: bytes, start: int, stop: int, *, inside: tuple[int, int] | None) 
     if count > _WORDS_MAX:
         yield Span(part=Part.VALUE, value=text[start:stop].strip())
         for match in _SALIENT.finditer(text, start, stop):
-            yield Span(part=Part.VALUE, value=match[0])
+            yield _searchable(match[0])
         return
     for match in _RUN.finditer(text, start, stop):
         run = match[0].strip()
@@ -370,6 +374,10 @@ def _common(part: bytes) -> bool:
     return all(len(word) < 4 or word.lower() in COMMON_WORDS for word in _WORD.findall(part))
 
 
+def _inside_packed(text: bytes) -> bytes | None:
+    return inflate_base64(text) if _PACKED.fullmatch(text) else None
+
+
 def _decoded(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     """Spans inside base64 text (Basic credentials, JWT parts, wrapped JSON) that differs."""
     candidates = _BASE64.findall(before)
@@ -381,19 +389,6 @@ def _decoded(before: bytes, after: bytes, depth: int) -> Iterator[Span]:
     for text, other in zip(candidates, paired, strict=True):
         if text in kept or _LETTERS.fullmatch(text):
             continue
-        content = decode_base64_text(text)
+        content = text_in_base64(text)
         if content is not None:
-            yield from _value(content, decode_base64_text(other) or b"", depth + 1)
-
-
-def decode_base64_text(text: bytes) -> bytes | None:
-    """The content of base64 (or base64url) ``text`` when it is printable UTF-8, else None."""
-    core = text.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
-    try:
-        content = b64decode(core + b"=" * (-len(core) % 4), validate=True)
-        printable = (
-            content.decode("utf-8").replace("\n", "").replace("\t", "").replace("\r", "").isprintable()
-        )
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return content if printable and len(content) >= MIN_BYTES else None
+            yield from _value(content, text_in_base64(other) or b"", depth + 1)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymizer.audit_decode import inflate_base64
-from anonymizer.audit_spans import decode_base64_text
+from anonymizer.audit_printable import ADOBE, BASE85_LETTERS, BASE85_MIN_BYTES, text_in_base64, text_in_base85
 
 _LAYERS_MAX = 3
 _BACKSLASHED = re.compile(rb"((?:\\u[0-9a-fA-F]{4})+)|\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
@@ -22,7 +22,7 @@ _PERCENT = re.compile(rb"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # Five bytes of text or more: originals that are no text are searched in hex by their patterns.
 _TEXT = re.compile(rb"(?:[\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{1,3}){5,}")
-_PACKED_HEADS = (b"H4sI", b"eJ", b"eN", b"eAE", b"eF4")
+_PACKED_HEADS = (b"H4sI", b"eJ", b"eN", b"eAE", b"eF4", b"KLUv")
 _PACKED_BEGINNINGS = np.array([head[:2] for head in _PACKED_HEADS])
 _BACK_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 _BASE64_MIN_BYTES = 16
@@ -53,6 +53,14 @@ def _distinct(data: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) 
 
 
 _HEX = _Runs(b"0123456789abcdefABCDEF", 10)
+_BASE85 = _Runs(BASE85_LETTERS, BASE85_MIN_BYTES)
+_BASE85_VALUES = np.array([max(BASE85_LETTERS.find(byte), 0) for byte in range(256)], np.int64)
+_BASE85_POWERS = 85 ** np.arange(4, -1, -1)
+# Units of four bytes of which the first or last two say little: letters of most languages.
+_UTF32 = {
+    "utf-32-le": re.compile(rb"(?:[^\0][\s\S][\0-\x10]\0){5,}"),
+    "utf-32-be": re.compile(rb"(?:\0[\0-\x10][\s\S][^\0]){5,}"),
+}
 _BASE64 = _Runs(string.ascii_letters.encode() + string.digits.encode() + b"+/_-", 14)
 
 
@@ -95,6 +103,9 @@ def _undo_escapes(data: bytes) -> Iterator[tuple[str, bytes]]:
 def _undo_codings(data: bytes) -> Iterator[tuple[str, bytes]]:
     if b"\0" in data:
         yield "UTF-16", data.replace(b"\0", b"")
+        wide = [run.decode(name, "replace") for name, runs in _UTF32.items() for run in runs.findall(data)]
+        if wide:
+            yield "UTF-32", "\n".join(wide).encode("utf-8", "replace")
     texts = _from_hex(_distinct(data, *_HEX.spans(data)))
     if texts:
         yield "hex", b"\n".join(texts)
@@ -103,9 +114,12 @@ def _undo_codings(data: bytes) -> Iterator[tuple[str, bytes]]:
         content = inflate_base64(run) if run.startswith(_PACKED_HEADS) else None
         if content is not None:
             yield "base64 of compressed text", content
-    texts = [text for text in map(decode_base64_text, runs) if text is not None]
+    texts = [text for text in map(text_in_base64, runs) if text is not None]
     if texts:
         yield "base64", b"\n".join(texts)
+    texts = [text for text in map(text_in_base85, _likely_base85(data)) if text is not None]
+    if texts:
+        yield "base85", b"\n".join(texts)
 
 
 def _from_hex(runs: list[bytes]) -> list[bytes]:
@@ -130,6 +144,17 @@ def _likely_base64(data: bytes) -> list[bytes]:
     likely = _begin_as_text(contents.reshape(-1, _HEAD_BYTES)) & (stops - starts >= _BASE64_MIN_BYTES)
     likely |= np.isin(np.frombuffer(heads, "S2")[:: _HEAD_CHARS // 2], _PACKED_BEGINNINGS)
     return _distinct(data, starts[likely], stops[likely])
+
+
+def _likely_base85(data: bytes) -> list[bytes]:
+    """The runs that may be base85 of text, judged by their first group."""
+    starts, stops = _BASE85.spans(data)
+    heads = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(len(_BASE85_POWERS))]
+    numbers = _BASE85_VALUES[heads] @ _BASE85_POWERS
+    contents = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
+    likely = (numbers < 1 << 32) & _begin_as_text(contents)
+    marked = [match[0] for match in ADOBE.finditer(data)] if b"<~" in data else []
+    return marked + _distinct(data, starts[likely], stops[likely])
 
 
 def _begin_as_text(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:

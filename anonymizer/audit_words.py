@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMMON_WORDS = frozenset(
     b"access account action active address amazonaws another application assets attachment author avatar "
+    b"aws4 aws4_request central east north northeast northwest south southeast southwest west "
     b"avatars backend before branch browser bucket button calendar change channel channels checks client "
     b"comment comments commit commits company config connect contact content contents context council "
     b"create created custom customer customers dashboard database default delete deploy deployment "

@@ -190,6 +190,10 @@ PLACES: dict[str, tuple[str, Callable[[bytes], Edit]]] = {
         "response body",
         in_coded_body(b"gzip, br", lambda data: brotli.compress(gzip.compress(data))),
     ),
+    "body of unstated gzip": (
+        "response body",
+        lambda text: lambda e: with_response(e, body=gzip.compress(b'{"a":["' + text + b'"]}')),
+    ),
     "request trailer": (
         "request trailer x-sum",
         lambda text: lambda e: with_request(e, trailers=((b"X-Sum", text),)),
@@ -251,6 +255,14 @@ def test_a_leak_in_a_message_is_found(run, kind):
     )
     leak = found(result)
     assert (leak["exchange"], leak["place"]) == (1, "message 0 from the client")
+
+
+def test_a_leak_in_a_compressed_message_is_found(run):
+    """A payload that is compressed is searched as what it stands for."""
+    before = (message(gzip.compress(b"x"), MessageKind.BINARY),)
+    after = (message(gzip.compress(b"by " + ORIGINAL), MessageKind.BINARY),)
+    leak = found(run(BEFORE, AFTER, "--json", before_messages=before, after_messages=after))
+    assert (leak["place"], leak["encoding"]) == ("message 0 from the client", "as is")
 
 
 def test_an_original_that_stood_in_a_message_only_is_searched(run):

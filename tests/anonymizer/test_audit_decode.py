@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymizer import audit_decode
-from anonymizer.audit_decode import decode_body, decode_runs, inflate
+from anonymizer.audit_decode import decode_body, decode_runs, inflate, narrowed, unpacked
 
 BODY = b"quentin@corp-nine.test " * 50
 
@@ -77,3 +77,20 @@ def test_base64_may_be_padded_piece_by_piece():
     pieces = (b"one", b"four", b"twelve")
     assert decode_runs(b"".join(map(base64.b64encode, pieces))) == b"onefourtwelve"
     assert decode_runs(b"AAAAA") == b"AAAAA"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, zstandard.compress])
+def test_compression_is_told_by_its_first_bytes(pack):
+    """Also when nothing says so, and when it is compressed twice; what is not compressed stays."""
+    assert unpacked(pack(BODY)) == unpacked(pack(pack(BODY))) == BODY
+    assert unpacked(BODY) is BODY
+    damaged = pack(BODY)[:2] + b"\xff" * 20
+    assert unpacked(damaged) is damaged
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_wide_text_is_told_by_mark_or_zeros(charset):
+    """UTF-16 and UTF-32 become UTF-8; other bytes and plain text do not."""
+    assert narrowed("a line\nof quentin\u0040corp".encode(charset)) == b"a line\nof quentin@corp"
+    assert narrowed(b"plain") is None
+    assert narrowed(b"\0\1\2\3\xff\xfe") is None

@@ -46,3 +46,11 @@ def test_reserved_values_belong_to_nobody(value):
 def test_what_somebody_may_own_is_searched(value):
     """Private networks, other numbers and texts around a reserved value are originals like any other."""
     assert not cannot_be_real(value)
+
+
+@pytest.mark.parametrize(
+    "value", [b"AAAAAAAA==", b"000000", b"xxxx-xxxx", b"\0" * 8, b"00000000-0000-0000-0000-000000000000"]
+)
+def test_filler_belongs_to_nobody(value):
+    """One sign again and again stands for what was left out."""
+    assert cannot_be_real(value)

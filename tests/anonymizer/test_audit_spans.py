@@ -7,11 +7,13 @@ import gzip
 import json
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymizer.audit_places import Place
-from anonymizer.audit_spans import Part, decode_base64_text, place_spans, worth_searching
+from anonymizer.audit_printable import text_in_base64
+from anonymizer.audit_spans import Part, place_spans, worth_searching
 
 
 def place(data: bytes, kind: str = "request body", name: bytes = b"", content_type: bytes = b"") -> Place:
@@ -36,6 +38,22 @@ def test_compressed_text_is_compared_by_its_content() -> None:
         for login in (b"Codertocat", b"Synthetic")
     ]
     assert originals(b'{"gz": "%b"}' % packed[0], b'{"gz": "%b"}' % packed[1]) == {b"Codertocat"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        lambda text: text.decode().encode("utf-16"),
+        lambda text: text.decode().encode("utf-32-be"),
+        lambda text: b'{"b85": "%b"}' % base64.b85encode(text),
+        lambda text: json.dumps({"a85": base64.a85encode(text, adobe=True).decode()}).encode(),
+        lambda text: b'{"packed": "%b"}' % base64.b64encode(zstandard.compress(text)),
+    ],
+)
+def test_coded_text_is_compared_by_its_content(code) -> None:
+    """Wide letters, base85 and zstd in base64 are read on both sides, so that only words are originals."""
+    before, after = (code(b'{"login": "%b", "n": 1}' % login) for login in (b"Codertocat", b"Synthetic1"))
+    assert originals(before, after) == {b"Codertocat"}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +187,13 @@ def test_a_part_that_is_a_common_word_is_not_searched_alone():
     assert found == {b"payment-service-quentin", b"quentin"}
 
 
+def test_the_words_of_a_signature_scheme_are_common():
+    """What every signed request to a cloud says is searched neither whole nor in parts."""
+    before = b"AKIAQWERTYUIOPASDFGH/20130524/us-east-1/s3/aws4_request"
+    assert originals(before, b"X") == {before}
+    assert originals(b"eu-central-1/aws4_request", b"X") == {b"eu-central-1/aws4_request"}
+
+
 def test_a_value_that_is_a_common_word_is_counted_as_one():
     """A user called `github` cannot be told from the word."""
     spans = list(place_spans(place(b'{"login":"github"}'), place(b'{"login":"kxwzrt"}')))
@@ -204,8 +229,8 @@ def test_derived_places_hold_no_originals():
 
 def test_base64_of_binary_is_no_text():
     """Only printable content counts as decoded."""
-    assert decode_base64_text(base64.b64encode(b"hello world")) == b"hello world"
-    assert decode_base64_text(base64.b64encode(bytes(range(12)))) is None
+    assert text_in_base64(base64.b64encode(b"hello world")) == b"hello world"
+    assert text_in_base64(base64.b64encode(bytes(range(12)))) is None
 
 
 @given(before=st.binary(max_size=200), after=st.binary(max_size=200))
