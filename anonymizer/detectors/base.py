@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -51,10 +50,9 @@ class Finding(NamedTuple):
     stop: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """
-    What is known about a text besides its bytes.
+    What is known about a text besides its bytes; of tuples because it is looked up for each text.
 
     ``key`` is the field's name in snake case (``first_name``), ``parent`` that of the object it
     is in; ``person`` says that the object describes a person; ``number`` that the text is a

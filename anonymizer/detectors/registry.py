@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 import hyperscan
@@ -87,7 +88,7 @@ class Detectors:
     ``prose`` knows names of people in sentences.
     """
 
-    __slots__ = ("_extra_keys", "_find", "_left_out", "_prose")
+    __slots__ = ("_extra_keys", "_find", "_finds", "_left_out", "_prose")
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class Detectors:
         self._find = [detector.find for detector in _ALL]
         self._find[_NAMED] = NameDetector(extra_name_keys).find
         self._prose = ProseDetector(prose).find if prose else None
+        self._finds: dict[frozenset[int], tuple[_Find, ...]] = {}
 
     def tells(self, context: Context) -> bool:
         """Whether something may be found for its place alone, whatever the text is."""
@@ -117,17 +119,22 @@ class Detectors:
         here = self._told(context)
         if hinted:
             here |= _hinted(text)
-        finds = [self._find[at] for at in sorted(here - self._left_out)]
-        if self._prose is not None:
-            finds.append(self._prose)
-        if not finds:
-            return []
+        finds = self._finds.get(here)
+        if finds is None:
+            finds = self._finds[here] = self._made(here)
         found: list[Finding] = []
         for find in finds:
             for finding in find(text, context):
-                if all(finding.stop <= other.start or finding.start >= other.stop for other in found):
+                if not found or all(
+                    finding.stop <= other.start or finding.start >= other.stop for other in found
+                ):
                     found.append(finding)
-        return sorted(found, key=lambda finding: finding.start)
+        return sorted(found, key=_start) if len(found) > 1 else found
+
+    def _made(self, here: frozenset[int]) -> tuple[_Find, ...]:
+        """What to call for the detectors ``here``, which are few sets for all texts."""
+        finds = [self._find[at] for at in sorted(here - self._left_out)]
+        return (*finds, self._prose) if self._prose is not None else tuple(finds)
 
     def _told(self, context: Context) -> frozenset[int]:
         key, parent = context.key, context.parent
@@ -137,6 +144,9 @@ class Detectors:
         if self._extra_keys and not self._extra_keys.isdisjoint((key, parent)):
             told |= {_NAMED}
         return told
+
+
+_start = attrgetter("start")
 
 
 @lru_cache(maxsize=16_384)
