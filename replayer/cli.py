@@ -149,7 +149,9 @@ def replay(
       hookreel replay safe.reel --target http://localhost:3000 --keep-bodies sample:1% -o candidate.run
       hookreel replay safe.reel --target http://localhost:3000 --stages 1x:1m,10x:5m --live 8090
     """
-    keep = keep_of(output=output, **{name: asked.pop(name) for name in KEEP_NAMES})
+    # A rehearsal writes nothing, so it need not be told where to.
+    place = capture if dry_run and output is None else output
+    keep = keep_of(output=place, **{name: asked.pop(name) for name in KEEP_NAMES})
     options = replace(_options(**asked), keep=keep)
     templates = None if endpoints is None else read_templates(endpoints)
     if output is not None:
