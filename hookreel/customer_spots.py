@@ -22,6 +22,7 @@ from replayer.places import (
     BODY,
     FORM_TYPE,
     MAX_BODY_BYTES,
+    PLAIN_HEADERS,
     Spelling,
     Spot,
     content_type,
@@ -39,6 +40,8 @@ TEXT = "text"
 """The place of a line of text that is no field: words in it may be values."""
 
 
+_AUTHORIZATION = frozenset({b"authorization", b"proxy-authorization"})
+_NOBODYS = PLAIN_HEADERS - _AUTHORIZATION - {b"cookie"}
 _BREAKS = bytes(byte in b"\r\n" for byte in range(256))
 _REST = re.compile(rb"\0{6,}")
 
@@ -54,11 +57,12 @@ def request_spots(request: Request) -> Iterator[Spot]:
 
 def one_header_spots(header: tuple[bytes, bytes]) -> Iterator[Spot]:
     """The values of a header that is no signature: its credentials, else all of it."""
-    if header[0].lower() in SIGNATURE_HEADERS:
+    lower_name = header[0].lower()
+    if lower_name in SIGNATURE_HEADERS or lower_name in _NOBODYS:
         return
     headers: Headers = (header,)
     told = False
-    for credential in find_credentials(headers):
+    for credential in find_credentials(headers) if lower_name in _AUTHORIZATION else ():
         if credential.kind is CredentialKind.BASIC:
             told = True
             yield Spot(BASIC, credential.value, 0, credential.start, credential.stop, Spelling.PLAIN)

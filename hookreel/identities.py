@@ -126,11 +126,12 @@ class CopyIdentities:
         return splice(payload, edits) if edits else payload
 
     def _changes(self, found: Iterable[Spot], copy: int) -> Iterator[tuple[Spot, bytes]]:
+        strong, known = self._values.strong, self._values.pieces
         for spot in found:
             value = spot.value
+            pieces = strong.get(value) or known(spot)
             if value in self._kept:
                 continue
-            pieces = self._values.pieces(spot)
             if spot.place == BASIC:
                 yield spot, self._basic(value, copy)
             elif spot.place == TEXT or spot.spelling is Spelling.MARKUP:

@@ -36,7 +36,7 @@ _FIELD = re.compile(
     re.IGNORECASE,
 )
 # What these say is of the message or the client, never minted by a target for one client.
-_PLAIN_HEADERS = frozenset(
+PLAIN_HEADERS = frozenset(
     {
         b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"date",
         b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"server", b"vary",
@@ -174,7 +174,7 @@ def header_spots(headers: Headers) -> Iterator[Spot]:
         yield Spot(place, value, credential.header, credential.start, credential.stop, Spelling.PLAIN)
     for index, (name, value) in enumerate(headers):
         lower_name = name.lower()
-        if lower_name not in _PLAIN_HEADERS and value:
+        if lower_name not in PLAIN_HEADERS and value:
             place = f"header.{_answered_by(lower_name).decode('latin-1')}"
             yield Spot(place, value, index, 0, len(value), Spelling.PLAIN)
 
@@ -217,7 +217,7 @@ def _response_values(headers: Headers, body: bytes) -> Iterator[tuple[str, bytes
             encoding = value
         elif lower_name == b"content-type":
             kind = media_type(value)
-        elif lower_name not in _PLAIN_HEADERS and value:
+        elif lower_name not in PLAIN_HEADERS and value:
             yield f"header.{lower_name.decode('latin-1')}", value
     yield from _body_values(body, encoding, kind)
 
