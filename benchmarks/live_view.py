@@ -1,10 +1,10 @@
 """
 What looking on at a replay costs it: send lag with nobody, with a log and with a page that is read.
 
-    taskset -c 0 python -m benchmarks.live_view [--rate 2000] [--seconds 10.5] [--rounds 3]
+    python -m benchmarks.live_view [--rate 2000] [--seconds 10.5] [--rounds 3] [--cores 0]
 
-The kinds take turns. Nginx answers on core 1; pinned to core 0 as above the onlooker has to share the
-sender's core, which is the worst case.
+The kinds take turns; nginx answers on a core of its own. On one core, as by default, the onlooker has to
+share the sender's, which is the worst case; ``--cores 0,1`` lets it go to the target's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,30 +22,12 @@ from urllib.request import urlopen
 
 from tabulate import tabulate
 
-from benchmarks.replay_lag import make_capture
+from benchmarks._target import SENDER_CORE, make_capture, nginx, poisson
 
 CHECKOUT = Path(__file__).parents[1]
-PORT = 18_473
-CONFIG = """
-daemon off; master_process off; pid nginx.pid; error_log error.log;
-events { worker_connections 1000; }
-http { access_log off; keepalive_requests 1000000000;
-  client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-  server { listen 127.0.0.1:PORT backlog=4096; location / { return 200 ok; } } }
-"""
 KINDS = {"nobody": ("--quiet",), "a log": (), "a page": ("--quiet", "--live", "0")}
 LENIENT = ("--lag-p99", "1s", "--lag-max", "10s", "--rate-error", "100%")
 COLUMNS = ("p50", "p99", "p999", "max")
-
-
-@contextmanager
-def nginx(folder: Path) -> Iterator[str]:
-    """The URL of one on core 1."""
-    (folder / "nginx.conf").write_text(CONFIG.replace("PORT", str(PORT)))
-    command = ["taskset", "-c", "1", "nginx", "-p", str(folder), "-c", "nginx.conf"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        yield f"http://127.0.0.1:{PORT}"
-        process.terminate()
 
 
 def read_page(process: subprocess.Popen[str], said: list[str]) -> None:
@@ -61,9 +41,10 @@ def read_page(process: subprocess.Popen[str], said: list[str]) -> None:
             said.append(f"{page.read().count(b'event: reading')} readings")
 
 
-def replayed(path: Path, url: str, options: tuple[str, ...]) -> dict[str, Any]:
+def replayed(path: Path, url: str, options: tuple[str, ...], cores: str) -> dict[str, Any]:
     """The results of a replay; what its log or page told is checked to have been there."""
-    command = [sys.executable, "-m", "hookreel", "replay", str(path), "--target", url, "--json", *LENIENT]
+    command = ["taskset", "-c", cores, sys.executable, "-m", "hookreel", "replay", str(path)]
+    command += ["--target", url, "--json", *LENIENT]
     said: list[str] = []
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT
@@ -83,15 +64,17 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--seconds", type=float, default=10.5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", default=SENDER_CORE, help="those of the sender and whoever looks on")
     options = parser.parse_args()
     lags: dict[str, list[dict[str, int]]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "a.reel"
-        make_capture(path, options.rate, options.seconds, 32)
-        with nginx(Path(scratch)) as url:
+        arrivals = poisson(options.rate, options.seconds)
+        path = make_capture(Path(scratch) / "a.reel", arrivals, connections=32)
+        with nginx(Path(scratch)) as target:
+            url = f"http://127.0.0.1:{target.plain}"
             for _ in range(options.rounds):
                 for kind, choice in KINDS.items():
-                    lags[kind].append(replayed(path, url, choice)["send_lag_ns"])
+                    lags[kind].append(replayed(path, url, choice, options.cores)["send_lag_ns"])
     rows = []
     for kind, found in lags.items():
         cells = [" ".join(f"{one[name] / 1000:.0f}" for one in found) for name in COLUMNS]
