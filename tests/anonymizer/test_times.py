@@ -34,6 +34,12 @@ def test_shifted(text: bytes, days: int, expected: bytes) -> None:
     assert times.shifted(text, days) == expected
 
 
+def ulid(milliseconds: int) -> str:
+    """The ten characters that say ``milliseconds`` since 1970 in a ULID."""
+    bits = f"{milliseconds:050b}"
+    return "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[int(bits[at : at + 5], 2)] for at in range(0, 50, 5))
+
+
 def segment(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
@@ -51,6 +57,8 @@ def test_all_times_of_a_capture_move_alike(through: Any) -> None:
         "expires": seconds + 60,
         "event_id": f"{uuid7[:8]}-{uuid7[8:]}-7abc-8def-0123456789ab",
         "user_id": str(milliseconds << 22 | 77),
+        "order_id": ulid(milliseconds) + "V4RRFFQ69G5FAV0Z",
+        "parent_id": ulid(milliseconds - 1_500).lower() + "v4rrffq69g5fav0z",
     }
     policy = parse_policy({"kinds": dict.fromkeys(("date", "uuid", "id"), "pseudonymise")}, name="times")
     one = through(
@@ -76,3 +84,15 @@ def test_all_times_of_a_capture_move_alike(through: Any) -> None:
     assert new["expires"] - body["expires"] == moved
     assert int(new["event_id"].replace("-", "")[:12], 16) == milliseconds + moved * 1_000
     assert int(new["user_id"]) >> 22 == milliseconds + moved * 1_000
+    assert new["order_id"][:10] == ulid(milliseconds + moved * 1_000)
+    assert new["parent_id"][:10] == ulid(milliseconds - 1_500 + moved * 1_000).lower()
+    assert len(new["order_id"]) == 26
+    assert new["order_id"][10:] != "V4RRFFQ69G5FAV0Z"
+
+
+def test_a_ulid_moves_with_its_milliseconds() -> None:
+    """The example of its specification moves by a day, whatever it moves over."""
+    value = b"01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    assert times.shifted_ulid(value, 0) == value[:10]
+    assert times.shifted_ulid(value, 1) == ulid(1_469_922_850_259 + 86_400_000).encode()
+    assert times.shifted_ulid(b"7ZZZZZZZZZ" + value[10:], 1) == ulid(86_400_000 - 1).encode()
