@@ -122,16 +122,23 @@ def _parts(side: str, part: Request | Response, headers: Headers | None) -> Iter
 def _header_places(kind: str, headers: Headers) -> Iterator[Place]:
     if not headers:
         return
-    names = b"\n".join([name for name, _ in headers])
-    yield Place(f"{kind} names", (f"{kind} names", b"", 0), names, b"", derived=True)
+    names, keys = _header_names(kind, tuple([name for name, _ in headers]))
+    yield names
+    for (name, key, derived), (_, value) in zip(keys, headers, strict=True):
+        yield Place(name, key, value, b"", False, derived)
+
+
+@lru_cache(maxsize=1_024)
+def _header_names(
+    kind: str, names: tuple[bytes, ...]
+) -> tuple[Place, list[tuple[str, tuple[str, bytes, int], bool]]]:
+    """The place of the names themselves, and name, key and whether it is derived for each value."""
     counts: dict[bytes, int] = {}
-    for name, value in headers:
-        place_name, lower_name, derived = _header_name(kind, name)
+    keys = []
+    for name in names:
+        lower_name = name.lower()
         number = counts[lower_name] = counts.get(lower_name, -1) + 1
-        yield Place(place_name, (kind, lower_name, number), value, b"", derived=derived)
-
-
-@lru_cache(maxsize=4_096)
-def _header_name(kind: str, name: bytes) -> tuple[str, bytes, bool]:
-    lower_name = name.lower()
-    return f"{kind} {lower_name.decode('latin-1')}", lower_name, lower_name in DERIVED_HEADERS
+        place_name = f"{kind} {lower_name.decode('latin-1')}"
+        keys.append((place_name, (kind, lower_name, number), lower_name in DERIVED_HEADERS))
+    title = f"{kind} names"
+    return Place(title, (title, b"", 0), b"\n".join(names), b"", derived=True), keys
