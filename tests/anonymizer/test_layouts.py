@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anonymizer.layouts import Layout, Layouts
+from anonymizer.layouts import Layout, Layouts, doubts
 from captures.bodies import json
 
 OWNED = b'{"owner":{"login":"a","name":"b"},"size":12,"at":[-1.5,""]}'
@@ -45,3 +45,10 @@ def test_a_layout_is_made_once_until_it_is_forgotten() -> None:
 def test_what_is_no_json_has_no_layout() -> None:
     """Stray text between the strings gives none."""
     assert layout(Layouts(), b'{"a":b,"c":1}') is None
+
+
+def test_places_that_deny_a_value_are_told_apart() -> None:
+    """A card is none under the key of an id, and an address none under that of a version or a browser."""
+    told = {key: doubts((key, b"", False)) for key in (b"note", b"title", b"id", b"version", b"via")}
+    assert told[b"note"] == told[b"title"] == (False, False, False)
+    assert len(set(told.values())) == 4

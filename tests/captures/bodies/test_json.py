@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.bodies.edits import Edit, splice
-from captures.bodies.json import LeafRole, escape, looks_like_json, scan, unescape
+from captures.bodies.json import LeafRole, cut, escape, looks_like_json, scan, unescape, unmarked, with_marks
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -98,3 +98,13 @@ def test_json_is_recognised_by_its_start() -> None:
     assert looks_like_json(b"[1]")
     assert not looks_like_json(b"text {")
     assert not looks_like_json(b"")
+
+
+def test_a_string_alone_is_marked_as_in_its_document() -> None:
+    """Cutting a document and marking one of its strings by itself give the same."""
+    inside = rb"a \\ \" \\\" \n b"
+    found = cut(b'{"k":"%b"}' % inside)
+    assert found is not None
+    assert found.marked
+    assert found.parts[3] == with_marks(inside)
+    assert unmarked(found.parts[3]) == inside
