@@ -61,7 +61,8 @@ class Patience:
 
     A new connection costs more than a look at what came in: perhaps a response has only not been read
     yet. Without this a backlog would open connections faster than it sends, and grow. As long as a
-    look finds responses, there is a next one. Rows that are late anyway wait for as long as opening takes.
+    look finds responses, there is a next one. Rows that are late anyway, and for which any connection will
+    do, wait for as long as opening takes.
     """
 
     def __init__(self, columns: _Progress) -> None:
@@ -74,14 +75,18 @@ class Patience:
         """Begin anew: a row found a connection."""
         self._looks = 0
 
-    def until_ns(self, *, behind: bool) -> int | None:
-        """Until when to wait (run time; 0: for one look at the sockets); None to wait no longer."""
+    def until_ns(self, *, late: bool) -> int | None:
+        """
+        Until when to wait (run time; 0: for one look at the sockets); None to wait no longer.
+
+        ``late`` says that the row is, and that it may take any connection.
+        """
         now_ns = self._columns.now_ns()
         if self._columns.unfinished != self._unfinished:
             self._unfinished = self._columns.unfinished
             self._looks = 0
             self._answered_ns = now_ns
-        if behind:
+        if late:
             until_ns = self._answered_ns + _OPENING_NS
             if now_ns < until_ns:
                 return until_ns

@@ -333,7 +333,8 @@ class Engine:
         if not pool.must_open(self._connection[row], server_name, http2=http2):
             self._patience.begin()
             return False
-        until_ns = self._patience.until_ns(behind=pool.behind)
+        spares = pool.common_spares if pool.behind else None
+        until_ns = self._patience.until_ns(late=spares is not None)
         if until_ns is None:
             return False
         if not until_ns:
@@ -343,7 +344,6 @@ class Engine:
         pool.starved = True
         pool.next_due_ns = until_ns
         self._timer.arm(self._columns.zero_ns + until_ns)
-        spares = pool.common_spares
         if spares is not None and self._holding is None and self._max_in_flight is None:
             late_ns = min(self._columns.now_ns(), self._streams.next_due_ns)
             self._backlog.line_up(self._window, self._due_ns, late_ns, spares)

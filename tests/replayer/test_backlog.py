@@ -26,24 +26,24 @@ def test_a_row_on_time_waits_for_two_looks() -> None:
     """Two looks at the sockets in vain, then a connection is opened; a response begins the count anew."""
     told = Told()
     patience = Patience(told)
-    assert [patience.until_ns(behind=False) for _ in range(3)] == [0, 0, None]
-    assert patience.until_ns(behind=False) == 0
+    assert [patience.until_ns(late=False) for _ in range(3)] == [0, 0, None]
+    assert patience.until_ns(late=False) == 0
     told.unfinished -= 1
-    assert [patience.until_ns(behind=False) for _ in range(3)] == [0, 0, None]
+    assert [patience.until_ns(late=False) for _ in range(3)] == [0, 0, None]
 
 
 def test_a_late_row_waits_while_responses_come() -> None:
     """A connection is opened a tenth of a millisecond after the last response, and the next one likewise."""
     told = Told()
     patience = Patience(told)
-    assert patience.until_ns(behind=True) == 1_100_000
+    assert patience.until_ns(late=True) == 1_100_000
     told.time_ns = 1_050_000
-    assert patience.until_ns(behind=True) == 1_100_000
+    assert patience.until_ns(late=True) == 1_100_000
     told.unfinished -= 1
-    assert patience.until_ns(behind=True) == 1_150_000
+    assert patience.until_ns(late=True) == 1_150_000
     told.time_ns = 1_150_000
-    assert patience.until_ns(behind=True) is None
-    assert patience.until_ns(behind=True) == 1_250_000
+    assert patience.until_ns(late=True) is None
+    assert patience.until_ns(late=True) == 1_250_000
 
 
 @pytest.mark.parametrize(
