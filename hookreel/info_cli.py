@@ -27,7 +27,13 @@ PLAIN_COLUMNS = 80
     metavar="OUT",
     help="Also write one self-contained page to this new file.",
 )
-def info(capture: Path, as_json: bool, page: Path | None) -> None:
+@click.option(
+    "--endpoints",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file of endpoint templates: which requests are one endpoint, in place of what was learned.",
+)
+def info(capture: Path, as_json: bool, page: Path | None, endpoints: Path | None) -> None:
     """
     Show what a capture holds and what is missing.
 
@@ -41,6 +47,10 @@ def info(capture: Path, as_json: bool, page: Path | None) -> None:
       hookreel info staging.reel --html staging.html
     """
     with CaptureReader.open(capture) as reader:
+        if endpoints is not None:
+            from replayer.templates import read_templates, use_templates  # noqa: PLC0415  # seldom needed
+
+            use_templates(reader, read_templates(endpoints))
         account = account_of(reader)
     if page is not None:
         from hookreel.info_html import write_page  # noqa: PLC0415  # the text alone starts quicker

@@ -40,6 +40,17 @@ def test_text_has_account_connections_and_picture(capture: Path) -> None:
     assert "\x1b" not in text
 
 
+def test_endpoints_of_a_file_of_templates_are_told(capture: Path, tmp_path: Path) -> None:
+    """As replay and diff tell them; what matches none keeps its learned label."""
+    file = tmp_path / "endpoints.toml"
+    file.write_text('endpoints = ["GET /api/runs/{run}"]')
+    said = json.loads(run(capture, "--json", "--endpoints", file).stdout)
+    told = {entry["endpoint"] for entry in said["endpoints"]}
+    assert "GET /api/runs/{run}" in told
+    assert "GET /api/runs/{id}" not in told
+    assert "GET /health" in told
+
+
 def test_json_has_times_protocols_streams_and_a_timeline(capture: Path) -> None:
     """What the text shows is there for programs, in base units."""
     said = json.loads(run(capture, "--json").stdout)
