@@ -67,3 +67,5 @@ def test_a_lesson_has_holes_for_what_may_differ() -> None:
     assert found[0] == b'{"a\\\\b":"someone","n":34,"lat":7.75,"note":"X \\"9\\""}'
     assert asked == [(b'x \\"9\\"',)]
     assert template.filled(data.replace(b"1.25", b"1.26"), literals()) is None
+    assert template.filled(data.replace(b'"x ', b'"" '), literals()) is None
+    assert len(asked) == 1
