@@ -1,7 +1,7 @@
 """
 Does a replay know when it failed: ``python -m benchmarks.broken_runs [--unbroken 20] [--only NAME]``.
 
-One capture (4 s at 1,000 requests/s over 40 connections) is replayed against a small server by
+One capture (4 s at 1,000 requests/s over 40 connections) is replayed against nginx by
 the real command, once for each way of breaking the replayer or its machine, and several times
 unbroken. Each broken run must be INVALID (exit code 4) and say why; a stall of the *target* must
 not be. Needs Linux; the link and the processor quota need root.
@@ -25,10 +25,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-CHECKOUT = Path(__file__).parents[1]
-sys.path.insert(0, str(CHECKOUT))
+from benchmarks._target import Nginx, make_capture, nginx, poisson
 
-from benchmarks.replay_lag import make_capture  # noqa: E402
+CHECKOUT = Path(__file__).parents[1]
 
 RATE, SECONDS, CONNECTIONS = 1_000, 4, 40
 HOG = "while True: pass"
@@ -47,16 +46,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What every case gets: the capture and the server."""
+    """What every case gets: the capture and who answers."""
 
     capture: Path
-    port: int
-    server: subprocess.Popen[str]
+    target: Nginx
     folder: Path
 
     def command(self, *options: str, port: int | None = None) -> list[str]:
-        """The replay of the capture against the server, with more options."""
-        target = f"http://127.0.0.1:{port or self.port}"
+        """The replay of the capture against nginx, with more options."""
+        target = f"http://127.0.0.1:{port or self.target.plain}"
         start = [sys.executable, "-m", "hookreel", "replay", str(self.capture)]
         return [*start, "--target", target, "--json", "--quiet", *options]
 
@@ -205,9 +203,9 @@ def crowded(scene: Scene) -> Result:
     """The target stops for a while, and only a few may wait: what is dropped is our doing."""
     process = start(scene.command("--max-in-flight", "10"))
     sending(process)
-    scene.server.send_signal(signal.SIGSTOP)
+    scene.target.process.send_signal(signal.SIGSTOP)
     time.sleep(0.3)
-    scene.server.send_signal(signal.SIGCONT)
+    scene.target.process.send_signal(signal.SIGCONT)
     return finish(process)
 
 
@@ -230,32 +228,15 @@ def saturated_link(scene: Scene) -> Result:
     """A link of 200 kbit/s between replayer and target, in a network namespace of its own."""
     run = ["ip", "netns", "exec", NETNS]
     subprocess.run(["ip", "netns", "add", NETNS], check=True)
-    server = None
+    folder = scene.folder / "apart"
+    folder.mkdir()
+    shape = "tc qdisc add dev lo root tbf rate 200kbit burst 16kb latency 50ms"
     try:
         subprocess.run([*run, "ip", "link", "set", "lo", "up"], check=True)
-        server = start([*run, sys.executable, str(CHECKOUT / "benchmarks/replay_lag.py"), "--serve"])
-        port = int(server.stdout.readline())
-        shape = [
-            "tc",
-            "qdisc",
-            "add",
-            "dev",
-            "lo",
-            "root",
-            "tbf",
-            "rate",
-            "200kbit",
-            "burst",
-            "16kb",
-            "latency",
-            "50ms",
-        ]
-        subprocess.run([*run, *shape], check=True)
-        return finish(start([*run, *scene.command("--max-in-flight", "200", port=port)]))
+        with nginx(folder, run) as target:
+            subprocess.run([*run, *shape.split()], check=True)
+            return finish(start([*run, *scene.command("--max-in-flight", "200", port=target.plain)]))
     finally:
-        if server is not None:
-            server.kill()
-            server.wait()
         subprocess.run(["ip", "netns", "delete", NETNS], check=False)
 
 
@@ -263,9 +244,9 @@ def target_stall(scene: Scene) -> Result:
     """The target stops for 300 ms; the replayer does not, so the run is valid."""
     process = start(scene.command())
     sending(process)
-    scene.server.send_signal(signal.SIGSTOP)
+    scene.target.process.send_signal(signal.SIGSTOP)
     time.sleep(0.3)
-    scene.server.send_signal(signal.SIGCONT)
+    scene.target.process.send_signal(signal.SIGCONT)
     return finish(process)
 
 
@@ -287,17 +268,9 @@ BROKEN: dict[str, Callable[[Scene], Result]] = {
 
 @contextmanager
 def scene() -> Iterator[Scene]:
-    with tempfile.TemporaryDirectory() as folder:
-        capture = Path(folder) / "steady.reel"
-        make_capture(capture, RATE, SECONDS, CONNECTIONS)
-        server = start([sys.executable, str(CHECKOUT / "benchmarks/replay_lag.py"), "--serve"])
-        try:
-            yield Scene(
-                capture=capture, port=int(server.stdout.readline()), server=server, folder=Path(folder)
-            )
-        finally:
-            server.kill()
-            server.wait()
+    with tempfile.TemporaryDirectory() as made, nginx(Path(made)) as target:
+        capture = make_capture(Path(made) / "steady.reel", poisson(RATE, SECONDS), CONNECTIONS)
+        yield Scene(capture=capture, target=target, folder=Path(made))
 
 
 def main() -> None:
