@@ -31,7 +31,8 @@ demo: setup  ## Record, anonymize, replay and compare: the whole story in about 
 	$(BIN)/hookreel demo
 
 test: setup  ## Run the tests; those that need more than Python are listed and left out
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m alone
 
 check: setup  ## Lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -39,7 +39,8 @@ FOUND = {version: path for version in NEWEST_FIRST if (path := find_python(versi
 def _suite(session: nox.Session) -> None:
     session.install("--quiet", "--upgrade", "pip>=25.1")
     session.install("--quiet", "--editable", ".", "--group", "dev")
-    session.run("python", "-m", "pytest", *TOGETHER, *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not alone", *TOGETHER, *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "alone", *session.posargs)
 
 
 @nox.session(python=list(FOUND.values())[:1] or False)

@@ -34,6 +34,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_the_tour_works_as_written(checkout: Path) -> None:
     """Every block of the tour runs to its end, and shows what the text around it says."""

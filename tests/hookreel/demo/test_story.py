@@ -154,6 +154,7 @@ def demo_command(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_the_whole_story(tmp_path):
     """The demo exits 0, names the planted endpoint, leaves its files in one folder and no process."""
