@@ -34,7 +34,7 @@ _MAX_PACKED = 4  # gzip in gzip, and so on
 _BOM = b"\xef\xbb\xbf"
 _MAX_PATH_NAMES = 16_384
 _MIN_REMEMBERED_BYTES = 256  # a shorter body is scrubbed as fast as it is looked up
-_NAME_IN_PATH = re.compile(r"[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
+_NAME_IN_PATH = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
 
 
 class BodyScrubber:
@@ -365,8 +365,8 @@ class BodyScrubber:
             return sse.placed(of, self.json(whole, path))
         edits: list[Edit] = []
         for line in of if not self._policy.keeps(path) else ():
-            found = self.leaf(path, data[line.start : line.stop], Context())
-            edits += [edit.moved(line.start) for edit in found]
+            text = data[line.start : line.stop]
+            edits += [edit.moved(line.start) for edit in self._placed(path, text, self._lines(text))]
         return edits
 
 

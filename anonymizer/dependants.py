@@ -3,7 +3,8 @@ Headers that say something about a body: made to fit the new one where they fitt
 
 Lengths and the digests of RFC 1864, RFC 3230 and RFC 9530 are always made anew. What may as
 well be something else (an entity tag, a checksum of a part) changes only if it was a digest of
-the old body, so that a server's own counters and versions stay.
+the old body, so that a server's own counters and versions stay. An entity tag that is a digest
+gets a stand-in before, the same one in every request that carries it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import base64
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from captures.bodies import coding
-from captures.model import Headers
+from captures.model import Exchange, Headers, Response
 
 _DIGEST_PART = re.compile(rb"(sha-256|sha-512|sha|md5)=(:?)([A-Za-z0-9+/=]+)(:?)", re.IGNORECASE)
 _DIGEST_HEADERS = frozenset({b"digest", b"content-digest", b"repr-digest"})
@@ -82,14 +83,49 @@ def _swapped(value: bytes, algorithm: str, old_body: bytes, body: bytes) -> byte
     return base64.b64encode(_digest(algorithm, body))
 
 
-def _tag(value: bytes, old_body: bytes, body: bytes, content_encoding: bytes) -> bytes:
+def tags_of_bodies(exchange: Exchange) -> Iterator[bytes]:
+    """
+    The entity tags in the response to ``exchange`` that are digests of its body, or of what was sent.
+
+    Such a tag tells of the body, and later requests carry it (If-None-Match), so it is a value to replace.
+    """
+    request, response = exchange.request, exchange.outcome
+    if not isinstance(response, Response):
+        return
+    for name, value in response.headers:
+        if name.lower() == b"etag":
+            digits = _parted(value)[1]
+            make = _maker(digits)
+            bodies = (*_plain(response.body, response.headers), *_plain(request.body, request.headers))
+            if make is not None and any(make(body) == digits for body in bodies if body):
+                yield digits
+
+
+def _plain(body: bytes, headers: Headers) -> tuple[bytes, ...]:
+    content_encoding = b",".join(value for name, value in headers if name.lower() == b"content-encoding")
+    return tuple(old for old, _ in _representations(body, body, content_encoding))
+
+
+def _parted(value: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before the digits of an entity tag, the digits, and what stands behind them."""
     match = _ETAG.fullmatch(value)
     before, tag, after = match.groups() if match else (b"", value.strip(), b"")
     digits = tag.partition(b"-gzip")[0]  # as Apache marks the tags of compressed variants
-    for old, new in _representations(old_body, body, content_encoding):
-        for make in _TAGS:
+    return before, digits, tag[len(digits) :] + after
+
+
+def _maker(digits: bytes) -> Callable[[bytes], bytes] | None:
+    """What may have made the tag ``digits`` of a body, by how it looks."""
+    return _express if _EXPRESS.fullmatch(digits) else _TAGS.get(len(digits))
+
+
+def _tag(value: bytes, old_body: bytes, body: bytes, content_encoding: bytes) -> bytes:
+    before, digits, after = _parted(value)
+    make = _maker(digits)
+    if make is not None:
+        for old, new in _representations(old_body, body, content_encoding):
             if make(old) == digits:
-                return before + make(new) + tag[len(digits) :] + after
+                return before + make(new) + after
     return value
 
 
@@ -117,11 +153,12 @@ def _express(data: bytes) -> bytes:
     return b"%x-%b" % (len(data), base64.b64encode(_digest("sha1", data))[:27])
 
 
-_TAGS: tuple[Callable[[bytes], bytes], ...] = (
-    _express,
-    *(_hex(name) for name in ("md5", "sha1", "sha256", "sha512")),
-    *(_base64(name) for name in ("md5", "sha1", "sha256", "sha512")),
-)
+# by their length in characters
+_TAGS: Mapping[int, Callable[[bytes], bytes]] = {
+    32: _hex("md5"), 40: _hex("sha1"), 64: _hex("sha256"), 128: _hex("sha512"),
+    24: _base64("md5"), 28: _base64("sha1"), 44: _base64("sha256"), 88: _base64("sha512"),
+}  # fmt: skip
+_EXPRESS = re.compile(rb"[0-9a-f]+-[A-Za-z0-9+/]{27}")
 
 
 def _digest(algorithm: str, data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from anonymizer.body_scrubber import BodyScrubber
-from anonymizer.dependants import refitted, refitted_target
+from anonymizer.dependants import refitted, refitted_target, tags_of_bodies
 from anonymizer.detectors.base import Context
 from anonymizer.fields import Fields
 from anonymizer.header_scrubber import HeaderScrubber
@@ -119,6 +119,8 @@ class ExchangeScrubber:
             detail = self._headers.field(outcome.detail.encode(), Context(), "failure.detail")
             new_outcome = replace(outcome, detail=detail.decode("utf-8", "replace"))
         if self._scrubber.collecting:
+            for tag in tags_of_bodies(exchange):
+                self._scrubber.text(tag, Context(credential=True))
             return exchange
         return replace(exchange, request=new_request, outcome=new_outcome, signing=signing)
 

@@ -9,6 +9,7 @@ larger one, so that a table of any size can be filled.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from functools import cache
 
@@ -29,7 +30,8 @@ _LONG_HEX = re.compile(rb"(?=(?:-?[0-9a-fA-F]){16})(?:[0-9a-f-]+|[0-9A-F-]+)")
 _WORD = re.compile(rb"[^-_]+")
 _MIN_LABEL_BYTES = 6
 _WORD_BYTES, _LONG_BYTES = 6, 8  # from here on names count in texts by themselves, and inside of words
-_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ALPHANUMERIC = frozenset((string.ascii_letters + string.digits).encode())
+_UNIT = re.compile(rb"%([0-9A-Fa-f]{2})|.", re.DOTALL)
 # 123+name@users.noreply.github.com, 123-name@users.noreply.gitlab.com
 _ACCOUNT = re.compile(rb"\d{1,9}\+(?=[^@]*[A-Za-z])|\d{1,12}[+-](?=[^@]*[A-Za-z][^@]*@[^@]*noreply)")
 _ONSETS = (
@@ -213,14 +215,20 @@ def secret(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     prefix = known[0] if known and len(value) - known.end() >= 8 else b""
     rest = value[len(prefix) :]
     numbers = random_bytes(prf, "secret", value, attempt)
-    kept = {at for match in _PERCENT.finditer(rest) for at in range(*match.span())}
-    if _UUID.fullmatch(rest):
-        kept |= {14, 19}  # version and variant
+    kept = {14, 19} if _UUID.fullmatch(rest) else set()  # version and variant
     digits = _BASE32_DIGITS if prefix in {b"AKIA", b"ASIA"} else _DIGITS
     is_hex = _LONG_HEX.fullmatch(rest) is not None
     new = bytearray(prefix)
-    for at, byte in enumerate(rest):
-        new.append(byte if at in kept else _other_byte(byte, next(numbers), digits, is_hex=is_hex))
+    for unit in _UNIT.finditer(rest):
+        byte = int(unit[1], 16) if unit[1] else rest[unit.start()]
+        if unit.start() in kept or (unit[1] and byte not in _ALPHANUMERIC):
+            new += unit[0]  # an escaped sign stays; an escaped letter is one
+            continue
+        other = _other_byte(byte, next(numbers), digits, is_hex=is_hex)
+        if unit[1]:
+            new += (b"%%%02x" if unit[1].islower() else b"%%%02X") % other
+        else:
+            new.append(other)
     if value.isdigit() and value[:1] != b"0":
         new[0] = _NON_ZERO[next(numbers) % 9]
     for _ in range(attempt // 8):

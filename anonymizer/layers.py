@@ -22,8 +22,8 @@ _HEX = re.compile(
     rb"(?:(?<![0-9A-Za-z])|(?<=\b0x)|(?<=\\x))(?:(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,})(?![0-9A-Za-z])"
 )
 _BASE32 = re.compile(
-    rb"(?<![A-Za-z0-9+/=_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,}|[A-Z2-7]{8,}(?==)|[a-z2-7]{8,}(?==))={0,6}"
-    rb"(?![A-Za-z0-9+/=_-])"
+    rb"(?<![A-Za-z0-9+_-])(?:[A-Z2-7]{16,}|[a-z2-7]{16,}|[A-Z2-7]{8,}(?==)|[a-z2-7]{8,}(?==))={0,6}"
+    rb"(?![A-Za-z0-9+=_-])"
 )
 # Lines of base64 as mail and keys have them; the last one is shorter.
 _WRAPPED = re.compile(

@@ -19,6 +19,7 @@ from captures.bodies.edits import Edit
 
 _CASED = frozenset({Family.DOMAIN, Family.EMAIL, Family.WORD})
 _NEAR_NUMBERS = re.compile(rb'[0-9]|[/":][a-f]|[a-fz]["/]|^[a-f]+$')  # digits or hex, or their borders
+_DIGIT = re.compile(rb"[0-9]")
 _MAX_SPELLED = 65_536
 _EXACT = frozenset({Family.SECRET, Family.JWT})
 _NUMBERS = frozenset({Kind.PHONE, Kind.CARD})
@@ -28,6 +29,7 @@ class _Where(Enum):
     """What may stand beside a value for it to count."""
 
     ANYWHERE = "anywhere"  # long enough to be itself inside a longer word
+    NUMBER = "number"  # no digit on either side; so many digits are in no word by chance
     WORD = "word"  # no letter or digit on either side
     SEGMENT = "segment"  # a short one or an English word counts only after a slash or an at sign
 
@@ -163,6 +165,8 @@ def _fits(where: _Where, text: bytes, start: int, stop: int) -> bool:
     if where is _Where.ANYWHERE:
         return True
     before, after = text[start - 1 : start] if start else b"", text[stop : stop + 1]
+    if where is _Where.NUMBER:
+        return not (before.isdigit() or after.isdigit())
     if before.isalnum() or after.isalnum():
         return False
     if where is _Where.WORD:
@@ -212,6 +216,12 @@ def _where(kind: Kind, raw: bytes) -> _Where | None:
             return _Where.ANYWHERE
         case Family.GEO:
             return _Where.WORD if size >= 7 else None  # 52.52 is also a price
+        case Family.IBAN:
+            return _Where.ANYWHERE
+        case Family.PHONE | Family.CARD | Family.IP if len(_DIGIT.findall(raw)) >= (
+            10 if b"." not in raw else 6
+        ):
+            return _Where.NUMBER
         case _:
             return _Where.WORD
 

@@ -9,10 +9,12 @@ from functools import lru_cache
 
 from anonymizer.packings import holds_strings, is_opaque, is_text, unpack
 
-BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{8,}={0,2}(?![A-Za-z0-9+/_=-])")
+BASE64 = re.compile(
+    rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8,}(?:={1,2}(?![A-Za-z0-9+_=-])|(?![A-Za-z0-9+/_=-]))"
+)
 """What may be base64 or base64url."""
 
-SEGMENT = re.compile(rb"(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16,}")
+SEGMENT = re.compile(rb"(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9+_-]{16,}={0,2}")
 """What may be so in a run that is a path: text in base64 has capitals."""
 
 BASE85 = re.compile(

@@ -35,6 +35,7 @@ _PLAIN_KEY = re.compile(rb"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME_IN_EMAIL = re.compile(rb"([A-Za-z]{2,20})[._-]([A-Za-z]{2,20})(?:[._-]([A-Za-z]{2,20}))?\d{0,6}@")
 _SEPARATOR = re.compile(rb"[._-]")
 _JSON_NUMBER = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?")
+_LONG_NAME_BYTES = 8
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
 _Where = tuple[bytes, bytes, bytes, bool, LeafRole]  # a leaf's text, key, parent, and of a person or not
@@ -305,7 +306,7 @@ class Scrubber:
         if known is None:
             known = self._string(raw, Context(), depth)
             if known and _PLAIN_KEY.fullmatch(raw) and (known[0].start, known[0].stop) != (0, len(raw)):
-                known = []  # a field's own name: only a value that is all of it counts
+                known = [edit for edit in known if _tells(edit, raw)]
             if len(self._keys) < _CACHE_ENTRIES:
                 self._keys[raw] = known
         return known
@@ -315,6 +316,16 @@ class Scrubber:
         if known is None:
             known = self._jwts[raw] = jwt_tokens.rebuild(self._prf, raw, lambda text: self.json(text, 1))
         return known
+
+
+def _tells(edit: Edit, name: bytes) -> bool:
+    """Whether what ``edit`` replaces in a field's own ``name`` is a value: in login_count, none is."""
+    if edit.label in {Kind.DOMAIN, Kind.ADDRESS}:
+        return False
+    if edit.label not in {Kind.NAME, Kind.USERNAME}:
+        return True
+    word = name[edit.start : edit.stop]
+    return len(word) >= _LONG_NAME_BYTES and not is_common(word)
 
 
 @lru_cache(maxsize=_CACHE_ENTRIES)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import hyperscan
 
+from anonymizer import documents
 from anonymizer.detectors import birth_dates, geo, ibans, ids, macs, national_ids, secrets, tokens
 from anonymizer.document import BREAK
 from anonymizer.literals import Literals
@@ -52,8 +53,9 @@ _LAYERS = (
     # elements, and operations of GraphQL
     rb"(?:^|\x01)\s*(?:<[A-Za-z_!?]|#|(?:query|mutation|subscription|fragment)[^A-Za-z0-9_]|\{\s*[A-Za-z_])",
     rb"[A-Za-z0-9+/_-]{40}\r?\n",
+    rb"(?i)" + documents.INLINE_TAG.pattern,
     # a name and a value in a query; what one letter says is a small number names nobody
-    rb"[?&#][A-Za-z0-9_.\-\[\]%]{2,}=[^&#\s\"'<>\\\x01]",
+    rb"[?&#;][A-Za-z0-9_.\-\[\]%]{2,}=[^&#\s\"'<>\\\x01]",
     rb"[?&#][A-Za-z0-9_.\-\[\]%]=(?:[^0-9&#\s\"'<>\\\x01]|[0-9]{1,3}[^0-9&#\s\"'<>\\\x01]|[0-9]{4})",
     rb"//[^\s/?#@\"'<>\x01]*@",
     rb"=(?:[0-9A-Fa-f]{2}=|\r?\n|3D|40|20|\?)",  # quoted-printable

@@ -30,7 +30,8 @@ _VERSION_KEY = re.compile(r"(?:^|_)(?:version|ver|release|build)$")
 # Where products are named a version may follow a word; an address stands alone or behind a sign.
 _PRODUCTS_KEY = re.compile(r"(?:^|_)(?:user_agent|ua|server|via)$")
 _AFTER_SIGN = re.compile(
-    rb"(?:^|[^A-Za-z0-9_.\s-]|\b(?:ip|from|for|by|via|client|host|addr(?:ess)?)|\b\d\.\d)\s*\Z", re.IGNORECASE
+    rb"(?:^|[^A-Za-z0-9_.\s-]|\b(?:ip|at|from|for|by|via|client|contact|host|addr(?:ess)?)|\b\d\.\d)\s*\Z",
+    re.IGNORECASE,
 )
 
 

@@ -190,7 +190,10 @@ def is_valid(family: Family, value: bytes) -> bool:
         return True
     # numbers that are given for a time are numbers of somebody too
     options = {"allow_temporary": True} if family.module == "fi.hetu" else {}
-    return bool(_checker(family.module).is_valid(compact(value).decode("ascii"), **options))
+    try:
+        return bool(_checker(family.module).is_valid(compact(value).decode("ascii"), **options))
+    except KeyError:  # stdnum knows the province in a Chinese number and looks for its county in vain
+        return False
 
 
 def compact(value: bytes) -> bytes:

@@ -6,12 +6,14 @@ import base64
 import gzip
 import hashlib
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import google_crc32c
 import pytest
 
-from anonymizer.dependants import _digest, refitted, refitted_target
+from anonymizer.dependants import _digest, refitted, refitted_target, tags_of_bodies
+from captures.model import Failure, FailureReason
 
 OLD, NEW = b'{"email": "jane.doe@corp.com"}', b'{"email": "a@b.example"}'
 
@@ -107,3 +109,52 @@ def test_twilios_digest_in_the_target_fits() -> None:
     assert refitted_target(b"/p?a=1&bodySHA256=" + old, OLD, NEW) == b"/p?a=1&bodySHA256=" + new
     assert refitted_target(b"/p?bodySHA256=" + b"0" * 64, OLD, NEW) == b"/p?bodySHA256=" + b"0" * 64
     assert refitted_target(b"/p?other=" + old, OLD, NEW) == b"/p?other=" + old
+
+
+TAGS = {
+    "hex": lambda body: b'"' + hashlib.md5(body).hexdigest().encode() + b'"',
+    "weak": lambda body: b'W/"' + hashlib.sha1(body).hexdigest().encode() + b'"',
+    "base64": lambda body: b'"' + b64(hashlib.sha256(body).digest()) + b'"',
+    "Express": FITTING["ETag of Express"][1],
+    "Apache": lambda body: b'"' + hashlib.md5(body).hexdigest().encode() + b'-gzip"',
+}
+
+
+@pytest.mark.parametrize("name", list(TAGS))
+@pytest.mark.parametrize("header", [b"If-None-Match", b"If-Match", b"If-Range"])
+def test_a_later_request_carries_the_tag(
+    name: str, header: bytes, make_exchange: Any, anonymized: Any
+) -> None:
+    """A tag that is a digest of its body is the same stand-in in the response and in what refers to it."""
+    tag = TAGS[name](OLD)
+    later = b'"other", ' + tag if header != b"If-Range" else tag
+    first, second = anonymized(
+        make_exchange(0, method=b"GET", response_headers=((b"ETag", tag),), response_body=OLD),
+        make_exchange(1, method=b"GET", headers=((header, later),), response_headers=((b"ETag", tag),)),
+    ).exchanges
+    new = first.outcome.headers[0][1]
+    assert new != tag
+    assert len(new) == len(tag)
+    assert second.outcome.headers[0][1] == new
+    assert second.request.headers[0][1] == later.replace(tag, new)
+
+
+def test_a_tag_of_what_was_sent(make_exchange: Any, anonymized: Any) -> None:
+    """A store of objects answers with the digest of the object."""
+    tag = TAGS["hex"](OLD)
+    one = anonymized(
+        make_exchange(body=OLD, response_headers=((b"ETag", tag), (b"etag", b'"v17"')))
+    ).exchanges[0]
+    (_, new), (_, version) = one.outcome.headers
+    assert new != tag
+    assert version == b'"v17"'
+
+
+def test_tags_of_compressed_bodies_and_of_failures(make_exchange: Any) -> None:
+    """Both the sent and the plain bytes count; where there is no response there is no tag."""
+    sent = gzip.compress(OLD)
+    headers = ((b"Content-Encoding", b"gzip"), (b"ETag", TAGS["hex"](OLD)), (b"ETag", TAGS["hex"](sent)))
+    one = make_exchange(response_headers=headers, response_body=sent)
+    assert len(list(tags_of_bodies(one))) == 2
+    failed = replace(one, outcome=Failure(reason=FailureReason.TIMEOUT, offset_ns=1))
+    assert list(tags_of_bodies(failed)) == []

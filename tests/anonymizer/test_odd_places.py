@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import string
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgpack
 import pytest
@@ -139,3 +142,61 @@ def test_archives_in_base64_are_blanked(through: Any) -> None:
     new = json.loads(through(headers=(JSON,), body=body).request.body)["file"]
     assert set(new) <= {"A", "="}
     assert len(new) == len(json.loads(body)["file"])
+
+
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [
+        (b"user_ghp_0123456789abcdefghijABCDEFGHIJ012345", False),
+        (b"login_wthackeray", False),
+        (b"login_count", True),
+        (b"corp_nine_id", True),
+    ],
+)
+def test_a_value_within_the_name_of_a_field(name: bytes, stays: bool, through: Any) -> None:
+    """A secret or a person's login in a name goes; a word of the program in it stays."""
+    body = b'{"login": "wthackeray", "email": "a.b@corp-nine.io", "%b": 1}' % name
+    new = through(headers=(JSON,), body=body).request.body
+    assert (b'"%b"' % name in new) is stays
+
+
+def test_a_cookie_of_nothing_but_escapes(through: Any) -> None:
+    """Escaped letters are letters: a credential that holds no others becomes another one."""
+    cookie = b"sid=%256A%2561%256E%2565%2540%2563%256F%2572%2570%252E%2569%256F"
+    ((_, new),) = through(headers=((b"Cookie", cookie),)).request.headers
+    plain = unquote_to_bytes(unquote_to_bytes(new))
+    assert plain.translate(None, string.ascii_lowercase.encode()) == b"=@."
+    assert b"jane" not in plain
+
+
+@pytest.mark.parametrize("text", [b"card%bend", b"x%by"])
+@pytest.mark.parametrize("value", [CARD, IP, b"+4930495798", b"DE89370400440532013000"])
+def test_a_known_number_that_touches_letters(value: bytes, text: bytes, through: Any) -> None:
+    """What is known from a field of its own needs no gap elsewhere."""
+    body = b'{"value": "%b", "note": "%b"}' % (value, text % value)
+    new = json.loads(through(headers=(JSON,), body=body).request.body)
+    assert value.decode() not in new["note"]
+
+
+@pytest.mark.parametrize("text", [b"q=%b", b"/users/%b/edit"])
+def test_base64_behind_an_equals_sign_and_in_a_path(text: bytes, through: Any) -> None:
+    """A name, a sign and base64 are a field of some text."""
+    written = base64.b64encode(EMAIL + b"??>>")
+    new = through(headers=(JSON,), body=b'{"note": "%b"}' % (text % written)).request.body
+    assert written not in new
+
+
+def test_text_of_an_event_has_fields(through: Any) -> None:
+    """An event whose data is no JSON is read like a line of a log."""
+    body = b"data: last_name=Grubinger x=1\n\n"
+    kind = ((b"Content-Type", b"text/event-stream"),)
+    new = through(response_headers=kind, response_body=body).outcome.body
+    assert b"Grubinger" not in new
+    assert new.startswith(b"data: last_name=")
+    assert new.endswith(b" x=1\n\n")
+
+
+def test_a_number_that_no_county_of_china_has(through: Any) -> None:
+    """Eighteen digits that begin like a province pass, whatever the library knows of it."""
+    body = b'{"note": "659999198001011235"}'
+    assert through(headers=(JSON,), body=body).request.body == body
