@@ -119,6 +119,11 @@ def stream_notes(spoken: Spoken | None, streams: StreamsSent) -> tuple[str, ...]
         )
     if streams.substituted:
         notes.append(f"{streams.substituted} WebSocket messages carried what the target had minted before.")
+    if streams.waited:
+        notes.append(
+            f"{streams.waited} WebSocket messages waited for the response that mints what they say, "
+            f"{format_duration(streams.waited_ns)} in all."
+        )
     if streams.broken:
         notes.append(
             f"{streams.broken} WebSocket messages carried a recorded value, as no fresh one had come by then."

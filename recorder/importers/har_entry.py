@@ -212,6 +212,9 @@ def _outcome(
             return _failure(entry, source, end_ns, remarks)
         remarks["WebSocket without a status, taken as opened (101)"] += 1
         status, source = 101, source if isinstance(source, dict) else {}
+    if opened and status == 200:  # RFC 8441: over HTTP/2 a WebSocket opens with 200
+        remarks["WebSocket over HTTP/2, kept as one that an upgrade opened (101)"] += 1
+        status = 101
     pseudo, headers = _headers(source.get("headers"), remarks)
     websocket = opened or status == 101
     body, truncated_bytes = b"", 0

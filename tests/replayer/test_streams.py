@@ -500,6 +500,8 @@ def test_a_message_waits_for_the_response_that_mints_what_it_says(
             assert shout_ns >= join_ns + 5 * MS
             assert (run.messages.at_ns[here] >= run.messages.due_ns[here]).all()
         assert "4 WebSocket messages carried what the target had minted before." in run.header.notes
+        waited = [note for note in run.header.notes if "messages waited for the response" in note]
+        assert len(waited) == (workers == 1)  # later the tickets are given at once
     send(club(), url, chains=UseChains.NEVER)
     assert there.refused == ["phx_join", "shout"]
 

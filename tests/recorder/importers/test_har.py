@@ -288,6 +288,15 @@ def test_websocket_entries_of_other_kinds(take: Callable[..., Any]) -> None:
     assert result.remarks["WebSocket without a status, taken as opened (101)"] == 1
 
 
+def test_a_websocket_over_http2_is_one_that_an_upgrade_opened(take: Callable[..., Any]) -> None:
+    """There 200 opens it (RFC 8441); a capture says 101 for each that opened, with a remark."""
+    messages = [{"type": "send", "data": "a"}]
+    entry = changed(CHROMIUM, response__status=200, _webSocketMessages=messages)
+    [exchange] = (result := take(har(entry))).exchanges
+    assert (exchange.outcome.status, exchange.outcome.stream, exchange.outcome.body) == (101, True, b"")
+    assert result.remarks["WebSocket over HTTP/2, kept as one that an upgrade opened (101)"] == 1
+
+
 def test_connections_are_spread_where_none_is_named(take: Callable[..., Any]) -> None:
     """Requests to one host that overlap get connections of their own, later ones use them again."""
     times = ["10:00:00.000", "10:00:00.010", "10:00:00.500"]
