@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from anonymizer.detectors.base import Context, normal_key
@@ -36,6 +37,7 @@ Rebuild = Callable[[bytes, Visit], bytes]
 
 _MAX_DEPTH = 60
 _TEXT = re.compile(rb"[\t\n\r -~]+")
+_RUN = re.compile(rb"[\t\n\r -~]{6,}")
 _TAIL = re.compile(rb"[\t\n\r -~]{6,}\Z")
 
 
@@ -124,8 +126,35 @@ def _number(digits: bytes, old: int) -> int:
 def texts_in(data: bytes) -> Rebuild | None:
     """How to rebuild ``data`` where its bytes alone say what it is; None where they do not."""
     if msgpack.looks_like_msgpack(data):
-        return rebuilt_msgpack
+        return _rebuilt_if_msgpack
     return None
+
+
+def _rebuilt_if_msgpack(data: bytes, visit: Visit) -> bytes:
+    """
+    As `rebuilt_msgpack`, for bytes that nobody calls MessagePack: by chance others read as it, too.
+
+    Raises:
+        MsgpackError: a value goes over the end of a text, into what would be small numbers.
+
+    """
+    for torn, text in _torn_texts(data):
+        if visit(Value(torn, Context(), ())) != visit(Value(text, Context(), ())) + torn[len(text) :]:
+            raise MsgpackError("text among numbers")
+    return rebuilt_msgpack(data, visit)
+
+
+def _torn_texts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Printable text with the small numbers that follow it and would be letters, and the text alone."""
+    texts = [leaf for leaf in msgpack.scan(data) if leaf.role is not MsgpackRole.NUMBER]
+    starts = [leaf.start for leaf in texts]
+    for run in _RUN.finditer(data):
+        # A run may begin in the length of a text, and only a text's end can be in the middle of one.
+        at = bisect_left(starts, run.end()) - 1
+        start, stop = (texts[at].start, texts[at].stop) if at >= 0 else (0, 0)
+        start = run.start() if stop <= run.start() else max(run.start(), start)
+        if run.end() > stop:
+            yield data[start : run.end()], data[start : max(start, stop)]
 
 
 BROKEN = (MsgpackError, ProtobufError)

@@ -264,6 +264,8 @@ def _serve(pipe: Connection, others: tuple[Connection, ...], worker: _Worker) ->
                     pipe.send(worker.scrub(argument, making=what == "replace"))
         except HookreelError as error:
             pipe.send(error)
+            while True:  # who still tells us something must find an open pipe, and reads this then
+                pipe.recv()
 
 
 class _Counts(Report):

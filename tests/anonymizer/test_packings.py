@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymizer.packings import unpack
+from captures.bodies import protobuf
 
 PRINTABLE = st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), min_size=9)
 
 
-@given(PRINTABLE)
+# "2%" and 37 letters are a field of 37 bytes in Protocol Buffers, too, and are read as that.
+@given(PRINTABLE.filter(lambda text: not protobuf.looks_like_message(text.encode())))
 def test_packed_text_comes_back(text: str) -> None:
     """Text, gzip, zlib and UTF-16 in both orders give the text, and it is packed the same way again."""
     data = text.encode()
