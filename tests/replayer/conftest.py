@@ -98,9 +98,7 @@ class RawServer:
             try:
                 client, _ = self._listener.accept()
             except OSError as error:
-                if (
-                    error.errno == errno.EMFILE
-                ):  # a test took all descriptors for a moment
+                if error.errno == errno.EMFILE:  # a test took all descriptors for a moment
                     continue
                 return
             with self._lock:
