@@ -266,6 +266,8 @@ class Compiler:
         return found
 
     def _goes_over_http2(self, row: int, request: Request) -> bool:
+        if is_handshake(request):  # opened by an upgrade, which is HTTP/1.1's, beside the others
+            return False
         number = self._schedule.connection.data[row]
         known = self._speaks_http2.get(number)
         if known is None:

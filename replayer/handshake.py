@@ -31,11 +31,6 @@ def is_handshake(request: Request) -> bool:
     return over_http2 and any(name.lower() == _VERSION for name, _ in request.headers)
 
 
-def is_upgrade(headers: Headers) -> bool:
-    """Whether a handshake's ``headers`` are those of HTTP/1.1, which HTTP/2 cannot carry."""
-    return any(name.lower() == _KEY for name, _ in headers)
-
-
 def handshake_headers(headers: Headers, key: bytes) -> Headers:
     """The headers of a handshake with a new key, drawn from ``key`` (``KEY_BYTES`` random bytes)."""
     made: list[tuple[bytes, bytes]] = []

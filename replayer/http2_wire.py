@@ -14,7 +14,6 @@ import msgpack
 
 from captures.http1 import TOKEN, Http1Error
 from captures.model import Headers, Request
-from replayer.handshake import is_upgrade
 
 HTTP_2 = b"HTTP/2"
 """The version of a request that is to be sent over HTTP/2."""
@@ -43,15 +42,13 @@ def pack_request(request: Request) -> bytes:
 
     Raises:
         Http1Error: the parts are no HTTP/2 request: a method or header name that is no token, a
-            line break or NUL in a value, CONNECT, which asks for a tunnel, or a WebSocket's upgrade.
+            line break or NUL in a value, or CONNECT, which asks for a tunnel.
 
     """
     if TOKEN.fullmatch(request.method) is None:
         raise Http1Error("the method is no token")
     if request.method == b"CONNECT":
         raise Http1Error("CONNECT asks for a tunnel")
-    if is_upgrade(request.headers):
-        raise Http1Error("a WebSocket over HTTP/2, which goes over HTTP/1.1 alone (--http1)")
     if _BREAK.search(request.target) or _BREAK.search(request.authority):
         raise Http1Error("the target holds a line break")
     headers = [

@@ -158,7 +158,7 @@ class Pool:
     def take_own(self, number: int) -> AnyConnection | None:
         """Its own connection for an exchange of ``number`` that is due now, if that stands and is free."""
         own = self._recorded.get(number)
-        if own is None or own.row != IDLE or own.closed:
+        if own is None or own.row != IDLE or own.closed or own.http2:
             return None
         self._count(number)
         return own
@@ -186,7 +186,7 @@ class Pool:
         own = self._recorded.get(number)
         if own is None or own.closed:
             own = self._open_recorded(number, server_name, http2=http2)
-        if own.row == IDLE:
+        if own.row == IDLE and own.http2 is http2:
             return own
         self.spare_exchanges += 1
         spare = self._take_spare(self._like(number, server_name, http2=http2))
@@ -203,7 +203,7 @@ class Pool:
     def must_open(self, number: int, server_name: str, *, http2: bool = False) -> bool:
         """Whether ``take`` would have to open a spare connection, as all that stand are busy."""
         own = self._recorded.get(number)
-        if not self._pooled and (own is None or own.closed or own.row == IDLE):
+        if not self._pooled and (own is None or own.closed or (own.row == IDLE and own.http2 is http2)):
             return False
         like = self._like(number, server_name, http2=http2)
         return not any(spare.connected for spare in reversed(self._spares.get(like, ())))

@@ -432,16 +432,16 @@ def test_minted_values_and_credentials_go_into_messages(
 
 @dataclass
 class Club:
-    """Lets people in and speak by the ticket and the room that it gave; ``open`` holds these back."""
+    """Lets people in and speak by the ticket and the room that it gave, ``think_s`` after they asked."""
 
-    open: threading.Event = field(default_factory=threading.Event)
+    think_s: float = 0.0
     given: set[str] = field(default_factory=set)
     joined: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     async def __call__(self, site: Site, request: web.Request) -> web.StreamResponse:
         if request.path == "/tickets":
-            await asyncio.to_thread(self.open.wait, 10)
+            await asyncio.sleep(self.think_s)
             ticket, room = f"SFMyNTY.g2/{secrets.token_hex(8)}.x", f"run-{secrets.token_hex(6)}"
             self.given |= {ticket, room}
             return web.json_response({"ticket": {"room": room, "token": ticket}})
@@ -482,9 +482,8 @@ def test_a_message_waits_for_the_response_that_mints_what_it_says(
     club: Callable[..., Path], send: Send, site: Callable[..., Site]
 ) -> None:
     """Every copy joins with its own ticket, its think time after it came; the rest follows as recorded."""
-    there = Club()
+    there = Club(think_s=0.15)
     url = site(there).url
-    threading.Timer(0.15, there.open.set).start()
     load = Load(multiplier=Fraction(1), copies=2, stagger_ns=2 * MS)
     for workers in (1, 2):
         there.joined.clear()
@@ -500,8 +499,7 @@ def test_a_message_waits_for_the_response_that_mints_what_it_says(
             assert shout_ns >= join_ns + 5 * MS
             assert (run.messages.at_ns[here] >= run.messages.due_ns[here]).all()
         assert "4 WebSocket messages carried what the target had minted before." in run.header.notes
-        waited = [note for note in run.header.notes if "messages waited for the response" in note]
-        assert len(waited) == (workers == 1)  # later the tickets are given at once
+        assert any("messages waited for the response" in note for note in run.header.notes)
     send(club(), url, chains=UseChains.NEVER)
     assert there.refused == ["phx_join", "shout"]
 
