@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import shutil
@@ -82,13 +83,16 @@ def save(
     ``host`` is this machine, which is taken for the one that sent where runs do not say.
 
     Raises:
-        UsageError: the name is no name or is taken, or the runs are unlike one another.
+        UsageError: the name is no name, is taken or is that of something else, or the runs are unlike
+            one another.
         InvalidRunError: a run is INVALID and proves nothing.
         CaptureError: a file is no run.
         WriteError: the store cannot be written to.
 
     """
     folder = _folder(store, name)
+    if os.path.lexists(folder) and not (folder / _DESCRIPTION).is_file():
+        raise UsageError(f"{folder} is no baseline; choose another name.")
     if folder.exists() and not replace:
         raise UsageError(f"{store} has a baseline {name} already; choose another name, or pass --replace.")
     runs = [NamedRun(name=str(path), run=read_run(path)) for path in paths]
@@ -146,9 +150,7 @@ def _write(store: Path, folder: Path, baseline: Baseline, paths: Sequence[Path])
                 shutil.copyfile(path, beside / saved.file)
                 (beside / saved.file).chmod(0o600)
             write_document(beside / _DESCRIPTION, kind=_KIND, format_=FORMAT, values=asdict(baseline))
-            if folder.exists():
-                shutil.rmtree(folder)
-            beside.rename(folder)
+            _put_in_place(beside, folder)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -156,6 +158,21 @@ def _write(store: Path, folder: Path, baseline: Baseline, paths: Sequence[Path])
         raise WriteError(
             f"{store} cannot be written to ({error.strerror}); choose another --store."
         ) from None
+
+
+def _put_in_place(beside: Path, folder: Path) -> None:
+    """Rename; what had the name is set aside, comes back when that fails, and is removed only after it."""
+    if not folder.exists():
+        beside.rename(folder)
+        return
+    aside = beside.with_name(f"{beside.name}.old")
+    folder.rename(aside)
+    try:
+        beside.rename(folder)
+    except BaseException:
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)  # the new one stands, whatever becomes of this
 
 
 def load(store: Path, name: str) -> Baseline:

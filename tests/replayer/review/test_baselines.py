@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +80,52 @@ def test_a_name_is_taken_once_unless_it_is_to_be_replaced(make, store):
     assert len(baselines.load(store, "main").runs) == 1
     replaced = _save(store, [first, second], replace=True)
     assert len(baselines.load_runs(store, replaced)) == 2
+
+
+def test_nothing_but_a_baseline_is_replaced(make, store):
+    """A folder or file of the user's that has the name is told apart from a baseline, and stays."""
+    path = make(1)
+    (store / "docs").mkdir(parents=True)
+    (store / "docs" / "page.md").write_text("mine")
+    (store / "file").write_text("mine")
+    for name in ("docs", "file"):
+        for replacing in (False, True):
+            with pytest.raises(UsageError, match=f"{name} is no baseline; choose another name"):
+                _save(store, [path], name=name, replace=replacing)
+    assert (store / "docs" / "page.md").read_text() == (store / "file").read_text() == "mine"
+    assert {one.name for one in store.iterdir()} == {"docs", "file"}
+
+
+def test_a_baseline_stays_when_its_successor_cannot_be_put_in_place(make, store, monkeypatch):
+    """Stopped between the two renames, the old one is back whole and nothing else is left behind."""
+    saved = _save(store, [make(1)])
+    rename = Path.rename
+
+    def stopped(self, target):
+        if target == store / "main" and not self.name.endswith(".old"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _save(store, [make(2)], replace=True)
+    assert baselines.load_runs(store, baselines.load(store, "main"))
+    assert baselines.load(store, "main") == saved
+    assert [one.name for one in store.iterdir()] == ["main"]
+
+
+def test_a_baseline_is_replaced_although_its_predecessor_cannot_be_removed(make, store, monkeypatch):
+    """A removal that fails costs neither of the two: the name has the new one."""
+    _save(store, [make(1)])
+    second = make(2)
+    monkeypatch.setattr(os, "unlink", _refused)
+    saved = _save(store, [second], replace=True)
+    assert baselines.load_runs(store, saved)
+    assert baselines.load(store, "main") == saved
+
+
+def _refused(*_args, **_options):
+    raise PermissionError
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "x" * 101, "a b", "a\n"])
