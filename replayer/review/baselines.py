@@ -230,13 +230,17 @@ def unlike(baseline: Baseline, header: RunHeader, host: HostFacts) -> dict[Unlik
     """
     In what a run differs from a baseline so that they are no fair comparison, each in words.
 
-    ``host`` is this machine, which is taken for the one that sent where the run does not say.
+    ``host`` is this machine, which is taken for the one that sent where the run does not say. Of a
+    capture and its anonymized copy the schedules are one at one speed; at two speeds only the
+    captures' own ids are left to compare, so that a copy counts as another capture.
     """
     found = {}
+    alike = header.capture_id == baseline.capture_id
     if header.speed != baseline.speed:
         found[Unlike.SPEED] = f"the run was replayed at {header.speed}, the baseline at {baseline.speed}"
+        if not alike:
+            found[Unlike.CAPTURE] = "the run replays another capture than the baseline, or a copy of it"
     elif header.schedule_hash != baseline.schedule_hash:
-        alike = header.capture_id == baseline.capture_id
         what = "another part of the capture" if alike else "another capture"
         found[Unlike.CAPTURE] = f"the run replays {what} than the baseline"
     ours = (header.host or host).host_class

@@ -135,6 +135,8 @@ def _unlike(first: NamedRun, named: NamedRun) -> Iterator[tuple[str, str]]:
     alike = "replay the same capture at the same speed on both sides"
     if theirs.speed != ours.speed:
         yield f"was replayed at {theirs.speed} and {first.name} at {ours.speed}", alike
+        if theirs.capture_id != ours.capture_id:  # the hashes of one schedule at two speeds differ, too
+            yield f"replays another capture than {first.name}, or a copy of it", alike
     # The hash covers the capture's origin, so ids of derived captures may differ.
     elif theirs.schedule_hash != ours.schedule_hash and theirs.capture_id != ours.capture_id:
         yield f"replays another capture than {first.name}", alike

@@ -179,6 +179,16 @@ def test_unlike_runs_are_refused_until_their_difference_is_allowed(make, store):
         assert said in warnings[0]
 
 
+def test_another_speed_does_not_admit_another_capture(make, store):
+    """Each is allowed by its own name and warned of; the speed alone changes the hash of the schedule."""
+    saved = _save(store, [make(1)])
+    run = _named(make(2, schedule_hash="x", speed="1x", capture_id="d" * 32))
+    with pytest.raises(UsageError, match=r"another capture.*--allow capture"):
+        baselines.check_like(saved, [run], HOST, {Unlike.SPEED})
+    warnings = baselines.check_like(saved, [run], HOST, {Unlike.SPEED, Unlike.CAPTURE})
+    assert [word in warning for warning, word in zip(warnings, ("1x", "capture"), strict=True)] == [True] * 2
+
+
 def test_the_machine_that_sent_counts_not_the_one_that_compares(make, store):
     """Runs that say where they were sent from are saved with that, and judged by it anywhere."""
     other = replace(HOST, cores=64)

@@ -75,6 +75,31 @@ def test_machines_of_unlike_classes_are_not_compared(mixed):
     assert check_comparable(runs[:1], runs[2:], Options()) == []
 
 
+def test_another_capture_at_another_speed_is_told_of_both(mixed):
+    """The speed alone changes the schedule, so a capture must not pass for unlike in speed only."""
+    runs = [
+        NamedRun(
+            name=f"{at}.run",
+            run=replace(
+                mixed,
+                header=replace(
+                    mixed.header,
+                    run_id=f"{at:032x}",
+                    speed=f"{at}x",
+                    schedule_hash=str(at),
+                    capture_id=capture,
+                ),
+            ),
+        )
+        for at, capture in enumerate(("c" * 32, "c" * 32, "d" * 32), 1)
+    ]
+    allowed = Options(allow_mismatch=True)
+    assert len(check_comparable(runs[:1], runs[1:2], allowed)) == 1
+    speed, capture = check_comparable(runs[:1], runs[2:], allowed)
+    assert "at 3x and 1.run at 1x" in speed
+    assert "another capture than 1.run" in capture
+
+
 def test_runs_are_ordered_by_when_they_were_made(campaign):
     """The order of arguments does not decide which runs make a pair."""
     side = campaign.side(campaign.world(1, requests=5), 3, 1)
