@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,28 @@ def test_two_values_differ_somewhere_or_are_equal(before, after):
     for one in found:
         assert len(shown(one.before, one.path)) < 200
         assert shown(one.after, one.path).isprintable() or "\n" not in shown(one.after, one.path)
+
+
+@pytest.mark.parametrize("tolerance", [(0.0, 0.0), (0.01, 0.0), (0.0, 1.5)])
+def test_numbers_that_no_float_holds_are_compared(tolerance):
+    """Integers of hundreds of digits and what is read as infinity differ, and cost nobody the report."""
+    leniency = Leniency(tolerance=lambda _path: tolerance)
+    huge = [json.loads(text) for text in (f"{10**400}", f"-{10**400}", "1e999", "-1e999", "0.5")]
+    for before, after in permutations(huge, 2):
+        (one,) = differences({"n": before}, {"n": after}, leniency)
+        assert (one.path, one.change) == ("$.n", Change.VALUE)
+        assert len(shown(one.before, one.path)) <= 80
+    assert differences(huge, list(huge), leniency) == []
+
+
+def test_a_tolerance_permits_what_is_within_it():
+    """A share of the number before, or so much of it, whichever is more."""
+    share, much = (Leniency(tolerance=lambda _path, of=of: of) for of in ((0.01, 0.0), (0.0, 1.5)))
+    assert differences({"n": 200}, {"n": 202}, share) == []
+    assert differences({"n": 200}, {"n": 201.5}, much) == []
+    assert len(differences({"n": 200}, {"n": 202.1}, share)) == 1
+    assert len(differences({"n": 200}, {"n": 201.6}, much)) == 1
+    assert len(differences({"n": 200}, {"n": 201}, Leniency())) == 1
 
 
 def test_an_insertion_is_one_addition():
