@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); name a file of rules.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also an integer too long, or brackets too deep, to read
         raise UsageError(f"{path} is no TOML ({error}); correct it.") from error
     tables = found.get("rule")
     if set(found) != {"rule"} or not isinstance(tables, list):
@@ -88,7 +89,7 @@ def _rule(file: Path, number: int, table: Any) -> Rule:
 def _tolerance(where: str, value: Any) -> tuple[float, float]:
     if isinstance(value, str) and value.endswith("%"):
         return parse_share(value), 0.0
-    if isinstance(value, int | float) and type(value) is not bool and value >= 0:
+    if isinstance(value, int | float) and type(value) is not bool and 0 <= value <= sys.float_info.max:
         return 0.0, float(value)
     raise UsageError(f'{where}: a tolerance is a share like "1%" or a number like 0.5.')
 
