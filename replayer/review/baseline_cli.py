@@ -227,7 +227,7 @@ def check(
 
 
 def _when(one: Baseline) -> str:
-    return f"{datetime.fromtimestamp(one.saved_wall_ns / NS_PER_S, UTC):%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(one.saved_wall_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M}"
 
 
 def _described(one: Baseline) -> dict[str, Any]:

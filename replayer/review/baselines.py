@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from captures.errors import CaptureError, UsageError, WriteError
+from captures.units import NS_PER_S
 from replayer.host import HostFacts
 from replayer.results import RunHeader, read_run
 from replayer.review.documents import Map, Migrations, read_document, write_document
@@ -26,6 +27,7 @@ MIGRATIONS: Migrations = {}
 ENOUGH_RUNS = 5
 _KIND = "hookreel baseline"
 _DESCRIPTION = "baseline.json"
+_YEAR_10000_NS = 253_402_300_800 * NS_PER_S  # no calendar goes further
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -313,6 +315,7 @@ def _sound(baseline: Baseline) -> bool:
     return (
         all(type(text) is str for text in texts)
         and all(type(number) is int for number in (baseline.saved_wall_ns, host.cores))
+        and 0 <= baseline.saved_wall_ns < _YEAR_10000_NS
         and bool(baseline.runs)
         and all(_NAME.fullmatch(run.file) is not None for run in baseline.runs)
     )

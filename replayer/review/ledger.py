@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from captures.codec import check_ints
 from captures.errors import CaptureError, WriteError
 from replayer.review.documents import read_document, write_document
 from replayer.review.latency import MIN_REQUESTS, Measured, residuals_of
@@ -32,6 +33,8 @@ QUANTILES = (0.5, 0.95)
 _KIND = "hookreel noise ledger"
 _MOST_ENTRIES = 200
 _MOST_PAIRS = 1_000
+_MOST_VARIANCE = 100.0  # of a log ratio: an sd of 20,000 times; a ratio of still more is too large a float
+_MOST = 1e12  # of anything that a ledger counts or measures
 _RUNS_LOOKED_INTO = 4  # what happens inside a run is much the same in all of them
 _BORROWED = 4  # see ``Effect``: with enough endpoints a spread is some four times as well known
 _ENOUGH_ENDPOINTS = 6
@@ -57,7 +60,7 @@ class Noise:
 
     def of_a_pair(self, requests: float) -> float:
         """The variance with so many requests in each run."""
-        return self.between + self.within / max(1.0, requests)
+        return min(_MOST_VARIANCE, self.between + self.within / max(1.0, requests))
 
     def floor(self, pairs: int, requests: float) -> float:
         """The |log ratio| that 95 % of identical reviews of so many pairs stay below."""
@@ -211,13 +214,29 @@ def read_ledger(path: Path) -> tuple[Entry, ...]:
 def _entry(values: Mapping[str, Any]) -> Entry:
     seen = tuple(Seen(**one) for one in values["seen"])
     for one in seen:
-        sound = one.quantile in QUANTILES and one.pairs > 1 and one.requests > 0
-        if not (sound and all(math.isfinite(number) and number >= 0 for number in (one.squares, one.within))):
+        _check_texts(one.endpoint)
+        _check_sizes(one.requests, one.squares, one.within)
+        check_ints(one.pairs)
+        if one.quantile not in QUANTILES or not 1 < one.pairs < _MOST or one.requests < 1:
             raise ValueError
     entry = Entry(**{**values, "seen": seen})
-    if not all(type(text) is str for text in (entry.capture, entry.load, entry.host)):
-        raise TypeError
+    _check_texts(entry.capture, entry.load, entry.host)
+    _check_sizes(entry.overhead_s)
+    check_ints(entry.made_wall_ns)
     return entry
+
+
+def _check_texts(*texts: Any) -> None:
+    if not all(type(text) is str for text in texts):
+        raise TypeError
+
+
+def _check_sizes(*numbers: Any) -> None:
+    """Raise unless these are numbers that can be reckoned with; JSON permits NaN and any length of digits."""
+    if not all(type(number) in {int, float} for number in numbers):
+        raise TypeError
+    if not all(0 <= number < _MOST for number in numbers):
+        raise ValueError
 
 
 def add_entry(path: Path, entry: Entry) -> None:

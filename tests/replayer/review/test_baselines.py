@@ -249,6 +249,8 @@ def test_a_damaged_description_is_refused(make, store):
         (_spoilt(values, name="other"), CaptureError),
         (_spoilt(values, speed=3), CaptureError),
         (_spoilt(values, saved_wall_ns="now"), CaptureError),
+        (_spoilt(values, saved_wall_ns=10**24), CaptureError),
+        (_spoilt(values, saved_wall_ns=-1), CaptureError),
     ):
         path.write_text(text)
         with pytest.raises(error):

@@ -11,6 +11,7 @@ import pytest
 
 from captures.errors import CaptureError, CaptureVersionError, FileKindError
 from replayer.review.ledger import Entry, Noise, add_entry, learn, observe, overhead_s, read_ledger
+from replayer.review.plan import floor_rows, prospect
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,49 @@ def test_a_damaged_or_foreign_ledger_is_refused(tmp_path, text, error):
     path.write_text(text)
     with pytest.raises(error):
         read_ledger(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("entry", "overhead_s", "9"),
+        ("entry", "overhead_s", None),
+        ("entry", "overhead_s", float("nan")),
+        ("entry", "overhead_s", -1),
+        ("entry", "made_wall_ns", "now"),
+        ("entry", "host", 3),
+        ("seen", "endpoint", 3),
+        ("seen", "endpoint", []),
+        ("seen", "squares", 10**400),
+        ("seen", "squares", "1"),
+        ("seen", "within", float("inf")),
+        ("seen", "within", -1.0),
+        ("seen", "requests", 10**400),
+        ("seen", "requests", 0),
+        ("seen", "requests", True),
+        ("seen", "pairs", 2.5),
+        ("seen", "pairs", 10**30),
+        ("seen", "pairs", 1),
+        ("seen", "quantile", "0.5"),
+    ],
+)
+def test_a_number_that_cannot_be_reckoned_with_is_damage(tmp_path, observed, where, name, value):
+    """A text for a number, one of any length, NaN, infinity, or less than there can be."""
+    path = tmp_path / "n"
+    add_entry(path, _entry(observed[0]))
+    values = json.loads(path.read_text())
+    entry = values["entries"][0]
+    (entry if where == "entry" else entry["seen"][0])[name] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(CaptureError, match="is damaged; remove it"):
+        read_ledger(path)
+
+
+def test_noise_beyond_all_measure_still_makes_a_plan(tmp_path, observed):
+    """What no endpoint does, a file may say; ratios made of it stay numbers."""
+    absurd = [replace(seen, squares=9e11, within=9e11) for seen in observed[0]]
+    add_entry(tmp_path / "n", _entry(absurd))
+    noise = learn(read_ledger(tmp_path / "n"), "c" * 32, "10x", "h")
+    requests = {label: 20.0 for label, _ in noise}
+    assert "%" in prospect(requests, noise, 3).text
+    assert all(row[2] == "> 1000" for row in floor_rows(requests, noise, 3))
