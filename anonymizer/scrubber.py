@@ -69,12 +69,13 @@ class Scrubber:
         self._literals = literals
         kept = frozenset(kind for kind in Kind if policy.action(kind) is Action.KEEP)
         self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
-        self._times_pass = Kind.DATE in kept and not policy.prose  # which looks at every text
+        # what documents are not compared in, and prose would look at every text
+        self._quick = {Kind.DATE, Kind.UUID} <= kept and not policy.prose
         self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
         self._keys: dict[bytes, list[Edit]] = {}
         self._leaves: dict[_Where, list[Edit]] = {}
-        self._sieve = Sieve(literals, uuids=Kind.UUID not in kept)
+        self._sieve = Sieve(literals)
         self.layouts = layouts or Layouts()
         """What documents look like, for the scrubber that comes after this one."""
         self._pieces = Pieces(self, literals, self.layouts)
@@ -216,9 +217,9 @@ class Scrubber:
         """
         ``data`` scrubbed as `json` would, and what was replaced where.
 
-        None when it is not quite JSON, or when a policy replaces identifiers or times.
+        None when it is not quite JSON, or when a policy replaces UUIDs or times.
         """
-        return self._pieces.scrub(data) if self._times_pass else None
+        return self._pieces.scrub(data) if self._quick else None
 
     def tells(self, context: LeafContext) -> bool:
         """Whether a value may be found in a JSON leaf for its place alone."""

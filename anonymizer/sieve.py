@@ -12,7 +12,7 @@ from typing import NamedTuple
 import hyperscan
 
 from anonymizer import documents
-from anonymizer.detectors import birth_dates, geo, ibans, ids, macs, national_ids, secrets, tokens
+from anonymizer.detectors import birth_dates, geo, ibans, macs, national_ids, secrets, tokens
 from anonymizer.document import BREAK
 from anonymizer.literals import Literals
 from anonymizer.run_sieve import heads_of_runs, texts_in_runs
@@ -61,8 +61,8 @@ _LAYERS = (
     rb"=(?:[0-9A-Fa-f]{2}=|\r?\n|3D|40|20|\?)",  # quoted-printable
 )
 # what each pattern of the automaton tells
-_VALUE, _LAYER, _UUID = range(3)
-_KINDS = (*[_VALUE] * len(_VALUES), *[_LAYER] * len(_LAYERS), _UUID)
+_VALUE, _LAYER = range(2)
+_KINDS = (*[_VALUE] * len(_VALUES), *[_LAYER] * len(_LAYERS))
 
 
 class Sorted(NamedTuple):
@@ -79,23 +79,17 @@ class Sorted(NamedTuple):
 
 
 class Sieve:
-    """
-    Sorts texts into those to look at and those that hold known values at most.
+    """Sorts texts into those to look at and those that hold known values at most; UUIDs and times pass."""
 
-    ``uuids`` says that those are values too.
-    """
-
-    def __init__(self, literals: Literals | None, *, uuids: bool = False) -> None:
+    def __init__(self, literals: Literals | None) -> None:
         self._literals = literals
-        self._uuids = uuids
 
     def sort(self, texts: Sequence[bytes]) -> Sorted:
         """What to look at in ``texts``, whatever their places tell besides."""
         joined = BREAK.join(texts)
         starts = [0, *accumulate(len(text) + 1 for text in texts)]
-        hints = _hints(joined)
-        values = hints[_VALUE] + hints[_UUID] if self._uuids else hints[_VALUE]
-        layers = hints[_LAYER] + texts_in_runs(joined)
+        values, layers = _hints(joined)
+        layers += texts_in_runs(joined)
         if self._literals is not None:
             layers += heads_of_runs(joined, self._literals.hash_heads)
         valued = {bisect_right(starts, place - 1) - 1 for place in values}
@@ -142,9 +136,9 @@ def tells_of_numbers(text: bytes) -> bool:
     return _TOLD.search(text) is not None
 
 
-def _hints(text: bytes) -> tuple[list[int], ...]:
-    """The ends of all places in ``text`` that hint at something, by what that is."""
-    found: tuple[list[int], ...] = ([], [], [])
+def _hints(text: bytes) -> tuple[list[int], list[int]]:
+    """The ends of all places in ``text`` that hint at a value, and at a text inside the text."""
+    found: tuple[list[int], list[int]] = ([], [])
     kinds = _KINDS
 
     def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
@@ -156,7 +150,7 @@ def _hints(text: bytes) -> tuple[list[int], ...]:
 
 @cache
 def _automaton() -> hyperscan.Database:
-    patterns = [*_VALUES, *_LAYERS, ids.HINT.pattern]
+    patterns = [*_VALUES, *_LAYERS]
     database = hyperscan.Database()
     database.compile(expressions=patterns, ids=list(range(len(patterns))), flags=[0] * len(patterns))
     return database

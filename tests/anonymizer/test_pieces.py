@@ -223,7 +223,8 @@ def test_escapes_and_numbers_are_looked_at_like_all_else(before: bytes, data: by
     assert len(json.loads(first)) == len(json.loads(data))
 
 
-def test_a_policy_that_moves_times_has_no_quick_way() -> None:
-    """Where identifiers or times are replaced, every leaf is looked at."""
-    policy = parse_policy({"kinds": {"date": "pseudonymise"}}, name="p")
+@pytest.mark.parametrize("kind", ["date", "uuid"])
+def test_a_policy_that_replaces_what_passes_has_no_quick_way(kind: str) -> None:
+    """Where UUIDs or times are replaced, every leaf is looked at."""
+    policy = parse_policy({"kinds": {kind: "pseudonymise"}}, name="p")
     assert Scrubber(PRF, policy, PseudonymTable(PRF, policy)).document(b'{"a":1}') is None

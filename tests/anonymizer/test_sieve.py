@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anonymizer.detectors.base import Context, Kind
 from anonymizer.literals import Literals
-from anonymizer.policy import Policy, parse_policy
+from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
 from anonymizer.scrubber import Scrubber
 from anonymizer.sieve import Sieve
@@ -95,22 +95,6 @@ def test_a_word_inside_a_longer_one_is_another_word() -> None:
 def test_documents_and_queries_in_a_text_are_told(text: bytes) -> None:
     """Markup, GraphQL, values of queries and lines of base64 are texts inside a text."""
     assert 1 in Sieve(None).sort([DULL, text, DULL]).layered
-
-
-def test_uuids_are_values_where_a_policy_says_so() -> None:
-    """A UUID in a path has to be looked at only where it is replaced."""
-    text = b"https://x.io/ab0ba8a6-77a3-4f5a-b25b-cb1e0a6d1f5e/b"
-    assert Sieve(None).sort([DULL, text]).valued == set()
-    assert Sieve(None, uuids=True).sort([DULL, text]).valued == {1}
-
-
-def test_uuids_in_documents_are_replaced_where_a_policy_says_so() -> None:
-    """Also as parts of longer texts, which no key tells."""
-    policy = parse_policy({"kinds": {"uuid": "pseudonymise"}}, name="uuids")
-    table = PseudonymTable(PRF, policy)
-    uuid = b"ab0ba8a6-77a3-4f5a-b25b-cb1e0a6d1f5e"
-    assert Scrubber(PRF, policy, table).document(b'{"a":"https://x.io/%b/b"}' % uuid) is not None
-    assert table.spellings == {uuid: Kind.UUID}
 
 
 @pytest.mark.parametrize(
