@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from captures.http1 import Http1Error, parse_headers
 from captures.model import Headers, Request
 from replayer.chain import Chains, Link
-from replayer.places import Spot, minted, spots, substituted
+from replayer.places import Spot, fits, minted, spots, substituted
 from replayer.results import ChainCounts, Outcome
 from replayer.schedule import Schedule
 
@@ -135,7 +135,11 @@ class Chaining:
         ]
 
     def finish(self, row: int, request: Request) -> Request:
-        """``request`` with all fresh values that are known; asked once for each chained row."""
+        """
+        ``request`` with all fresh values that are known and fit; asked once for each chained row.
+
+        Where there is none, the recorded value stays, and the chain counts as broken.
+        """
         changes: list[tuple[Spot, bytes]] = []
         whole = True
         for parent_row, link in self._links.pop(row):
@@ -146,9 +150,11 @@ class Chaining:
                 parent.left -= 1
                 if not parent.left:
                     del self._parents[parent_row]
-            whole &= fresh is not None or not link.spots
-            if fresh is not None:
-                changes += [(spot, fresh) for spot in link.spots]
+            for spot in link.spots:
+                if fresh is None or not fits(fresh, spot.spelling):
+                    whole = False
+                else:
+                    changes.append((spot, fresh))
         self.counts.substituted += whole
         self.counts.broken += not whole
         return substituted(request, changes) if changes else request

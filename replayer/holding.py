@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from captures.http1 import Http1Error
 from captures.units import NS_PER_S
 from replayer.chaining import Chaining
 from replayer.columns import Columns
@@ -81,12 +80,7 @@ class Holding:
             self._columns.waited_ns[row] = self._chaining.waited(row, due_ns)
             number = self._connection[row]
             finish = partial(self._chaining.finish, row)
-            try:
-                wire = held.request.wire((self.started_wall_ns + due_ns) // NS_PER_S, finish)
-            except Http1Error:  # the target minted what cannot be sent
-                self._pool.skip(number)
-                self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
-                continue
+            wire = held.request.wire((self.started_wall_ns + due_ns) // NS_PER_S, finish)
             http2 = held.trait & Trait.HTTP2 != 0
             connection = self._pool.take(number, held.server_name, http2=http2)
             connection.send(row, wire, held.trait, held.stream_ns)

@@ -29,6 +29,7 @@ MIN_VALUE_BYTES = 1
 FORM_TYPE = b"application/x-www-form-urlencoded"
 BODY = -1  # the part of a request that its body is
 _TARGET = -2
+_NOT_IN_HEADER = re.compile(rb"[\r\n\x00]")  # RFC 9110, section 5.5
 _SET_COOKIE = re.compile(rb"\s*([^=;\s]+)\s*=\s*\"?([^;\"]*)")
 _FIELD = re.compile(
     rb"<(?:input|meta)\b[^>]{0,500}?\bname\s*=\s*[\"']([^\"'<>]{1,100})[\"'][^>]{0,500}?"
@@ -41,7 +42,8 @@ PLAIN_HEADERS = frozenset(
         b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"date",
         b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"server", b"vary",
         b"cache-control", b"expires", b"last-modified", b"if-modified-since", b"keep-alive", b"age", b"via",
-        b"origin", b"referer", b"cookie", b"authorization", b"set-cookie", b"location", b"te", b"pragma",
+        b"origin", b"referer", b"cookie", b"authorization", b"proxy-authorization", b"set-cookie",
+        b"location", b"te", b"pragma",
     }
 )  # fmt: skip
 
@@ -125,8 +127,21 @@ def substituted(request: Request, changes: list[tuple[Spot, bytes]]) -> Request:
     return replace(request, target=target, headers=headers)
 
 
+def fits(value: bytes, spelling: Spelling) -> bool:
+    """Whether ``value``, which is a target's and may be anything, can be written in such a place."""
+    match spelling:
+        case Spelling.PLAIN:
+            return _NOT_IN_HEADER.search(value) is None
+        case Spelling.JSON:
+            return json.is_text(value)
+        case Spelling.NUMBER:
+            return json.is_number(value)
+        case _:
+            return True
+
+
 def spelled(value: bytes, spelling: Spelling) -> bytes:
-    """``value`` as it is written in such a place."""
+    """``value``, which fits, as it is written in such a place."""
     match spelling:
         case Spelling.PERCENT:
             return percent.escape(value)
@@ -166,8 +181,8 @@ def _pair_spots(
 def header_spots(headers: Headers) -> Iterator[Spot]:
     """Credentials but for passwords, and headers that say nothing of the message or the client."""
     for credential in find_credentials(headers):
-        if credential.kind is CredentialKind.BASIC:
-            continue  # a user's own password
+        if credential.kind not in {CredentialKind.BEARER, CredentialKind.COOKIE}:
+            continue  # a user's own password, or a whole header, which is below with the others
         cookie = credential.kind is CredentialKind.COOKIE
         place = f"cookie.{credential.name}" if cookie else "header.authorization"
         value = headers[credential.header][1][credential.start : credential.stop]

@@ -50,13 +50,7 @@ class ChainedRequest:
     copy: int = 0
 
     def wire(self, now_s: int, finish: Callable[[Request], Request]) -> bytes:
-        """
-        The request's bytes with fresh values, signed for Unix time ``now_s``.
-
-        Raises:
-            Http1Error: a fresh value cannot be sent over HTTP.
-
-        """
+        """The request's bytes with fresh values, which fit in it, signed for Unix time ``now_s``."""
         request, _ = self.unsigned.rewriter(finish(self.request), over_http2=self.http2, copy=self.copy)
         return replace(self.unsigned, request=request).wire(now_s)
 

@@ -150,6 +150,20 @@ def shape(zeros: bytes) -> bytes:
     return zeros.replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0").replace(b"00", b"0")
 
 
+def is_number(text: bytes) -> bool:
+    """Whether ``text`` is a number, as one may stand in a document."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_text(value: bytes) -> bool:
+    """Whether ``value`` is UTF-8 (halves of surrogate pairs included), so that `escape` takes it."""
+    try:
+        value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def unescape(raw: bytes) -> Unescaped:
     """The text of a JSON string's inside, in UTF-8; what is no valid escape stays as it is."""
     return Unescaped(raw, _ESCAPE, _undo)

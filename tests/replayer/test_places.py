@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from captures.bodies.coding import decode, encode
 from captures.model import Exchange
-from replayer.places import minted, spots, substituted
+from replayer.places import Spelling, fits, minted, spelled, spots, substituted
 
 Make = Callable[..., Exchange]
 JSON = (b"Content-Type", b"application/json")
@@ -38,6 +38,36 @@ def test_the_places_of_a_request(exchange: Make) -> None:
         "header.authorization": b"abc", "header.etag": b'"tag"', "header.x-csrf": b"c",
         "body.run.id": "ré".encode(), "body.run.n": b"12", "body.list": b"v",
     }  # fmt: skip
+
+
+def test_a_header_whose_value_is_a_secret_is_one_spot(exchange: Make) -> None:
+    """A CSRF token is found once, under its own name, and a proxy's login or a user's password never."""
+    headers = (
+        (b"X-CSRF-Token", b"0123456789abcdef0123456789abcdef"), (b"X-Api-Key", b"k"),
+        (b"Proxy-Authorization", b"Basic dTpw"), (b"Authorization", b"Basic dTpw"),
+    )  # fmt: skip
+    request = exchange(0, headers=headers).request
+    found = list(spots(request))
+    assert [spot.place for spot in found] == ["header.x-csrf-token", "header.x-api-key"]
+    assert substituted(request, [(spot, b"fresh") for spot in found]).headers == (
+        (b"X-CSRF-Token", b"fresh"), (b"X-Api-Key", b"fresh"), *headers[2:],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "spelling", "expected"),
+    [
+        (b"\xff\xfe", Spelling.JSON, False), ("é\r\n".encode(), Spelling.JSON, True),
+        (b"abc", Spelling.NUMBER, False), (b"-1.5e3", Spelling.NUMBER, True),
+        (b"a\nb", Spelling.PLAIN, False), (b"a b", Spelling.PLAIN, True),
+        (b"\xff\r\n", Spelling.PERCENT, True), (b"\xff\r\n", Spelling.FORM, True),
+    ],
+)  # fmt: skip
+def test_what_fits_where(value: bytes, spelling: Spelling, expected: bool) -> None:
+    """No bytes but UTF-8 in JSON, no words for its numbers, no line breaks in a header."""
+    assert fits(value, spelling) is expected
+    if expected:
+        assert spelled(value, spelling)
 
 
 def test_a_form_has_places_and_a_damaged_body_none(exchange: Make) -> None:
