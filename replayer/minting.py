@@ -151,7 +151,11 @@ class Minter:
         if known is not None and (known.dies_s is None or now_s < known.dies_s or used_s >= (dies_s or 0)):
             return known.token
         moved_s = now_s - _anchor(parsed.times, used_s, refused=refused)
-        made = _Made(self._signed(parsed, moved_s), None if dies_s is None else dies_s + moved_s)
+        try:
+            signed = self._signed(parsed, moved_s)
+        except UsageError:  # it is of the target, in this run: those of the capture were tried before it
+            return token
+        made = _Made(signed, None if dies_s is None else dies_s + moved_s)
         _remember(self._made, token, made)
         return made.token
 

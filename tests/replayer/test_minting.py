@@ -193,6 +193,12 @@ def test_a_token_that_was_given_for_the_target_stays(exchange: Make) -> None:
     assert SECRET in keyring.values()
 
 
+def test_a_token_that_the_target_mints_by_another_algorithm_stays(exchange: Make) -> None:
+    """The key does not fit it, and a replay that runs does not end over it."""
+    raw = token(algorithm="RS256")
+    assert minted(Minter({"club": MintingKey(key=SECRET)}), ask(exchange, raw)) == raw
+
+
 def test_a_body_keeps_its_length_header_right(exchange: Make) -> None:
     """A signature of another length moves Content-Length."""
     raw = token()
