@@ -75,13 +75,15 @@ def _appended(log: Path | None) -> Iterator[int | None]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Interrupt a command as Ctrl-C would; what does not end then is killed, with all it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_S)
+    finally:  # also when Ctrl-C comes again meanwhile
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def await_connections(

@@ -69,6 +69,38 @@ def test_an_interrupted_command_is_ended_with_all_it_started(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
 
 
+def test_a_second_interruption_kills_what_does_not_end(tmp_path):
+    """Who presses Ctrl-C again waits no longer, and the command does not live on."""
+    said = tmp_path / "said"
+    os.mkfifo(said)
+    child = (
+        "import os, signal, sys\n"
+        f"said = open({str(said)!r}, 'w')\n"
+        "def stay(*_): print('staying', file=said, flush=True)\n"
+        "signal.signal(signal.SIGINT, stay)\n"
+        "print(os.getpid(), file=said, flush=True)\n"
+        "while True: signal.pause()\n"
+    )
+    heard = []
+
+    def press_twice():
+        with said.open() as lines:
+            heard.append(int(lines.readline()))
+            os.kill(os.getpid(), signal.SIGTERM)
+            heard.append(lines.readline())  # the first reached the command, which stays
+            os.kill(os.getpid(), signal.SIGTERM)
+            heard.append(lines.readline())  # empty once the command is gone
+
+    thread = threading.Thread(target=press_twice)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), terminated_as_interrupted():
+        run_command(_python(child))
+    thread.join(30)
+    assert heard[1:] == ["staying\n", ""]
+    with pytest.raises(ProcessLookupError):
+        os.kill(heard[0], 0)
+
+
 def test_a_target_is_waited_for(tmp_path):
     """Refused first and accepted then; nobody waits for ever."""
     server = socket.socket()
