@@ -50,7 +50,7 @@ def compare(
     """
     Review ``candidate`` against ``baseline``; the same runs always give the same comparison.
 
-    A side with an invalid run gives the verdict INVALID and no endpoints. Raises UsageError
+    A side with an invalid run gives the verdict INVALID, no endpoints and no objectives. Raises UsageError
     when the runs must not be compared (see ``check_comparable``).
     """
     options = options or Options()
@@ -72,7 +72,6 @@ def compare(
             *_saturation_warnings(*summaries),
             *kept_warnings([named.run for side in sides for named in side]),
         ),
-        objectives=judge_objectives([named.run for named in candidate], options.objectives),
     )
     if any(summary.invalid_reasons for side in summaries for summary in side):
         return frame
@@ -90,6 +89,7 @@ def compare(
         frame,
         verdict=_overall([result.verdict for result in results]),
         endpoints=tuple(sorted(results, key=_harm)),
+        objectives=judge_objectives(after, options.objectives),
         tests=claims.tests,
         shared_shift=claims.shared_shift,
         shared_taken_off=claims.taken_off,

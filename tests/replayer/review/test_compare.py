@@ -12,6 +12,7 @@ from replayer.results import Outcome, Run, RunRows
 from replayer.review.compare import compare
 from replayer.review.report import json as json_report
 from replayer.review.sides import NamedRun
+from replayer.review.slo import parse_objectives
 from replayer.review.verdict import Evidence, Options, Verdict
 
 
@@ -270,12 +271,14 @@ def test_a_tail_is_judged_only_with_enough_requests(campaign, quiet):
 
 
 def test_invalid_runs_are_not_compared(campaign, quiet):
-    """One invalid or interrupted run makes the comparison INVALID, with its reason."""
+    """One invalid or interrupted run makes the comparison INVALID, with its reason and without a claim."""
     before, after = campaign.side(quiet, 2, 81), campaign.side(quiet, 1, 82)
     for change in ({"invalid_reasons": ("Send lag p99 was 4 ms.",)}, {"interrupted": True}):
-        comparison = compare([before[0], _with_header(before[1], **change)], after)
+        wanted = Options(objectives=parse_objectives("p50<1h"))
+        comparison = compare([before[0], _with_header(before[1], **change)], after, wanted)
         assert comparison.verdict is Verdict.INVALID
         assert not comparison.endpoints
+        assert not comparison.objectives
         assert comparison.baseline[1].invalid_reasons
     empty = replace(
         after[0].run.rows, **{name: getattr(after[0].run.rows, name)[:0] for name in RunRows.__slots__}
