@@ -178,6 +178,10 @@ def _undo(match: re.Match[bytes]) -> bytes | None:
 
 
 def escape(text: bytes, *, ascii_only: bool = False) -> bytes:
-    """``text`` (UTF-8) as the inside of a JSON string."""
-    decoded = text.decode("utf-8", "surrogatepass")
+    """``text`` (UTF-8) as the inside of a JSON string; bytes of it that are no UTF-8 stay as they are."""
+    try:
+        decoded = text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # there is no escape for a byte that is no character
+        decoded = text.decode("utf-8", "surrogateescape")
+        return json.dumps(decoded, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
     return json.dumps(decoded, ensure_ascii=ascii_only)[1:-1].encode("utf-8", "surrogatepass")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from captures.bodies.edits import Edit, splice
@@ -84,6 +84,13 @@ def test_arbitrary_bytes_are_scanned(data: bytes) -> None:
 def test_escapes_round_trip(text: str, ascii_only: bool) -> None:
     """Any text comes back from its escaped form."""
     data = text.encode("utf-8", "surrogatepass")
+    assert unescape(escape(data, ascii_only=ascii_only)).text == data
+
+
+@given(st.binary(max_size=30), st.booleans())
+@example(b'"\xc3\xa9\xff\\', True)
+def test_bytes_that_are_no_text_come_back(data: bytes, ascii_only: bool) -> None:
+    """Bytes that are no UTF-8 stay themselves beside escaped characters."""
     assert unescape(escape(data, ascii_only=ascii_only)).text == data
 
 
