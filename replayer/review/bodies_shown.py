@@ -13,8 +13,12 @@ _SECRET_NAME = re.compile(
     r"pass|secret|token|auth|cookie|session|signature|credential|private|bearer|jwt|otp|csrf|api.?key|[._-]key\b",
     re.IGNORECASE,
 )
-# Long runs without a blank that mix letters and digits are made by machines: keys, tokens, digests.
-_SECRET_SHAPE = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[A-Za-z0-9_\-+/=.]{20,}|eyJ[\w-]+\.|-----BEGIN ")
+# Words that mix letters and digits and hold a long run of the signs of base64 are made by machines: keys,
+# tokens, digests. A word is looked at once, from its start, so the time is in proportion to the text.
+_SECRET_SHAPE = re.compile(
+    r"(?<!\S)(?=\S*\d)(?=\S*[A-Za-z])\S*?[A-Za-z0-9_\-+/=.]{20}|eyJ[\w-]{5}|-----BEGIN "
+)
+_MOST_SEARCHED = 2_000  # characters; what begins among the shown ones has its shape long before
 
 
 def shown(value: Any, path: str) -> str:
@@ -32,7 +36,7 @@ def shown(value: Any, path: str) -> str:
 
 def shown_text(text: str, path: str) -> str:
     """A string in quotes, or how long it is where its name or its shape say that it may be secret."""
-    if _SECRET_NAME.search(path) or _SECRET_SHAPE.search(text):
+    if _SECRET_NAME.search(path) or _SECRET_SHAPE.search(text[:_MOST_SEARCHED]):
         return f"{len(text):,} characters, not shown"
     cut = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
     return json.dumps(cut, ensure_ascii=False)

@@ -119,3 +119,25 @@ def test_secrets_are_not_shown():
         assert shown(value, path) == f"{len(value)} characters, not shown"
     assert shown("plain words", "$.x") == '"plain words"'
     assert shown(123456, "$.otp") == "number, not shown"
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("x " * 38 + "0123456789abcdef0123456789abcdef", True),
+        ("x " * 38 + "eyJhbGciOiJub25lIn0.e30.", True),
+        ("x " * 38 + "-----BEGIN PRIVATE KEY-----", True),
+        ("x " * 38 + "a" * 300 + "1", True),
+        ("x " * 2_000 + "0123456789abcdef0123456789abcdef", False),
+        ("an order of 12 pieces, " * 10, False),
+    ],
+)
+def test_a_secret_is_hidden_where_its_head_would_be_shown(text, hidden):
+    """Its shape may need what stands beyond the characters that are shown; what is far beyond is not."""
+    assert shown(text, "$.x").endswith("characters, not shown") is hidden
+
+
+@pytest.mark.parametrize("word", ["注文の確認", "eyJ", "eyJ-", "a", "1", "a1:"])
+def test_a_long_text_without_a_blank_is_looked_through_once(word):
+    """Prose of languages without blanks, and what looks like a thousand secrets, take no minutes."""
+    assert len(shown(word * 300_000, "$.x")) < 100
