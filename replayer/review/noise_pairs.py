@@ -65,7 +65,8 @@ def tally_answers(
     tallies: dict[str, Tally] = defaultdict(Tally)
     for before, after in pairs:
         by_endpoint = list(_by_endpoint(before, _join(before, after)))
-        kept = [_kept_pairs(before, after, rows) for _, rows in by_endpoint]
+        flags = _is_kept(before), _is_kept(after)
+        kept = [_kept_pairs(before, after, rows, flags) for _, rows in by_endpoint]
         # Kept answers are packed in blocks of neighbours, so all that are needed are read in row order.
         one, other = (
             {row: run.kept[row] for row in sorted(pair[side] for chosen in kept for pair in chosen)}
@@ -158,12 +159,12 @@ def _keep(tally: Tally, place: Place, example: Example) -> None:
         kept.append(example)
 
 
-def _kept_pairs(before: Run, after: Run, rows: _Joined) -> list[tuple[int, int]]:
+def _kept_pairs(
+    before: Run, after: Run, rows: _Joined, is_kept: tuple[Flags, Flags]
+) -> list[tuple[int, int]]:
     """Rows of both runs whose answers were kept and have one status, evenly spread if they are many."""
-    if not before.kept or not after.kept:
-        return []
     like = before.rows.status[rows.before] == after.rows.status[rows.after]
-    like &= _is_kept(before)[rows.before] & _is_kept(after)[rows.after]
+    like &= is_kept[0][rows.before] & is_kept[1][rows.after]
     found = list(zip(rows.before[like].tolist(), rows.after[like].tolist(), strict=True))
     if len(found) <= _MOST_PAIRS:
         return found
@@ -171,6 +172,7 @@ def _kept_pairs(before: Run, after: Run, rows: _Joined) -> list[tuple[int, int]]
 
 
 def _is_kept(run: Run) -> Flags:
+    """Whether the answer of each row was kept, shape (n,)."""
     flags = np.zeros(len(run.rows), np.bool_)
     flags[np.fromiter(run.kept, np.int64, len(run.kept))] = True
     return flags
@@ -201,9 +203,10 @@ def _body_changes(one: KeptResponse, other: KeptResponse, leniency: Leniency) ->
         return {}
     found: dict[Place, tuple[str, str]] = {}
     for difference in differences(read_body(one), read_body(other), leniency):
-        texts = (
-            "-" if difference.change is Change.ADDED else shown(difference.before, difference.path),
-            "-" if difference.change is Change.MISSING else shown(difference.after, difference.path),
-        )
-        found.setdefault(Place(Part.BODY, difference.path, difference.change), texts)
+        place = Place(Part.BODY, difference.path, difference.change)
+        if place not in found:  # all elements of an array are one
+            found[place] = (
+                "-" if difference.change is Change.ADDED else shown(difference.before, difference.path),
+                "-" if difference.change is Change.MISSING else shown(difference.after, difference.path),
+            )
     return found
