@@ -50,7 +50,11 @@ _OPTIONS = (
         metavar="FILE",
         help="A TOML file of places in answers to ignore, or to compare without order or with a tolerance.",
     ),
-    click.option("--strict", is_flag=True, help="Exit with 5 when the verdict is INCONCLUSIVE."),
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Exit with 5 when any endpoint is INCONCLUSIVE or an objective NOT PROVEN, if nothing is worse.",
+    ),
 )
 
 

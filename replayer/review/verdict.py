@@ -192,9 +192,15 @@ class Comparison:
     objectives: tuple[ObjectiveResult, ...] = ()
 
     def exit_code(self, *, strict: bool = False) -> int:
-        """What the command line ends with: the verdict's, 3 for a missed objective, 5 for not knowing."""
+        """
+        What the command line ends with: the verdict's, or 3 for a missed objective.
+
+        When ``strict`` also 5 for not knowing: any endpoint INCONCLUSIVE, whatever the others are, none
+        compared at all, or any objective NOT PROVEN.
+        """
         missed = any(result.proof is Proof.MISSED for result in self.objectives)
-        unsure = self.verdict is Verdict.INCONCLUSIVE or any(
+        verdicts = {self.verdict, *(endpoint.verdict for endpoint in self.endpoints)}
+        unsure = Verdict.INCONCLUSIVE in verdicts or any(
             result.proof is Proof.NOT_PROVEN for result in self.objectives
         )
         code = self.verdict.exit_code or (EXIT_NO if missed else 0)
