@@ -70,10 +70,14 @@ def kept_warnings(runs: Sequence[Run]) -> list[str]:
 
 def with_answers(result: EndpointResult, answers: EndpointAnswers | None) -> EndpointResult:
     """The result with its answers compared; it BEHAVES DIFFERENTLY where they changed beyond doubt."""
-    if answers is None:
-        return result
-    verdict = Verdict.BEHAVES_DIFFERENTLY if answers.different else result.verdict
-    return replace(result, answers=answers, verdict=verdict)
+    if answers is None or not answers.different:
+        return replace(result, answers=answers)
+    return replace(result, answers=answers, verdict=Verdict.BEHAVES_DIFFERENTLY, suspected=None)
+
+
+def is_ignored(rules: Sequence[Rule], label: str, part: Part, path: str) -> bool:
+    """Whether a rule says that this place of an endpoint's answers is no difference."""
+    return any(rule.ignore and rule.about(label) and rule.covers(part, path) for rule in rules)
 
 
 class _Leniencies:
@@ -110,7 +114,7 @@ class _Leniencies:
 
         @cache
         def ignored(path: str) -> bool:
-            return any(rule.ignore and rule.covers(Part.BODY, path) for rule in rules)
+            return is_ignored(rules, label, Part.BODY, path)
 
         @cache
         def tolerance(path: str) -> tuple[float, float]:
@@ -137,8 +141,7 @@ def _judge(
     masked = [_masked(place, noise) for place in sorted(noisy)]
     changes = []
     for place, count in tally.places.items():
-        rule = any(one.ignore and one.about(label) and one.covers(place.part, place.path) for one in rules)
-        if rule:
+        if is_ignored(rules, label, place.part, place.path):
             masked.append(MaskedPlace(part=place.part, path=place.path, reason="a rule says so"))
         elif _is_noise(place, noisy):
             continue

@@ -14,7 +14,7 @@ from replayer.kept import KeptResponse, KeptResponses
 from replayer.results import read_run, write_run
 from replayer.review.answers import Change, Part
 from replayer.review.compare import compare
-from replayer.review.noise import compare_answers
+from replayer.review.noise import compare_answers, with_answers
 from replayer.review.noise_rules import Rule
 from replayer.review.report import json as json_report
 from replayer.review.sides import NamedRun
@@ -192,6 +192,17 @@ def test_a_change_of_a_body_decides_the_verdict(make_run):
         "BEHAVES DIFFERENTLY: GET /a body $.name missing in 60 of 60 answers"
     )
     assert compare(before, [NamedRun(name="d", run=make_run(4))]).verdict is not Verdict.BEHAVES_DIFFERENTLY
+
+
+def test_only_what_is_inconclusive_is_perhaps_slower(make_run):
+    """Where the answers decide, nothing is said about times that are then no comparison."""
+    compared = compare(*([NamedRun(name=str(at), run=make_run(at))] for at in (1, 2))).endpoints[0]
+    suspicious = replace(compared, suspected=Verdict.SLOWER)
+    found = compare_answers([make_run(1), make_run(2)], [make_run(3, _without("name"))])["GET /a"]
+    decided = with_answers(suspicious, found)
+    assert (decided.verdict, decided.suspected) == (Verdict.BEHAVES_DIFFERENTLY, None)
+    alike = compare_answers([make_run(1), make_run(2)], [make_run(3)])["GET /a"]
+    assert with_answers(suspicious, alike).suspected is Verdict.SLOWER
 
 
 def test_without_a_second_baseline_run_nothing_is_sure_of_values(make_run):
