@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from replayer.review.answers import Part
 from replayer.review.behaviour import BEHAVIOUR_ALPHA, MixTest, compare_mix, sheds
 from replayer.review.claims import Claims, claims_of
 from replayer.review.latency import ASSUMED_RUN_SD, EndpointTimes, few_runs, measure
 from replayer.review.multiplicity import over_endpoints
-from replayer.review.noise import compare_answers, kept_warnings, with_answers
+from replayer.review.noise import compare_answers, is_ignored, kept_warnings, with_answers
+from replayer.review.noise_rules import Rule
 from replayer.review.sides import (
     EndpointSample,
     NamedRun,
@@ -18,6 +20,7 @@ from replayer.review.sides import (
     check_comparable,
     split_by_endpoint,
     summarise,
+    without_statuses,
 )
 from replayer.review.slo import judge_objectives
 from replayer.review.verdict import (
@@ -36,11 +39,17 @@ _HARM = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER, Verdict.INCONCLUSIVE, Verd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Endpoint:
-    """An endpoint on its way to a result."""
+    """
+    An endpoint on its way to a result.
+
+    ``mix`` is of what counts: of failures alone, where a rule says that statuses do not. ``statuses``
+    is of all.
+    """
 
     label: str
     missing: str  # the side that never saw it, or nothing
     mix: MixTest
+    statuses: MixTest
     times: EndpointTimes
 
 
@@ -75,7 +84,7 @@ def compare(
     )
     if any(summary.invalid_reasons for side in summaries for summary in side):
         return frame
-    endpoints = _endpoints(*sides)
+    endpoints = _endpoints(*sides, options.rules)
     overloaded = any(summary.saturated for side in summaries for summary in side)
     claims = claims_of({endpoint.label: endpoint.times for endpoint in endpoints}, options, few=few)
     mixes = over_endpoints([endpoint.mix.p for endpoint in endpoints])
@@ -96,7 +105,9 @@ def compare(
     )
 
 
-def _endpoints(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> list[_Endpoint]:
+def _endpoints(
+    baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], rules: Sequence[Rule]
+) -> list[_Endpoint]:
     runs = [*baseline, *candidate]
     samples = [split_by_endpoint(named.run) for named in runs]
     found = []
@@ -106,11 +117,15 @@ def _endpoints(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> l
         missing = "" if any(s.requests for s in before) else "baseline"
         missing = missing if any(s.requests for s in after) else "candidate"
         seeds = [f"{named.run.header.schedule_hash}\0{label}" for named in runs]
+        statuses = mix = compare_mix(before, after)
+        if is_ignored(rules, label, Part.STATUS, ""):
+            mix = compare_mix(*([without_statuses(one) for one in side] for side in (before, after)))
         found.append(
             _Endpoint(
                 label=label,
                 missing=missing,
-                mix=compare_mix(before, after),
+                mix=mix,
+                statuses=statuses,
                 times=EndpointTimes(
                     advice=f"Only the {'candidate' if missing == 'baseline' else 'baseline'} has it."
                 )
@@ -204,7 +219,7 @@ def _latency_verdict(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...])
     if Verdict.FASTER in seen:
         if endpoint.times.status_class not in (1, 2, 3):
             return Verdict.INCONCLUSIVE, [*warnings, "Quicker error answers are never FASTER."]
-        if sheds(endpoint.mix, endpoint.times.status_class):
+        if sheds(endpoint.statuses, endpoint.times.status_class):
             warnings.append(
                 f"The candidate gave fewer {endpoint.times.status_class}xx answers, and what remains"
                 " may be the easy part, so it is not called FASTER."

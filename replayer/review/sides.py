@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from replayer.results import Int64s, Outcome, Run, UInt16s
 from replayer.review.quantile_estimates import Floats
 from replayer.review.saturation import saturation
 from replayer.review.verdict import Options, RunSummary
+
+_ANSWERED = "answered"
 
 
 class InvalidRunError(HookreelError):
@@ -192,6 +194,17 @@ def split_by_endpoint(run: Run) -> dict[str, EndpointSample]:
         part = slice(start, stop)
         samples[run.header.endpoints[number]] = _sample(outcome[part], status[part], times[part])
     return samples
+
+
+def without_statuses(sample: EndpointSample) -> EndpointSample:
+    """The sample with all whole answers taken for one outcome, whatever their status; failures stay apart."""
+    names = [_ANSWERED if name.isdigit() else name for name in sample.outcomes]
+    merged = dict.fromkeys(names, 0)
+    for name, count in zip(names, sample.outcomes.values(), strict=True):
+        merged[name] += count
+    order = list(merged)
+    numbers = np.array([order.index(name) for name in names], np.uint16)
+    return replace(sample, outcomes=merged, series=numbers[sample.series])
 
 
 def _sample(outcome: np.ndarray, status: np.ndarray, times: Int64s) -> EndpointSample:

@@ -10,7 +10,9 @@ import pytest
 from captures.errors import UsageError
 from replayer.results import Outcome, Run, RunRows
 from replayer.review.compare import compare
+from replayer.review.noise_rules import Rule
 from replayer.review.report import json as json_report
+from replayer.review.report.headline import headline
 from replayer.review.sides import NamedRun
 from replayer.review.slo import parse_objectives
 from replayer.review.verdict import Evidence, Options, Verdict
@@ -167,6 +169,45 @@ def test_a_burst_of_errors_is_the_verdict_and_comes_first(campaign, quiet):
     assert "503" in comparison.endpoints[0].statuses.changed
 
 
+def test_a_rule_takes_statuses_for_no_difference(campaign, quiet, endpoint_of):
+    """200 became 201 everywhere: no difference where a rule says so, and one for every other endpoint."""
+    label = list(quiet.medians_ms)[2]
+    before = campaign.side(quiet, 3, 35)
+    after = campaign.side(
+        replace(quiet, statuses={label: (201, 1.0, quiet.medians_ms[label])}), 3, 36, started_s=60
+    )
+    assert compare(before, after).verdict is Verdict.BEHAVES_DIFFERENTLY
+    rule = Rule(path="status", endpoint=label, ignore=True)
+    comparison = compare(before, after, Options(rules=(rule,)))
+    endpoint = endpoint_of(comparison, label)
+    assert endpoint.verdict is not Verdict.BEHAVES_DIFFERENTLY
+    assert not endpoint.statuses.different
+    assert endpoint.statuses.candidate == {"answered": 900}
+    assert "every status changed" not in headline(comparison)
+    assert [place.reason for place in endpoint.answers.masked] == ["a rule says so"]
+    other = compare(before, after, Options(rules=(replace(rule, endpoint="GET /other"),)))
+    assert endpoint_of(other, label).verdict is Verdict.BEHAVES_DIFFERENTLY
+
+
+def test_a_rule_on_statuses_hides_no_failures_and_no_quick_refusals(campaign, quiet, endpoint_of):
+    """Requests without an answer are a difference all the same; fewer good answers are still not FASTER."""
+    label = next(iter(quiet.medians_ms))
+    options = Options(rules=(Rule(path="status", ignore=True),))
+    before, after = campaign.side(quiet, 3, 41), campaign.side(quiet, 3, 42, started_s=60)
+    failing = []
+    for named in after:
+        outcome = named.run.rows.outcome.copy()
+        outcome[np.flatnonzero(named.run.rows.endpoint == 0)[::4]] = Outcome.TIMEOUT
+        run = replace(named.run, rows=replace(named.run.rows, outcome=outcome))
+        failing.append(NamedRun(name=named.name, run=run))
+    found = endpoint_of(compare(before, failing, options), label)
+    assert found.verdict is Verdict.BEHAVES_DIFFERENTLY
+    assert found.statuses.candidate == {"answered": 675, "timeout": 225}
+    shed = replace(quiet, statuses={label: (429, 0.3, 0.5)}, factor={label: 0.5})
+    quick = endpoint_of(campaign.review(quiet, shed, (5, 5), 31, options), label)
+    assert quick.verdict is Verdict.INCONCLUSIVE
+
+
 def test_dropped_requests_are_a_difference(campaign, quiet, endpoint_of):
     """Exchanges the candidate did not send change its mix."""
     before, after = campaign.side(quiet, 1, 41), campaign.side(quiet, 1, 42)
@@ -260,6 +301,24 @@ def test_an_endpoint_of_one_side_is_reported_without_a_claim(campaign, endpoint_
     assert comparison.verdict is Verdict.INCONCLUSIVE
     assert "Only the baseline" in endpoint_of(comparison, "GET /x").advice
     assert "Only the candidate" in endpoint_of(comparison, "GET /y").advice
+
+
+def test_strict_asks_for_an_answer_on_every_endpoint(campaign, quiet):
+    """One FASTER endpoint beside one that cannot be judged is no pass; where all are known it is."""
+    label, *_, last = quiet.medians_ms
+    fast = replace(quiet, factor={label: 0.5})
+    comparison = campaign.review(quiet, fast, (8, 8), 1_000)
+    assert comparison.verdict is Verdict.FASTER
+    known = replace(
+        comparison,
+        endpoints=tuple(one for one in comparison.endpoints if one.verdict is not Verdict.INCONCLUSIVE),
+    )
+    unsure = next(one for one in comparison.endpoints if one.endpoint == last)
+    unknown = replace(known, endpoints=(*known.endpoints, replace(unsure, verdict=Verdict.INCONCLUSIVE)))
+    assert (known.exit_code(strict=True), unknown.exit_code(strict=True)) == (0, 5)
+    assert unknown.exit_code() == 0
+    slower = replace(unknown, verdict=Verdict.SLOWER)
+    assert slower.exit_code(strict=True) == 3
 
 
 def test_a_tail_is_judged_only_with_enough_requests(campaign, quiet):
