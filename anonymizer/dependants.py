@@ -19,6 +19,7 @@ from functools import cache
 from captures.bodies import coding
 from captures.model import Exchange, Headers, Response
 
+_LENGTH = re.compile(rb"[0-9]{1,18}")  # a longer one is that of no body, and int() takes 4,300 digits
 _DIGEST_PART = re.compile(rb"(sha-256|sha-512|sha|md5)=(:?)([A-Za-z0-9+/=]+)(:?)", re.IGNORECASE)
 _DIGEST_HEADERS = frozenset({b"digest", b"content-digest", b"repr-digest"})
 _HASHES = {b"sha-256": "sha256", b"sha-512": "sha512", b"sha": "sha1", b"md5": "md5"}
@@ -50,7 +51,7 @@ def refitted_target(target: bytes, old_body: bytes, body: bytes) -> bytes:
 def _refitted(
     lower_name: bytes, value: bytes, old_body: bytes, body: bytes, content_encoding: bytes
 ) -> bytes:
-    if lower_name == b"content-length" and value.strip().isdigit():
+    if lower_name == b"content-length" and _LENGTH.fullmatch(value.strip()):
         # a difference, since a truncated body is shorter than its header says
         return b"%d" % max(0, int(value) + len(body) - len(old_body))
     if lower_name == b"content-md5":

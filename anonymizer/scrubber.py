@@ -113,6 +113,8 @@ class Scrubber:
         return known
 
     def _text(self, text: bytes, context: Context, depth: int, *, valued: bool, layered: bool) -> list[Edit]:
+        if not text:  # what an escape of no width leaves has no place that could be replaced
+            return []
         findings = [
             finding
             for finding in self._detectors.find(text, context, hinted=valued)

@@ -97,6 +97,12 @@ def test_a_truncated_bodys_length_moves_by_the_difference() -> None:
     assert refitted(((b"Content-Length", b"1000"),), b"12345", b"123") == ((b"Content-Length", b"998"),)
 
 
+def test_a_length_that_no_body_has_stays() -> None:
+    """Thousands of digits are a header that anybody can send, and no number to count with."""
+    headers = ((b"Content-Length", b"9" * 5_000),)
+    assert refitted(headers, b"old", b"new one") == headers
+
+
 def test_the_check_values_of_the_crcs() -> None:
     """CRC-32C and CRC-64/NVME of the nine digits are those of the catalogue."""
     assert _digest("crc32c", b"123456789").hex() == "e3069283"
