@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from tabulate import tabulate
 
 from captures.text import clean, counted
@@ -28,6 +29,7 @@ from replayer.review.judging import (
     options_of,
     with_endpoints,
 )
+from replayer.review.latency import MIN_REQUESTS
 from replayer.review.quantile_estimates import harrell_davis
 from replayer.review.report.material import Material
 from replayer.review.sides import NamedRun, split_by_endpoint
@@ -151,13 +153,16 @@ def show(name: str, store: Path, *, as_json: bool) -> None:
             clean(run),
             one.sent,
             one.failed,
-            *(format_duration(one.response.numbers()[q]) for q in ("p50", "p99")),
+            *(
+                format_duration(one.response.numbers()[q]) if one.response.sound(q) else "-"
+                for q in ("p50", "p99")
+            ),
         )
         for run, one in summaries
     ]
     click.echo(tabulate(rows, headers=("run", "sent", "failed", "p50", "p99"), disable_numparse=True) + "\n")
     medians = [
-        (clean(label), format_duration(min(times)), format_duration(max(times)))
+        (clean(label), *(format_duration(pick(times)) if times else "-" for pick in (min, max)))
         for label, times in _medians(runs).items()
     ]
     heads = ("endpoint", "lowest p50 of a run", "highest")
@@ -235,12 +240,12 @@ def _described(one: Baseline) -> dict[str, Any]:
 
 
 def _medians(runs: list[NamedRun]) -> dict[str, list[float]]:
-    """The p50 of every run in ns by endpoint, of the status class that it answered most."""
+    """The p50 of each run in ns by endpoint, of the status class it answered most; none of too few."""
     found: dict[str, list[float]] = {}
     for named in runs:
         for label, sample in split_by_endpoint(named.run).items():
-            if sample.times_ns:
-                times_ns = max(sample.times_ns.values(), key=len).copy()
-                times_ns.sort()
-                found.setdefault(label, []).append(harrell_davis(times_ns, 0.5))
+            medians = found.setdefault(label, [])
+            times_ns = max(sample.times_ns.values(), key=len, default=np.empty(0))
+            if len(times_ns) >= MIN_REQUESTS:
+                medians.append(harrell_davis(np.sort(times_ns), 0.5))
     return found

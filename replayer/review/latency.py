@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from replayer.quantiles import BEYOND
 from replayer.review.quantile_estimates import Floats, harrell_davis, seed_of, within_run
 from replayer.review.runlevel import Effect, paired, welch
 from replayer.review.sides import EndpointSample
 from replayer.review.verdict import QUANTILES, Options, QuantileResult, Verdict
 
 MIN_RUNS = 3  # with fewer runs on a side their spread cannot be estimated
-MIN_REQUESTS = 20  # a run, for any quantile
-_MIN_BEYOND = 10  # requests of a side beyond a quantile, so that p95 needs 200 of them
+MIN_REQUESTS = 2 * BEYOND  # a run, for any quantile
 _MIN_PER_RUN = {0.5: MIN_REQUESTS, 0.95: 50, 0.99: 1_000}
 
 # One run shows nothing of how the next would differ: a restart settles elsewhere, a neighbour
@@ -136,8 +136,9 @@ def _common_class(baseline: Sequence[EndpointSample], candidate: Sequence[Endpoi
 
 def _enough(quantile: float, times: Sequence[Floats], baseline_runs: int) -> bool:
     sides = (times[:baseline_runs], times[baseline_runs:])
+    # Requests of a side beyond the quantile, so that p95 needs 200 of them.
     beyond = min(sum(len(part) for part in side) for side in sides) * (1 - quantile)
-    return beyond >= _MIN_BEYOND - 1e-9 and min(len(part) for part in times) >= _MIN_PER_RUN[quantile]
+    return beyond >= BEYOND - 1e-9 and min(len(part) for part in times) >= _MIN_PER_RUN[quantile]
 
 
 def _within(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from captures.errors import UsageError
-from replayer.results import write_run
+from replayer.results import Outcome, write_run
 from replayer.review.baseline_cli import baseline
 
 
@@ -64,6 +65,28 @@ def test_what_was_saved_is_listed_and_shown(run, runs):
     assert "GET /api/e04/{id}" in shown
     endpoints = json.loads(run("show", "main-1", "--json").stdout)["endpoints"]
     assert all(len(times) == 5 for times in endpoints.values())
+
+
+def test_a_quantile_of_too_few_answers_is_not_shown(run, campaign, tmp_path):
+    """Ten must lie beyond it: 50 requests have a p50 and no p99, and those without an answer have neither."""
+    world = campaign.World(medians_ms={"GET /few": 5.0, "GET /many": 6.0}, requests=25)
+    made = campaign.simulate(world, 1)
+    endpoint = made.rows.endpoint.copy()
+    endpoint[np.flatnonzero(endpoint == 0)[19:]] = 1  # 19 of one, 31 of the other
+    some = replace(made, rows=replace(made.rows, endpoint=endpoint))
+    unanswered = campaign.simulate(world, 2)
+    outcome = np.full(50, Outcome.TIMEOUT, np.uint8)
+    none = replace(unanswered, rows=replace(unanswered.rows, outcome=outcome))
+    for name, one in (("some", some), ("none", none)):
+        write_run(tmp_path / f"{name}.run", one)
+        run("save", name, str(tmp_path / f"{name}.run"))
+    shown = [line.split() for line in run("show", "some").stdout.splitlines()]
+    assert [line[-1] for line in shown if line[:1] == ["some/01.run"]] == ["-"]
+    assert [line[-2:] for line in shown if line[:2] == ["GET", "/few"]] == [["-", "-"]]
+    assert [line[-1] for line in shown if line[:2] == ["GET", "/many"]] == ["ms"]
+    assert json.loads(run("show", "some", "--json").stdout)["endpoints"]["GET /few"] == []
+    shown = [line.split() for line in run("show", "none").stdout.splitlines()]
+    assert [line[-4:] for line in shown if line[:1] == ["none/01.run"]] == [["50", "50", "-", "-"]]
 
 
 def test_few_runs_are_saved_with_a_note(run, runs):
