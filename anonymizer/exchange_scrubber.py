@@ -99,9 +99,10 @@ class ExchangeScrubber:
         target = self._target(request.target)
         # the label counts under the new target, so that a report holds no value of the old one
         if not self._scrubber.collecting:
-            self._endpoint = self._label(request.method, target)
+            method = self._headers.protocol(request.method, "request.method", count=False)
+            self._endpoint = self._label(method, target)
             if self._fields is not None:
-                self._fields.show()
+                self._fields.show(method)
             self._target(request.target, count=True)
         signing = exchange.signing or recognise(request.headers, self._policy.signatures)
         new_request = self._request(request, target, signing)
@@ -182,13 +183,11 @@ class ExchangeScrubber:
         if words in self._same:
             return request
         changes, headers = self._changes, self._headers
-        method = headers.protocol(request.method, "request.method")
-        scheme, version = (headers.protocol(word, "request") for word in words[1:3])
         new = replace(
             request,
-            method=method,
-            scheme=scheme,
-            http_version=version,
+            method=headers.protocol(request.method, "request.method"),
+            scheme=headers.protocol(request.scheme, "request.scheme"),
+            http_version=headers.protocol(request.http_version, "request.http_version"),
             authority=headers.authority(request.authority),
             trailers=headers.headers(request.trailers, "request", None),
         )

@@ -52,7 +52,7 @@ class Fields:
         self._collecting = collecting
         self._watcher = watcher
         self._endpoint = ""
-        self._method = self._path = b""
+        self._path = b""
         self._shown = ""
         self._counting = False
         # kinds that are kept, and found all the same for a rule that replaces them somewhere
@@ -63,13 +63,13 @@ class Fields:
     def enter(self, method: bytes, target: bytes) -> None:
         """Begin with an exchange; ``target`` is the original one."""
         self._endpoint = shape_label(method, target)
-        self._method, self._path = method, target
+        self._path = target
         self._shown = ""
         self._counting = False
 
-    def show(self) -> None:
-        """From now on watchers hear of fields; the request's path is known by now."""
-        self._shown = shape_label(self._method, self._path)
+    def show(self, method: bytes) -> None:
+        """From now on watchers hear of fields, of ``method`` as it came out and the path without values."""
+        self._shown = shape_label(method, self._path)
         self._counting = True
 
     def keep_stream(self, seq: int) -> None:
@@ -89,13 +89,15 @@ class Fields:
         *,
         number: bool = False,
         whole: bool = True,
+        known: bool = False,
         plain: bytes | None = None,
     ) -> list[Edit]:
         """
         The edits of the field ``path``, which holds ``text``, as the rules have them.
 
         ``whole`` says whether rules about whole fields apply: a request's path has to stay one.
-        ``plain`` is ``text`` without its escapes, where it has some.
+        ``known`` says that ``text`` is no text that anybody has to look at. ``plain`` is ``text``
+        without its escapes, where it has some.
         """
         rules = self._rules_at(path)
         if rules or self._restores:
@@ -107,7 +109,7 @@ class Fields:
         if path == "request.path":  # watchers hear of an endpoint by its label with * for each value
             self._path = splice(text, [edit._replace(new=b"*") for edit in edits])
         if self._watcher is not None and self._counting and not self._collecting:
-            decided = any(rule.kind is None for rule in rules) or (number and not edits)
+            decided = known or any(rule.kind is None for rule in rules) or (number and not edits)
             if edits or not decided:
                 self._watcher.seen(self._shown, path, text, edits)
         return edits
@@ -175,7 +177,7 @@ class Fields:
         whole: bool,
     ) -> list[Edit]:
         for rule in rules:
-            if rule.kind is None and whole:
+            if rule.kind is None and (whole or rule.action is Action.KEEP):
                 new = self._whole(rule.action, plain, number=number)
                 return [] if new is None else [Edit(0, len(text), new, FIELD)]
             if any(edit.label == rule.kind and _is_all(edit, text) for edit in edits):

@@ -13,6 +13,7 @@ from anonymizer.detectors.credentials import SecretSpan
 from anonymizer.document import passes
 from anonymizer.fields import Fields
 from anonymizer.policy import Policy
+from anonymizer.protocol import PROTOCOL_HEADERS, is_framing, is_protocol
 from anonymizer.scrubber import Scrubber
 from anonymizer.tally import Tally, Unchanged
 from captures.bodies import multipart
@@ -21,16 +22,8 @@ from captures.credentials import API_KEY_HEADERS
 from captures.model import Headers, SigningRecipe
 from captures.signatures import SIGNATURE_HEADERS, blank_signature, is_signature
 
-# Names of framing and negotiation: their values are protocol words, and bodies are read by them.
-_UNTOUCHED = frozenset(
-    {
-        b"content-length", b"content-encoding", b"transfer-encoding", b"connection",
-        b"accept", b"accept-encoding", b"accept-language", b"date", b"upgrade", b"te",
-        b"sec-websocket-key", b"sec-websocket-accept", b"sec-websocket-version", b"grpc-encoding",
-    }
-)  # fmt: skip
 # Names that everybody sends: a value that is spelled like one (a user called "origin") leaves it alone.
-_COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
+_COMMON_NAMES = PROTOCOL_HEADERS | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
     b"""
     age allow alt-svc authorization cache-control content-disposition content-language content-location
     content-md5 content-range content-security-policy content-type cookie etag expect expires forwarded from
@@ -45,6 +38,8 @@ _COMMON_NAMES = _UNTOUCHED | SIGNATURE_HEADERS | API_KEY_HEADERS | frozenset(
 )  # fmt: skip
 _WORDS = frozenset({Kind.DOMAIN, Kind.NAME, Kind.USERNAME, Kind.ADDRESS})
 _SIGN = re.compile(rb"[-_.]")
+_STAMP = re.compile(rb"(?<![0-9A-Za-z])\d{10}(?:\d{3})?(?![0-9A-Za-z])")  # of Stripe's t=
+_CHARSET = re.compile(rb"charset=\"?\Z", re.IGNORECASE)
 
 
 class HeaderScrubber:
@@ -60,9 +55,7 @@ class HeaderScrubber:
         self._fields = fields
         self._same = Unchanged()
 
-    def headers(
-        self, headers: Headers, side: str, signing: SigningRecipe | None, part: str = "header"
-    ) -> Headers:
+    def headers(self, headers: Headers, side: str, signing: SigningRecipe | None) -> Headers:
         """``headers`` of a ``side`` anonymized, without the signature that ``signing`` makes anew."""
         signed = signing.header.lower() if signing is not None else None
         changing = [
@@ -79,13 +72,16 @@ class HeaderScrubber:
         for index in changing:
             name, value = headers[index]
             lower_name = name.lower()
-            if lower_name == signed or is_signature(name, value):
-                made[index] = name, blank_signature(value)
+            if is_signature(name, value, signing):
+                made[index] = name, self._signature(value)
                 continue
-            new_name = name if lower_name in _COMMON_NAMES else self._header_name(name, f"{side}.{part}")
-            path = f"{side}.{part}.{new_name.lower().decode('latin-1')}"
+            common = lower_name == signed or lower_name in _COMMON_NAMES
+            new_name = name if common else self._header_name(name, f"{side}.header")
+            path = f"{side}.header.{new_name.lower().decode('latin-1')}"
             found = secrets.get(index, [])
-            if lower_name in SIGNATURE_HEADERS and value:  # of no known shape, so all of it is a secret
+            if (
+                lower_name == signed or lower_name in SIGNATURE_HEADERS
+            ) and value:  # of no known shape, so all of it is a secret
                 found = [SecretSpan(index, 0, len(value), basic=False)]
             new = self._header(lower_name, value, found, path, side)
             if (new_name, new) == (name, value) and not found and self._fields is None:
@@ -99,10 +95,16 @@ class HeaderScrubber:
             return value
         return self.made(value, self._scrubber.text(value, context), path)
 
-    def made(self, value: bytes, edits: list[Edit], path: str, *, count: bool = True) -> bytes:
-        """``value`` of the field at ``path`` with ``edits`` made as the rules have them, counted."""
+    def made(
+        self, value: bytes, edits: list[Edit], path: str, *, count: bool = True, known: bool = False
+    ) -> bytes:
+        """
+        ``value`` of the field at ``path`` with ``edits`` made as the rules have them, counted.
+
+        ``known`` says that it is a word of the protocol, of which watchers need not hear.
+        """
         if path and self._fields is not None:
-            edits = self._fields.field(path, value, edits)
+            edits = self._fields.field(path, value, edits, whole=not is_framing(path), known=known)
         if count:
             self.count(path, edits)
         return value if self._scrubber.collecting or not edits else splice(value, edits)
@@ -130,7 +132,7 @@ class HeaderScrubber:
     ) -> bytes:
         if not value or self._policy.keeps(header_path):
             return value
-        if lower_name in _UNTOUCHED:
+        if lower_name in PROTOCOL_HEADERS:
             return self.protocol(value, header_path)
         if lower_name == b"content-type":
             return self._content_type(value, header_path, side)
@@ -158,19 +160,31 @@ class HeaderScrubber:
         found = self._scrubber.document(whole)
         return found is not None and found[0] == whole
 
-    def protocol(self, value: bytes, path: str) -> bytes:
+    def protocol(self, value: bytes, path: str, *, count: bool = True) -> bytes:
         """``value`` without what has a shape; names that are words of the protocol stay."""
+        if not value or self._policy.keeps(path):
+            return value
         edits = [edit for edit in self._scrubber.text(value, Context()) if edit.label not in _WORDS]
-        self.count(path, edits)
-        return self.made(value, edits, "", count=False)
+        return self.made(value, edits, path, count=count, known=self._fields is None or is_protocol(value))
+
+    def _signature(self, value: bytes) -> bytes:
+        """A signature blanked, and its time moved as other times are."""
+        blank = blank_signature(value)
+        edits = [
+            edit.moved(stamp.start())
+            for stamp in _STAMP.finditer(blank)
+            for edit in self._scrubber.text(stamp[0], Context(key="timestamp"))
+        ]
+        return self.made(blank, edits, "", count=False)
 
     def _content_type(self, value: bytes, path: str, side: str) -> bytes:
-        """The parameters of a Content-Type; a boundary becomes what it became in the body."""
+        """A Content-Type without values; a boundary becomes what it became in the body."""
+        head, _, _ = value.partition(b";")
         edits = [
             edit
             for edit in self._scrubber.text(value, Context())
-            if edit.start > value.find(b";") >= 0
-            and b"charset" not in value[edit.start - 10 : edit.start].lower()
+            if edit.label not in _WORDS  # types and charsets are words of the protocol
+            or (edit.start > len(head) and not _CHARSET.search(value[: edit.start]))
         ]
         mark = multipart.boundary(value)
         if mark is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anonymizer.detectors.base import KEPT_BY_DEFAULT, Kind, normal_key
+from anonymizer.protocol import is_framing
 from captures.errors import UsageError
 from captures.model import HmacTemplate, SignatureScheme, SigningRecipe
 
@@ -23,7 +24,7 @@ class Action(StrEnum):
     """What is done with a value."""
 
     PSEUDONYMISE = "pseudonymise"  # a stand-in of the same shape, the same one everywhere
-    MASK = "mask"  # as many asterisks (zeros in a number)
+    MASK = "mask"  # as many asterisks (ones in a number)
     HASH = "hash"  # twelve hex digits, keyed
     DROP = "drop"  # nothing (0 in a number)
     KEEP = "keep"  # left as it is
@@ -85,13 +86,6 @@ class Policy:
         if usual is Action.KEEP and self.rules and any(_replaces(rule, kind) for rule in self.rules):
             return Action.PSEUDONYMISE  # found everywhere, and put back where no rule replaces it
         return usual
-
-    def action_for(self, kind: Kind, endpoint: str, path: str) -> Action:
-        """What is done with values of ``kind`` at the field ``path`` of ``endpoint``."""
-        for rule in self.rules_at(endpoint, path):
-            if rule.kind is None or rule.kind is kind:
-                return rule.action
-        return self.usual(kind)
 
     def usual(self, kind: Kind) -> Action:
         """What is done with values of ``kind`` where no rule applies."""
@@ -178,13 +172,13 @@ def parse_policy(document: Mapping[str, Any], *, name: str) -> Policy:
         name_keys=frozenset(normal_key(key.encode()) for key in _strings(names, "names", "keys")),
         own_domains=_strings(own, "domains", "own"),
         prose=_flag(names, "names.", "prose"),
-        keep_paths=_strings(keep, "keep", "paths"),
+        keep_paths=_patterns(keep, "keep", "paths"),
         undecodable=Undecodable(
             _choice(bodies, "bodies.", "undecodable", tuple(Undecodable), Undecodable.BLANK)
         ),
         rules=by_rank([_rule(number, table) for number, table in _tables(document, "rules")]),
         signatures=tuple(_signature(number, table) for number, table in _tables(document, "signatures")),
-        strict_fields=_patterns(strict) if "strict" in document else None,
+        strict_fields=_patterns(strict, "strict", "fields") if "strict" in document else None,
     )
 
 
@@ -199,21 +193,31 @@ def _rule(number: int, table: Mapping[str, Any]) -> Rule:
     kind = _choice(table, prefix, "kind", tuple(Kind), "")
     if not kind and "path" not in table:
         raise UsageError(f"The policy key rules[{number}] needs a kind or a path; add the one that is meant.")
+    action = Action(_choice(table, prefix, "action", tuple(Action), ""))
+    if not kind and action is not Action.KEEP and is_framing(str(table["path"])):
+        raise UsageError(
+            f"The policy key {prefix}path names a field that says how a message is read, so that it is never "
+            "replaced as a whole; name the kind of value that is meant, or another field."
+        )
     return Rule(
-        action=Action(_choice(table, prefix, "action", tuple(Action), "")),
+        action=action,
         endpoint=_pattern(table, prefix, "endpoint"),
         path=_pattern(table, prefix, "path"),
         kind=Kind(kind) if kind else None,
     )
 
 
-def _patterns(strict: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(pattern.replace("{key}", "*") for pattern in _strings(strict, "strict", "fields"))
+def _patterns(table: Mapping[str, Any], section: str, key: str) -> tuple[str, ...]:
+    return tuple(map(_as_pattern, _strings(table, section, key)))
 
 
 def _pattern(table: Mapping[str, Any], prefix: str, key: str) -> str:
+    return _as_pattern(_text(table, prefix, key, "*"))
+
+
+def _as_pattern(text: str) -> str:
     # a report writes {key} for a name that is a value itself; brackets stand for themselves
-    return _text(table, prefix, key, "*").replace("{key}", "*").replace("[", "[[]")
+    return text.replace("{key}", "*").replace("[", "[[]")
 
 
 def _signature(number: int, table: Mapping[str, Any]) -> SigningRecipe:

@@ -17,7 +17,7 @@ _SHOPIFY_VALUE = re.compile(rb"[A-Za-z0-9+/]{43}=")
 _OLD_GITHUB_VALUE = re.compile(rb"sha1=[0-9a-fA-F]{40}")
 # the digest at the end of a value, as all of it or behind its version
 _DIGEST = re.compile(
-    rb"[0-9a-fA-F]{40,}|(?<=v1,)[A-Za-z0-9+/]+|(?<=v1a,)[A-Za-z0-9+/]+|[A-Za-z0-9+/]{27,}(?==*$)"
+    rb"[0-9a-fA-F]{40,}|(?<=v1,)[A-Za-z0-9+/]+|(?<=v1a,)[A-Za-z0-9+/]+|[A-Za-z0-9+/]{27,}(?==*\s*$)"
 )
 _BASE64_SHAPE = {
     "sha1": rb"[A-Za-z0-9+/]{27}=",
@@ -57,9 +57,11 @@ def recognise(headers: Headers, recipes: Sequence[SigningRecipe] = ()) -> Signin
     return None
 
 
-def is_signature(name: bytes, value: bytes) -> bool:
-    """Whether the header ``name: value`` is a signature of a known scheme, by its name and shape."""
+def is_signature(name: bytes, value: bytes, recipe: SigningRecipe | None = None) -> bool:
+    """Whether the header ``name: value`` is a signature of ``recipe`` or of a known scheme."""
     shape = _SHAPES.get(name.lower())
+    if recipe is not None and recipe.template is not None and recipe.header.lower() == name.lower():
+        shape = _template_shape(recipe.template)
     return shape is not None and shape.fullmatch(value.strip()) is not None
 
 

@@ -110,19 +110,34 @@ def test_rules_stand_in_the_order_in_which_they_win() -> None:
     assert [(rule.action, rule.kind) for rule in policy.rules] == [
         ("hash", None), ("keep", "email"), ("drop", None), ("keep", None), ("mask", None),
     ]  # fmt: skip
-    assert policy.action_for(Kind.EMAIL, "POST /hooks", "request.body.user.mail") is Action.HASH
-    assert policy.action_for(Kind.EMAIL, "GET /x", "request.body.user.mail") is Action.KEEP
-    assert policy.action_for(Kind.NAME, "GET /x", "request.body.user.mail") is Action.DROP
-    assert policy.action_for(Kind.NAME, "GET /x", "response.body.a") is Action.PSEUDONYMISE
+    at_hooks = policy.rules_at("POST /hooks", "request.body.user.mail")
+    assert [rule.action for rule in at_hooks] == ["hash", "keep", "drop", "mask"]
+    assert not policy.rules_at("GET /x", "response.body.a")
+
+
+@pytest.mark.parametrize(
+    "path", ["request.header.content-length", "response.header.te", "request.method", "request.path"]
+)
+def test_no_rule_replaces_what_frames_a_message(path: str) -> None:
+    """A rule about the whole of such a field is refused; one about a kind, or that keeps it, is none."""
+    with pytest.raises(UsageError, match="how a message is read"):
+        parse_policy({"rules": [{"path": path, "action": "drop"}]}, name="x")
+    parse_policy({"rules": [{"path": path, "action": "keep"}]}, name="x")
+    parse_policy({"rules": [{"path": path, "kind": "email", "action": "drop"}]}, name="x")
 
 
 def test_patterns_of_rules() -> None:
     """Brackets stand for themselves, and what reports write for a key that is a value stands for any key."""
     rules = [{"path": "request.body.a[b].{key}", "kind": "email", "action": "keep"}]
-    policy = parse_policy({"rules": rules, "strict": {"fields": ["x.{key}"]}}, name="x")
+    policy = parse_policy(
+        {"rules": rules, "strict": {"fields": ["x.{key}"]}, "keep": {"paths": ["request.query.user[{key}]"]}},
+        name="x",
+    )
     assert policy.rules_at("", "request.body.a[b].jane")
     assert not policy.rules_at("", "request.body.ab.jane")
     assert policy.lists("x.jane")
+    assert policy.keeps("request.query.user[jane]")
+    assert not policy.keeps("request.query.userj")
 
 
 def test_names_strictness_and_signatures() -> None:

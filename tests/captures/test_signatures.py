@@ -120,3 +120,18 @@ def test_a_secret_that_does_not_fit_is_a_usage_error() -> None:
     with pytest.raises(UsageError) as caught:
         sign(recipe, secret=b"not*base64", headers=(), body=b"", now_s=0)
     assert "not*base64" not in str(caught.value)
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"\t"])
+def test_a_digest_before_blank_space_is_removed(space: bytes) -> None:
+    """What is recognised with blank space behind it is blanked with it, too."""
+    value = base64.b64encode(b"q" * 32) + space
+    assert is_signature(b"X-Shopify-Hmac-Sha256", value)
+    assert blank_signature(value) == b"A" * 43 + b"=" + space
+
+
+def test_a_recipe_says_what_its_signatures_look_like() -> None:
+    """Of the header of a recipe only values of its shape are signatures."""
+    assert is_signature(b"X-Acme-Signature", b"sha512=" + b"ab" * 64, ACME)
+    assert not is_signature(b"X-Acme-Signature", b"sha512=" + b"ab" * 64)
+    assert not is_signature(b"X-Acme-Signature", b"jane.doe@acme-corp.com", ACME)
