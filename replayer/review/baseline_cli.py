@@ -209,8 +209,7 @@ def check(
     allowed = {Unlike(kind) for kind in allow}
     warnings = baselines.check_like(found, candidate, host_facts(), allowed)
     saved = with_endpoints(baselines.load_runs(store, found), endpoints)
-    words = [*(f"--allow={kind}" for kind in allow), *judging_words(**asked)]
-    words += [f"--endpoints={endpoints}"] if endpoints is not None else []
+    words = [*(f"--allow={kind}" for kind in allow), *judging_words(**asked, endpoints=endpoints)]
     comparison = compare(saved, candidate, options_of(**asked, allow_mismatch=bool(allowed)))
     warnings.append(
         "The baseline was made at another time, so a change of the machine would look like one of the"

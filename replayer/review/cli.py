@@ -10,13 +10,19 @@ import click
 
 from captures.errors import UsageError, WriteError
 from replayer.review.compare import compare
-from replayer.review.judging import endpoints_option, judging_options, named_runs, options_of
+from replayer.review.judging import (
+    endpoints_option,
+    judging_options,
+    judging_words,
+    named_runs,
+    options_of,
+)
 from replayer.review.report import pipelines, wording
 from replayer.review.report.headline import headline
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
 from replayer.review.sides import InvalidRunError
-from replayer.review.verdict import Options, Verdict
+from replayer.review.verdict import Verdict
 
 _SIDES = ("--baseline", "--candidate")
 
@@ -139,15 +145,16 @@ def diff(
     before, after = _sides(runs, baseline, candidate)
     options = options_of(margin=margin, slo=slo, rules=rules, paired=paired, allow_mismatch=allow_mismatch)
     style = "json" if as_json else style
-    words = _command(before, after, options)
-    words += ["--rules", str(rules)] if rules is not None else []
-    words += ["--endpoints", str(endpoints)] if endpoints is not None else []
+    words = ["hookreel", "diff", "--baseline", *map(str, before), "--candidate", *map(str, after)]
+    words += ["--paired"] if paired else []
+    words += ["--allow-mismatch"] if allow_mismatch else []
+    words += judging_words(margin=margin, slo=slo, rules=rules, endpoints=endpoints)
     runs_before, runs_after = named_runs(before, endpoints), named_runs(after, endpoints)
     material = Material(
         comparison=compare(runs_before, runs_after, options),
         baseline=runs_before,
         candidate=runs_after,
-        command=shlex.join([*words, "--format", style]),
+        command=shlex.join(words),
     )
     comparison = material.comparison
     if comparison.verdict is not Verdict.INVALID or style != "text" or output is not None:
@@ -157,17 +164,6 @@ def diff(
     if comparison.verdict is Verdict.INVALID:
         raise InvalidRunError("; ".join(wording.refusals(comparison)) + " Replay it again until it is valid.")
     raise click.exceptions.Exit(comparison.exit_code(strict=strict))
-
-
-def _command(before: tuple[Path, ...], after: tuple[Path, ...], options: Options) -> list[str]:
-    """What makes the same report again, with every option that matters to it."""
-    words = ["hookreel", "diff", "--baseline", *map(str, before), "--candidate", *map(str, after)]
-    words += ["--margin", wording.percent_exact(options.margin).replace(" ", "")]
-    if options.objectives:
-        words += ["--slo", ",".join(objective.text for objective in options.objectives)]
-    words += ["--paired"] if options.paired else []
-    words += ["--allow-mismatch"] if options.allow_mismatch else []
-    return words
 
 
 def _print_schema(context: click.Context, *, asked: bool) -> None:

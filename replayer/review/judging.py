@@ -127,12 +127,15 @@ def options_of(
     )
 
 
-def judging_words(*, margin: str, slo: str | None, rules: Path | None) -> tuple[str, ...]:
-    """These options again, in the words of a command line that makes the same report."""
+def judging_words(
+    *, margin: str, slo: str | None, rules: Path | None, endpoints: Path | None = None
+) -> tuple[str, ...]:
+    """These options again, as they were given, in the words of a command line that makes the same page."""
     words = ["--margin", margin]
     words += ["--slo", slo] if slo else []
     words += ["--rules", str(rules)] if rules is not None else []
-    return tuple(words)
+    words += ["--endpoints", str(endpoints)] if endpoints is not None else []
+    return (*words, "--format", "html")
 
 
 def end(material: Material, style: str, *, strict: bool) -> None:

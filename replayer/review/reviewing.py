@@ -39,8 +39,8 @@ class Request:
 
     ``targets`` has a URL per side, ``words`` further options of ``hookreel replay``; ``sized`` names
     those of them that say how long a replay goes on; ``judged`` are the options of ``hookreel diff`` that
-    judge the runs likewise. ``pairs`` and ``budget_ns`` exclude each other. ``keeps`` says that replays
-    keep answers and no key was named for them.
+    judge the runs likewise and make a page of it. ``pairs`` and ``budget_ns`` exclude each other. ``keeps``
+    says that replays keep answers and no key was named for them.
     """
 
     capture: Path

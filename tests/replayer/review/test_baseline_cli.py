@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -138,7 +141,9 @@ def test_another_capture_is_refused_unless_allowed(run, runs, campaign, tmp_path
     assert isinstance(refused.exception, UsageError)
     assert "--allow capture" in str(refused.exception)
     page = run("check", "main", *other, "--allow", "capture", "--margin", "3%", "--format", "html").stdout
-    assert "--allow=capture --margin 3%" in page
+    command = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page)[1])
+    assert "--allow=capture --margin 3%" in command
+    assert run(*shlex.split(command)[2:]).stdout == page
     allowed = run("check", "main", *other, "--allow", "capture")
     assert allowed.exit_code == 0
     assert "capture allowed" in " ".join(allowed.stdout.split())

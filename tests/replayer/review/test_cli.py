@@ -196,11 +196,11 @@ def test_the_page_says_how_it_is_made_again(run, tmp_path):
     """The command on the page names all runs and options, and it works."""
     rules = tmp_path / "rules.toml"
     rules.write_text('[[rule]]\npath = "$.at"\nignore = true\n')
-    page = run("a.run", "b.run", "--margin", "2.5%", "--rules", str(rules), "--format", "html").stdout
+    page = run("a.run", "b.run", "--margin", "12.345%", "--rules", str(rules), "--format", "html").stdout
     command = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page)[1])
     words = shlex.split(command)
     assert words[:2] == ["hookreel", "diff"]
-    assert {"2.5%", str(rules), "a.run", "b.run"} <= set(words)
+    assert {"12.345%", str(rules), "a.run", "b.run"} <= set(words)
     assert run(*words[2:]).stdout == page
 
 

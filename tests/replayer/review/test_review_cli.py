@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from click.testing import CliRunner
 from captures.errors import HookreelError
 from replayer.cli import replay
 from replayer.results import Run, read_run, write_run
+from replayer.review.cli import diff
 from replayer.review.review_cli import review_command
 
 _SAMPLE = Path(__file__).parents[3] / "captures" / "samples" / "workflow-engine.reel"
@@ -104,7 +108,10 @@ def test_a_slower_build_is_named_and_the_answer_is_no(run_review, slow, tmp_path
     page = (folder / "report.html").read_text()
     assert "GET /api/e04/{id}" in page
     assert f"hookreel diff --paired --baseline {folder}/01-baseline.run" in page
-    assert "--margin 5%" in page
+    command = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page)[1])
+    again = CliRunner().invoke(diff, shlex.split(command)[2:]).stdout
+    assert again.splitlines()[0] == "<!doctype html>" == page.splitlines()[0]
+    assert "--margin 5%" in command
     assert all(read_run(path).valid for path in folder.glob("*.run"))
     assert "pairs for +10 %" in result.stderr
 
