@@ -87,7 +87,8 @@ class PseudonymTable:
         # whole weeks, so that days of the week stay; none where a policy leaves times as they are
         moved = policy.action(Kind.DATE) is not Action.KEEP
         first, last = _WEEKS_BACK
-        self._days = -7 * (first + prf.number("date-shift", b"", last - first)) if moved else 0
+        self.days = -7 * (first + prf.number("date-shift", b"", last - first)) if moved else 0
+        """So many days later is each point in time that is replaced."""
         self._kinds: dict[tuple[Family, bytes], Kind] = {}
         self._stand_ins: dict[tuple[Family, bytes], bytes] = {}
         self._owners: dict[bytes, Family] = {}
@@ -160,9 +161,9 @@ class PseudonymTable:
             case Family.PHONE:
                 return generators.phone(prf, value, _country_digits(value), attempt)
             case Family.TIME:
-                return times.shifted(value, self._days)
+                return times.shifted(value, self.days)
             case Family.ID:
-                return numbers.identifier(prf, value, self._days, attempt)
+                return numbers.identifier(prf, value, self.days, attempt)
             case family:
                 return _GENERATORS[family](prf, value, attempt)
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from anonymizer.detectors.base import Kind
-from anonymizer.policy import Policy
+from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable, with_case_of, with_digits
 from captures.keys import Prf
 
@@ -126,3 +126,12 @@ def test_letter_case_is_copied(raw: bytes, new: bytes, expected: bytes) -> None:
 def test_digits_are_put_in_from_the_right() -> None:
     """Separators stay, and what a stand-in has no digits for stays too."""
     assert with_digits(b"+1 (415) 555-2671", b"2025550123") == b"+1 (202) 555-0123"
+
+
+def test_the_days_by_which_times_move() -> None:
+    """Whole weeks back, by the key, where a policy replaces times; none where it leaves them."""
+    moving = Policy(actions={Kind.DATE: Action.PSEUDONYMISE})
+    days = PseudonymTable(PRF, moving).days
+    assert -130 * 7 <= days <= -26 * 7
+    assert days % 7 == 0
+    assert PseudonymTable(PRF, Policy()).days == 0
