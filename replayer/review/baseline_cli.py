@@ -206,11 +206,10 @@ def check(
     style = "json" if asked.pop("as_json") else style
     found = baselines.load(store, name)
     candidate = named_runs(runs, endpoints)
-    allowed = {Unlike(kind) for kind in allow}
-    warnings = baselines.check_like(found, candidate, host_facts(), allowed)
+    warnings = baselines.check_like(found, candidate, host_facts(), {Unlike(kind) for kind in allow})
     saved = with_endpoints(baselines.load_runs(store, found), endpoints)
     words = [*(f"--allow={kind}" for kind in allow), *judging_words(**asked, endpoints=endpoints)]
-    comparison = compare(saved, candidate, options_of(**asked, allow_mismatch=bool(allowed)))
+    comparison = compare(saved, candidate, options_of(**asked), check_alike=False)
     warnings.append(
         "The baseline was made at another time, so a change of the machine would look like one of the"
         " release; hookreel review replays both in turns."

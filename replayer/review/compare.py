@@ -54,21 +54,27 @@ class _Endpoint:
 
 
 def compare(
-    baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options | None = None
+    baseline: Sequence[NamedRun],
+    candidate: Sequence[NamedRun],
+    options: Options | None = None,
+    *,
+    check_alike: bool = True,
 ) -> Comparison:
     """
     Review ``candidate`` against ``baseline``; the same runs always give the same comparison.
 
     A side with an invalid run gives the verdict INVALID, no endpoints and no objectives. Raises UsageError
-    when the runs must not be compared (see ``check_comparable``).
+    when the runs must not be compared (see ``check_comparable``); without ``check_alike`` the caller
+    has looked at what they offered and where, and has warned of it.
     """
     options = options or Options()
-    warnings = check_comparable(baseline, candidate, options)
+    warnings = check_comparable(baseline, candidate, options, check_alike=check_alike)
     sides = (by_start(baseline), by_start(candidate))
     summaries = [tuple(summarise(named) for named in side) for side in sides]
     few = few_runs(*sides)
     if few and options.paired:
         warnings.append("--paired needs three pairs or more; the runs were compared unpaired.")
+        options = replace(options, paired=False)
     frame = Comparison(
         verdict=Verdict.INVALID,
         evidence=Evidence.BOOTSTRAP if few else Evidence.RUNS,

@@ -90,14 +90,18 @@ def invalid_reasons(run: Run) -> tuple[str, ...]:
 
 
 def check_comparable(
-    baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options
+    baseline: Sequence[NamedRun],
+    candidate: Sequence[NamedRun],
+    options: Options,
+    *,
+    check_alike: bool = True,
 ) -> list[str]:
     """
     Refuse what must not be compared; return warnings about what may, with care.
 
     Raises UsageError for a side without runs, a run given twice, unequal sides with ``paired``
-    and, unless ``options.allow_mismatch``, for runs that did not offer the same schedule, or
-    were sent by machines of different classes.
+    and, unless ``options.allow_mismatch`` or without ``check_alike``, for runs that did not offer the same
+    schedule, or were sent by machines of different classes.
     """
     if not baseline or not candidate:
         raise UsageError("A comparison needs at least one run on each side; name a baseline and a candidate.")
@@ -115,7 +119,8 @@ def check_comparable(
                     f"{named.name} and {names[run_id]} are the same run; name each run once on a side."
                 )
             names[run_id] = named.name
-    return [*_mismatches(baseline, candidate, options), *_order_warnings(baseline, candidate, options)]
+    unlike = _mismatches(baseline, candidate, options) if check_alike else []
+    return [*unlike, *_order_warnings(baseline, candidate, options)]
 
 
 def _mismatches(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun], options: Options) -> list[str]:

@@ -147,3 +147,4 @@ def test_another_capture_is_refused_unless_allowed(run, runs, campaign, tmp_path
     allowed = run("check", "main", *other, "--allow", "capture")
     assert allowed.exit_code == 0
     assert "capture allowed" in " ".join(allowed.stdout.split())
+    assert "Unlike runs" not in allowed.stdout  # it is said once
