@@ -18,7 +18,7 @@ from captures.units import NS_PER_S
 from replayer.host import HostFacts
 from replayer.results import RunHeader, read_run
 from replayer.review.documents import Map, Migrations, read_document, write_document
-from replayer.review.sides import InvalidRunError, NamedRun, invalid_reasons
+from replayer.review.sides import InvalidRunError, NamedRun, reasons_against
 
 FORMAT = 1
 MIGRATIONS: Migrations = {}
@@ -125,7 +125,7 @@ def _check_alike(runs: Sequence[NamedRun]) -> None:
     ids: set[str] = set()
     for named in runs:
         header = named.run.header
-        if reasons := invalid_reasons(named.run):
+        if reasons := reasons_against(named.run):
             raise InvalidRunError(f"{named.name} proves nothing: {' '.join(reasons)} Replay it again.")
         if header.run_id in ids:
             raise UsageError(f"{named.name} is among the runs twice; name each once.")

@@ -18,8 +18,8 @@ from replayer.review.sides import (
     NamedRun,
     by_start,
     check_comparable,
+    run_summary,
     split_by_endpoint,
-    summarise,
     without_statuses,
 )
 from replayer.review.slo import judge_objectives
@@ -70,7 +70,7 @@ def compare(
     options = options or Options()
     warnings = check_comparable(baseline, candidate, options, check_alike=check_alike)
     sides = (by_start(baseline), by_start(candidate))
-    summaries = [tuple(summarise(named) for named in side) for side in sides]
+    summaries = [tuple(run_summary(named) for named in side) for side in sides]
     few = few_runs(*sides)
     if few and options.paired:
         warnings.append("--paired needs three pairs or more; the runs were compared unpaired.")

@@ -63,7 +63,7 @@ class ReviewPlan:
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class Replayed:
     """The runs of a review, pair by pair, and how long the replays took beyond their schedules."""
 
     baseline: list[NamedRun] = field(default_factory=list)
@@ -128,7 +128,7 @@ def perform(
     say: Callable[[str], None],
     *,
     budget_s: float | None = None,
-) -> Outcome:
+) -> Replayed:
     """
     Make every replay that the folder does not hold yet, and load them all.
 
@@ -141,7 +141,7 @@ def perform(
 
     """
     began_s = tools.monotonic_s()
-    turns, outcome = plan.turns, Outcome()
+    turns, outcome = plan.turns, Replayed()
     longest_s = 0.0
     for number in range(1, plan.pairs + 1):
         pair = [turn for turn in turns if turn.pair == number]

@@ -29,14 +29,14 @@ from replayer.review.together import apart
 from replayer.review.verdict import Options
 
 FORMAT = 1
-QUANTILES = (0.5, 0.95)
+LEARNED = (0.5, 0.95)  # the quantiles that reviews are planned by; few have requests enough for more
 _KIND = "hookreel noise ledger"
 _MOST_ENTRIES = 200
 _MOST_PAIRS = 1_000
 _MOST_VARIANCE = 100.0  # of a log ratio: an sd of 20,000 times; a ratio of still more is too large a float
 _MOST = 1e12  # of anything that a ledger counts or measures
 _RUNS_LOOKED_INTO = 4  # what happens inside a run is much the same in all of them
-_BORROWED = 4  # see ``Effect``: with enough endpoints a spread is some four times as well known
+_BORROWED = 4  # see ``moderation``: with enough endpoints a spread is some four times as well known
 _ENOUGH_ENDPOINTS = 6
 
 # Before anything is known: 3 % between runs on each side, and a request's own log sd of 0.5, which
@@ -70,7 +70,7 @@ class Noise:
         """The |log ratio| of 5 % or more that a review finds four times out of five."""
         df = (pairs - 1) * (_BORROWED if endpoints >= _ENOUGH_ENDPOINTS else 1)
         effect = Effect(log_ratio=0.0, se=math.sqrt(self.of_a_pair(requests) / pairs), df=df)
-        return effect.detectable(ALPHA / (endpoints * len(QUANTILES)), math.log(1.05))
+        return effect.detectable(ALPHA / (endpoints * len(LEARNED)), math.log(1.05))
 
     def pairs_for(self, ratio: float, requests: float, endpoints: int) -> int | None:
         """The fewest pairs with which a change to ``ratio`` is found; None above a thousand."""
@@ -134,14 +134,14 @@ def observe(baseline: Sequence[NamedRun], candidate: Sequence[NamedRun]) -> tupl
     measured = {
         (label, quantile): _measured(quantile, found)
         for label, found in times.items()
-        for quantile in QUANTILES
+        for quantile in LEARNED
     }
     # A comparison takes off what moves all endpoints together, so what is left is its noise.
     left = apart(measured, Options(paired=True)).measured
     return tuple(
         seen
         for label, found in times.items()
-        for seen in _seen(label, found, [left[label, q] for q in QUANTILES])
+        for seen in _seen(label, found, [left[label, q] for q in LEARNED])
     )
 
 
@@ -153,7 +153,7 @@ def _measured(quantile: float, times: Sequence[Sequence[Floats]]) -> Measured:
 def _seen(label: str, times: Sequence[Sequence[Floats]], measured: Sequence[Measured]) -> Iterator[Seen]:
     requests = float(np.mean([len(part) for side in times for part in side]))
     some = [part for pair in list(zip(*times, strict=True))[: _RUNS_LOOKED_INTO // 2] for part in pair]
-    inside = [within_run(part, QUANTILES, seed_of(label)).variances for part in some]
+    inside = [within_run(part, LEARNED, seed_of(label)).variances for part in some]
     for at, one in enumerate(measured):
         yield Seen(
             endpoint=label,
@@ -217,7 +217,7 @@ def _entry(values: Mapping[str, Any]) -> Entry:
         _check_texts(one.endpoint)
         _check_sizes(one.requests, one.squares, one.within)
         check_ints(one.pairs)
-        if one.quantile not in QUANTILES or not 1 < one.pairs < _MOST or one.requests < 1:
+        if one.quantile not in LEARNED or not 1 < one.pairs < _MOST or one.requests < 1:
             raise ValueError
     entry = Entry(**{**values, "seen": seen})
     _check_texts(entry.capture, entry.load, entry.host)

@@ -13,7 +13,7 @@ from captures.errors import UsageError
 from captures.text import counted
 from captures.units import NS_PER_S, format_duration
 from replayer.review.latency import MIN_REQUESTS
-from replayer.review.ledger import QUANTILES, Noise, assumed
+from replayer.review.ledger import LEARNED, Noise, assumed
 
 MIN_PAIRS = 3  # fewer cannot be tested between runs
 _MOST_PAIRS = 40
@@ -139,7 +139,7 @@ def size_for(
             break
         share = length_ns / whole_ns if whole_ns else 1.0
         scaled = {label: count * share for label, count in requests.items()}
-        seen = sum(prospect(scaled, noise, pairs, quantile).score for quantile in QUANTILES)
+        seen = sum(prospect(scaled, noise, pairs, quantile).score for quantile in LEARNED)
         if best is None or seen < best[0]:
             whole = length_ns == whole_ns
             rounded = max(1, length_ns // 1_000_000) * 1_000_000
@@ -160,8 +160,8 @@ def floor_rows(
     rows = []
     labels = sorted({label for label, _ in noise if label in requests})
     for label in labels:
-        known = {quantile: noise.get((label, quantile), assumed(quantile)) for quantile in QUANTILES}
-        floors = [math.expm1(known[quantile].floor(pairs, requests[label])) for quantile in QUANTILES]
+        known = {quantile: noise.get((label, quantile), assumed(quantile)) for quantile in LEARNED}
+        floors = [math.expm1(known[quantile].floor(pairs, requests[label])) for quantile in LEARNED]
         needed = known[0.5].pairs_for(1.10, requests[label], len(labels))
         rows.append((label, " / ".join(f"{floor:.1%}" for floor in floors), str(needed or "> 1000")))
     return rows

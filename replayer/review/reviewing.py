@@ -20,7 +20,7 @@ from replayer.host import host_facts
 from replayer.review import ledger, plan
 from replayer.review.compare import compare
 from replayer.review.duplicates import growing_duplicates
-from replayer.review.interleave import Outcome, ReviewPlan, open_folder, perform, stored_plan
+from replayer.review.interleave import Replayed, ReviewPlan, open_folder, perform, stored_plan
 from replayer.review.ledger import Entry, Noise
 from replayer.review.report.material import Material
 from replayer.review.tools import Tools
@@ -202,7 +202,7 @@ def _size(request: Request, begun: dict[str, Any] | None, offered: Offered, know
     )
 
 
-def _compared(request: Request, options: Options, outcome: Outcome) -> Material:
+def _compared(request: Request, options: Options, outcome: Replayed) -> Material:
     comparison = compare(outcome.baseline, outcome.candidate, replace(options, paired=True))
     warnings = (
         *comparison.warnings,
@@ -223,7 +223,7 @@ def _compared(request: Request, options: Options, outcome: Outcome) -> Material:
 
 
 def _learn(
-    request: Request, known: _Known, offered: Offered, outcome: Outcome
+    request: Request, known: _Known, offered: Offered, outcome: Replayed
 ) -> Mapping[tuple[str, float], Noise]:
     """Write what this review saw of the noise, unless it was only loaded again; all that is known then."""
     if outcome.overheads_s:

@@ -58,7 +58,7 @@ class EndpointSample:
         return np.asarray(self.series == number, dtype=np.float64)
 
 
-def summarise(named: NamedRun) -> RunSummary:
+def run_summary(named: NamedRun) -> RunSummary:
     """The lines of a report that say which run this is."""
     rows, header = named.run.rows, named.run.header
     dropped = int(np.count_nonzero(rows.outcome == Outcome.DROPPED))
@@ -72,14 +72,14 @@ def summarise(named: NamedRun) -> RunSummary:
         requests=len(rows),
         failed=len(rows) - completed - dropped,
         dropped=dropped,
-        invalid_reasons=invalid_reasons(named.run),
+        invalid_reasons=reasons_against(named.run),
         notes=header.notes,
         saturated=fell_behind.text if fell_behind else "",
         host_class=header.host.host_class if header.host else "",
     )
 
 
-def invalid_reasons(run: Run) -> tuple[str, ...]:
+def reasons_against(run: Run) -> tuple[str, ...]:
     """Why this run proves nothing; empty for a good one."""
     reasons = run.header.invalid_reasons
     if run.header.interrupted and not reasons:

@@ -10,7 +10,7 @@ import pytest
 from captures.errors import UsageError
 from replayer.host import HostFacts
 from replayer.results import NEVER_NS, Outcome
-from replayer.review.sides import NamedRun, by_start, check_comparable, split_by_endpoint, summarise
+from replayer.review.sides import NamedRun, by_start, check_comparable, run_summary, split_by_endpoint
 from replayer.review.verdict import Options
 
 
@@ -56,7 +56,7 @@ def test_answers_without_a_usable_time_are_counted_apart(mixed):
 
 def test_a_summary_counts_what_did_not_complete(mixed):
     """Failed and dropped exchanges stand in the summary of their run."""
-    summary = summarise(NamedRun(name="a.run", run=mixed))
+    summary = run_summary(NamedRun(name="a.run", run=mixed))
     assert (summary.requests, summary.failed, summary.dropped) == (7, 2, 1)
 
 
