@@ -10,19 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anonymizer.census import Census, UnknownFieldsError
+from anonymizer.detectors.base import Kind
 from anonymizer.exchange_scrubber import ExchangeScrubber
 from anonymizer.passes import Passes
-from anonymizer.policy import Policy
+from anonymizer.policy import Action, Policy
 from anonymizer.report import Report
 from anonymizer.workers import Made, Workers
 from captures.errors import UsageError, WriteError
-from captures.keys import Prf
+from captures.keys import Prf, create_private_file
 from captures.lineage import derived_header
-from captures.model import Exchange, Provenance
+from captures.model import CaptureHeader, Exchange, Provenance
 from captures.reader import CaptureReader
+from captures.units import NS_PER_S
 from captures.writer import CaptureWriter
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+_DAY_NS = 86_400 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def anonymize_capture(
         exchanges = _exchanges(reader, replacing, crew, report)
         partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
         try:
-            _write(reader, exchanges, replacing, partial, policy, prf)
+            _write(reader, exchanges, replacing, partial, _header(reader, passes, replacing, policy, prf))
             if census is not None:
                 _check_named(census, policy)
             if finish is not None:
@@ -150,20 +153,32 @@ def _followed(windows: Iterator[Made], scrubber: ExchangeScrubber, report: Repor
                 report.undecodable[report.endpoint(endpoint), path] += count
 
 
-def _write(
-    reader: CaptureReader,
-    exchanges: Iterable[Exchange],
-    scrubber: ExchangeScrubber,
-    path: Path,
-    policy: Policy,
-    prf: Prf,
-) -> None:
+def _header(
+    reader: CaptureReader, passes: Passes, scrubber: ExchangeScrubber, policy: Policy, prf: Prf
+) -> CaptureHeader:
     header = derived_header(
         reader,
         source=scrubber.source(reader.header.source),
         anonymized=Provenance(policy=policy.name, key_fingerprint=prf.fingerprint()),
     )
-    header = replace(header, capture_id=_capture_id(reader.header.capture_id, policy, prf))
+    # beside it a Date header would tell by how much all times moved
+    moved_days = 0 if policy.usual(Kind.DATE) is Action.KEEP else passes.table.days
+    return replace(
+        header,
+        capture_id=_capture_id(reader.header.capture_id, policy, prf),
+        started_wall_ns=max(0, header.started_wall_ns + moved_days * _DAY_NS),
+        # with the original's own, credentials could be guessed whose fingerprints somebody has seen
+        fingerprint_salt=prf.digest("fingerprint-salt", header.fingerprint_salt),
+    )
+
+
+def _write(
+    reader: CaptureReader,
+    exchanges: Iterable[Exchange],
+    scrubber: ExchangeScrubber,
+    path: Path,
+    header: CaptureHeader,
+) -> None:
     # blocks end by their size alone: how fast they are filled must not show in the file
     writer = CaptureWriter.create(path, header, clock_ns=lambda: 0)
     with writer:
@@ -182,15 +197,17 @@ def _capture_id(source: str, policy: Policy, prf: Prf) -> str:
 
 
 def _publish(partial: Path, destination: Path) -> None:
-    """Give the finished file its name; a link, unlike a rename, never replaces another file."""
+    """Give the finished file its name; another file of that name is never replaced."""
     try:
         os.link(partial, destination)
     except FileExistsError:
         raise UsageError(f"{destination} exists already; name another file or remove it first.") from None
-    except OSError:
+    except OSError:  # file systems without hard links: of a name that is ours a rename replaces nobody's file
+        os.close(create_private_file(destination))
         try:
-            partial.rename(destination)  # file systems without hard links
+            partial.rename(destination)
         except OSError as error:
+            destination.unlink()
             raise WriteError(
                 f"{destination} cannot be written ({error.strerror}); choose another place."
             ) from error

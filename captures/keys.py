@@ -49,7 +49,8 @@ def credential_fingerprint(salt: bytes, kind: str, value: bytes) -> str:
     """
     Twelve hex digits naming a credential; ``salt`` is the capture's ``fingerprint_salt``.
 
-    Whoever holds the salt holds the capture, and so the value itself; to others it says nothing.
+    Who has a recording has its salt, and the value itself; to others it says nothing. What is
+    anonymized has another salt, with which nothing can be guessed about the recording's.
     """
     person = kind.encode()[:16]
     return hashlib.blake2b(value, digest_size=_FINGERPRINT_BYTES, key=salt, person=person).hexdigest()

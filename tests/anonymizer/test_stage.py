@@ -6,10 +6,12 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import brotli
 import pytest
@@ -24,6 +26,8 @@ from captures.writer import CaptureWriter, new_header
 
 JSON = (b"Content-Type", b"application/json")
 EMAIL = b"alice.anderson@corp.com"
+KEY = b"a key for tests, 32 bytes long.."
+OTHER_KEY = b"another key for tests, 32 bytes."
 
 
 def test_one_value_is_one_stand_in_everywhere(make_exchange: Any, anonymized: Any) -> None:
@@ -75,7 +79,7 @@ def test_a_minted_token_and_its_later_use_stay_linked(make_exchange: Any, anonym
 
 
 def test_what_is_not_traffic_stays(make_exchange: Any, anonymized: Any) -> None:
-    """Order, times, connections, counters, start and salt stay; lineage and provenance are added."""
+    """Order, times, connections, counters and start stay; lineage and provenance are added."""
     before = [make_exchange(seq, body=b"mail " + EMAIL) for seq in range(20)]
     result = anonymized(*before)
     with CaptureReader.open(result.before) as reader:
@@ -87,11 +91,70 @@ def test_what_is_not_traffic_stays(make_exchange: Any, anonymized: Any) -> None:
     assert result.counters == counters
     assert result.header.lineage == (old.capture_id,)
     assert result.header.started_wall_ns == old.started_wall_ns
-    assert result.header.fingerprint_salt == old.fingerprint_salt
     assert result.header.capture_id != old.capture_id
     assert result.header.anonymized.policy == "default"
     assert re.fullmatch("[0-9a-f]{12}", result.header.anonymized.key_fingerprint)
     assert result.after.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("action", ["keep", "pseudonymise", "drop"])
+def test_the_start_moves_as_times_do(make_exchange: Any, tmp_path: Path, action: str) -> None:
+    """A Date header says no more of the original time than the capture's own start does."""
+    started_s = 1_700_000_000
+    source, copy = tmp_path / "a.reel", tmp_path / "b.reel"
+    with CaptureWriter.create(
+        source, new_header(source="made for a test", started_wall_ns=started_s * 10**9)
+    ) as writer:
+        writer.write(make_exchange(response_headers=((b"X-Created-At", b"%d" % started_s),)))
+    policy = parse_policy({"kinds": {"date": action}}, name="x")
+    anonymize_capture(source, copy, policy=policy, key=bytes(32))
+    with CaptureReader.open(copy) as reader:
+        now_s, rest_ns = divmod(reader.header.started_wall_ns, 10**9)
+        stamp = next(reader.exchanges()).outcome.headers[0][1]
+    assert rest_ns == 0
+    assert (now_s != started_s) == (action != "keep")
+    assert (now_s - started_s) % (7 * 86_400) == 0
+    assert stamp == (b"" if action == "drop" else b"%d" % now_s)
+
+
+def test_a_start_that_nobody_knows_stays_so(make_exchange: Any, anonymized: Any) -> None:
+    """It tells nobody by how much times moved."""
+    policy = parse_policy({"kinds": {"date": "pseudonymise"}}, name="x")
+    assert anonymized(make_exchange(), policy=policy).header.started_wall_ns == 0
+
+
+def test_fingerprints_of_the_original_cannot_be_guessed(make_exchange: Any, anonymized: Any) -> None:
+    """The copy has a salt of its own, which is the same in each run with the same key."""
+    result = anonymized(make_exchange())
+    with CaptureReader.open(result.before) as reader:
+        old = reader.header.fingerprint_salt
+    assert len(result.header.fingerprint_salt) == len(old)
+    again = result.after.with_suffix(".again")
+    other = result.after.with_suffix(".other")
+    anonymize_capture(result.before, again, policy=Policy(), key=KEY)
+    anonymize_capture(result.before, other, policy=Policy(), key=OTHER_KEY)
+    with CaptureReader.open(again) as same, CaptureReader.open(other) as different:
+        assert same.header.fingerprint_salt == result.header.fingerprint_salt
+        assert len({old, same.header.fingerprint_salt, different.header.fingerprint_salt}) == 3
+
+
+def test_where_links_are_missing_no_file_is_replaced(
+    make_exchange: Any, anonymized: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process puts at the name while the copy is written stays there."""
+    source, folder = anonymized(make_exchange()).before, tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError(1, "no links here")))
+
+    def taken(*_: object) -> None:
+        (folder / "taken.reel").write_bytes(b"theirs")
+
+    with pytest.raises(UsageError, match="exists already"):
+        anonymize_capture(source, folder / "taken.reel", policy=Policy(), key=KEY, finish=taken)
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("taken.reel", b"theirs")]
+    anonymize_capture(source, folder / "free.reel", policy=Policy(), key=KEY)
+    with CaptureReader.open(folder / "free.reel") as reader:
+        assert len(reader) == 1
 
 
 def test_the_same_key_gives_the_same_exchanges(make_exchange: Any, anonymized: Any) -> None:
