@@ -22,16 +22,14 @@ from recorder.importers.pcap_links import DAMAGED, Decoder
 from recorder.importers.tcp import Limits, Reassembler
 from recorder.importers.tcp_half import Memory
 
-MAGICS = frozenset(
-    {b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a"}
-)
-"""What a pcap or pcapng file begins with."""
-
 MEMORY_BYTES = 256 * MIB  # bodies and segments that wait, of all connections together
 
 _PACKET_BYTES = 262_144  # larger ones do not exist: tcpdump and dumpcap cut them there
 _BLOCK_BYTES = 16 * MIB
 _NG_MAGIC = b"\x0a\x0d\x0d\x0a"
+_NG_ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
+_TOO_SHORT = "packet block that is too short for a packet, left out"
+_MAX_TIME_NS = 2**62  # the year 2116; sums of times then stay within 64 bits
 
 # scapy warns of each odd block on stderr; what matters of that is in the tally.
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
@@ -116,10 +114,7 @@ class PcapSource:
 
     def close(self) -> None:
         """Let the file go."""
-        zipped = getattr(getattr(self._file, "raw", None), "fileobj", None)
         self._file.close()
-        if zipped is not None:
-            zipped.close()
 
 
 def open_pcap(path: Path) -> PcapSource:
@@ -159,11 +154,18 @@ def _ng_packets(reader: Any, tally: Tally) -> Iterator[Packet]:
     while True:
         try:
             data, (time_ns, link) = read(_PACKET_BYTES)
-        except (EOFError, Scapy_Exception, struct.error):
-            if reader.damaged:
+        except _LeftOut as reason:
+            tally.remark(str(reason))
+            continue
+        except EOFError:
+            if not reader.ended:
                 tally.remark("damaged block, after which nothing can be read")
             return
         yield time_ns, link, data
+
+
+class _LeftOut(Exception):  # noqa: N818 - nothing went wrong, the file goes on behind it
+    """A packet that cannot be taken; says why."""
 
 
 class _ClassicReader(RawPcapReader):
@@ -199,38 +201,53 @@ class _NgReader(RawPcapNgReader):
     scapy's raw reader with what it lacks: sections of their own, time offsets, a cap on block sizes.
 
     Options of packets (comments, process names) are not read, which makes it faster by half.
-    A packet comes as its bytes, and its time in ns with its link type.
+    A packet comes as its bytes, and its time in ns with its link type. EOFError is a file's end when
+    ``ended`` says so, and what cannot be read otherwise.
     """
 
     def __init__(self, filename: Any, fdesc: Any = None, magic: Any = None) -> None:
-        self.damaged = False
+        self.ended = False
         self._time_ns = 0
         super().__init__(filename, fdesc, magic)
-        self.blocktypes.update({2: self._read_block_pkt, 3: self._read_block_spb, 6: self._read_block_epb})
-        self.blocktypes.pop(10, None)  # TLS keys are not used, so they are not read either
+        self.blocktypes = {
+            1: self._read_block_idb,
+            2: self._read_block_pkt,
+            3: self._read_block_spb,
+            6: self._read_block_epb,
+        }
 
     def _read_block_shb(self) -> None:
-        super()._read_block_shb()
+        self._begin_section(self.f.read(4))
+
+    def _begin_section(self, length: bytes) -> None:
+        """Reads a section's header behind its length, which is in the byte order that comes after it."""
+        order = _NG_ORDERS.get(self.f.read(4))
+        if order is None:
+            raise EOFError
+        (size,) = struct.unpack(order + "I", length)
+        if not 28 <= size <= _BLOCK_BYTES or size % 4:
+            raise EOFError
+        rest = self.f.read(size - 12)
+        if len(rest) < size - 12 or rest[-4:] != length or struct.unpack_from(order + "H", rest) != (1,):
+            raise EOFError
+        self.endian = order
         self.interfaces.clear()  # they are numbered anew in each section
-        self._head = struct.Struct(self.endian + "II").unpack
-        self._enhanced = struct.Struct(self.endian + "5I").unpack_from
+        self._head = struct.Struct(order + "II").unpack
+        self._enhanced = struct.Struct(order + "5I").unpack_from
 
     def _read_block(self, size: int = _PACKET_BYTES) -> Any:
         head = self.f.read(8)
         if len(head) < 8:
-            self.damaged = bool(head)
+            self.ended = not head
             raise EOFError
-        kind, length = self._head(head)
         if head[:4] == _NG_MAGIC:
-            self.f.seek(-4, 1)
-            self._read_block_shb()
+            self._begin_section(head[4:])
             return None
+        kind, length = self._head(head)
         if not 12 <= length <= _BLOCK_BYTES or length % 4:
-            self.damaged = True
             raise EOFError
         block = self.f.read(length - 8)
         if len(block) < length - 8 or block[-4:] != head[4:]:
-            self.damaged = True
             raise EOFError
         handler = self.blocktypes.get(kind)
         return None if handler is None else handler(block[:-4], size)
@@ -244,21 +261,30 @@ class _NgReader(RawPcapNgReader):
             options["offset_ns"] = struct.unpack(self.endian + "q", offset)[0] * NS_PER_S
 
     def _read_block_epb(self, block: bytes, size: int) -> Any:
+        if len(block) < 20:
+            raise _LeftOut(_TOO_SHORT)
         number, high, low, captured_bytes, _ = self._enhanced(block)
-        if number >= len(self.interfaces):
-            return None
-        link, _, options = self.interfaces[number]
+        link, _, options = self._interface(number)
         ticks = high << 32 | low
         unit = options["tsresol"]
-        self._time_ns = (ticks * 1000 if unit == 1_000_000 else ticks * NS_PER_S // unit) + options[
-            "offset_ns"
-        ]
-        return block[20 : 20 + min(captured_bytes, size)], (self._time_ns, link)
+        time_ns = (ticks * 1000 if unit == 1_000_000 else ticks * NS_PER_S // unit) + options["offset_ns"]
+        if not 0 <= time_ns < _MAX_TIME_NS:
+            raise _LeftOut("packet with a time that cannot be, left out")
+        self._time_ns = time_ns
+        return block[20 : 20 + min(captured_bytes, size)], (time_ns, link)
 
     def _read_block_pkt(self, block: bytes, size: int) -> Any:
-        number, _ = struct.unpack_from(self.endian + "HH", block)
-        return self._read_block_epb(struct.pack(self.endian + "I", number) + block[4:], size)
+        number = block[:2] + b"\0\0" if self.endian == "<" else b"\0\0" + block[:2]
+        return self._read_block_epb(number + block[4:], size)
 
     def _read_block_spb(self, block: bytes, size: int) -> Any:
-        packet = super()._read_block_spb(block, size)
-        return None if packet is None else (packet[0], (self._time_ns, self.interfaces[0][0]))
+        if len(block) < 4:
+            raise _LeftOut(_TOO_SHORT)
+        link, most_bytes, _ = self._interface(0)  # it has neither an interface's number nor a time
+        (wire_bytes,) = struct.unpack_from(self.endian + "I", block)
+        return block[4 : 4 + min(wire_bytes, most_bytes or size, size)], (self._time_ns, link)
+
+    def _interface(self, number: int) -> Any:
+        if number >= len(self.interfaces):
+            raise _LeftOut("packet of an interface that the file does not describe, left out")
+        return self.interfaces[number]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
+import io
 import struct
 import zlib
 from dataclasses import replace
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from captures.errors import CaptureError, UsageError
 from captures.model import Exchange, Failure, FailureReason, Message, MessageKind, Response
 from captures.reader import CaptureReader
+from recorder.importers import pcap
 from recorder.importers.intake import import_files
 from recorder.importers.pcap import PcapSource, open_pcap
 from recorder.importers.tcp import Limits
@@ -194,11 +197,86 @@ def test_pcapng_simple_and_old_packet_blocks(tmp_path: Path) -> None:
 
 
 def test_gzipped_file(tmp_path: Path) -> None:
-    """A gzipped capture is read as it is."""
-    for write in (write_pcap, write_pcapng):
-        path = write(tmp_path / "made", frames(Talk().open().client(GET).server(OK).packets))
-        path.write_bytes(gzip.compress(path.read_bytes()))
-        assert bodies(read(path)[0]) == [b"hello"]
+    """A gzipped capture is read as it is, all its sections too."""
+    records = frames(Talk().open().client(GET).server(OK).packets)
+    for write, sections in ((write_pcap, 1), (write_pcapng, 1), (write_pcapng, 2)):
+        path = write(tmp_path / "made", records)
+        other = frames(Talk(client=("10.0.0.9", 40_000)).open().client(GET).server(OK).packets)
+        behind = write(tmp_path / "behind", other).read_bytes() * (sections - 1)
+        path.write_bytes(gzip.compress(path.read_bytes() + behind))
+        exchanges, _, source = read(path)
+        assert bodies(exchanges) == [b"hello"] * sections
+        assert not source.tally.remarks
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (ng_block(6, bytes(8)), "packet block that is too short for a packet, left out"),
+        (ng_block(3, b""), "packet block that is too short for a packet, left out"),
+        (
+            ng_packet(1, bytes(60), interface=7),
+            "packet of an interface that the file does not describe, left out",
+        ),
+        (ng_packet(2**64 - 1, bytes(60)), "packet with a time that cannot be, left out"),
+    ],
+    ids=["short", "short simple", "undescribed interface", "impossible time"],
+)
+@pytest.mark.parametrize("place", [2, 3, 6])
+def test_pcapng_packets_that_cannot_be_taken(tmp_path: Path, odd: bytes, why: str, place: int) -> None:
+    """A block that holds no packet is told of, wherever it is, and the file goes on behind it."""
+    records = frames(Talk().open().client(GET).server(OK).packets)
+    blocks = [ng_section(), ng_interface(resolution=9), *(ng_packet(*record) for record in records)]
+    (tmp_path / "odd.pcapng").write_bytes(b"".join([*blocks[:place], odd, *blocks[place:]]))
+    exchanges, _, source = read(tmp_path / "odd.pcapng")
+    assert bodies(exchanges) == [b"hello"]
+    assert source.started_wall_ns == START_NS
+    assert source.tally.remarks == {why: 1}
+
+
+def test_pcapng_time_offset_that_cannot_be(tmp_path: Path) -> None:
+    """A file all of whose packets have impossible times is imported as one without packets."""
+    records = frames(Talk().open().client(GET).server(OK).packets)
+    blocks = [ng_section(), ng_interface(offset_s=2**62), *(ng_packet(*record) for record in records)]
+    (tmp_path / "odd.pcapng").write_bytes(b"".join(blocks))
+    (imported,) = import_files([tmp_path / "odd.pcapng"], tmp_path / "out.reel")
+    assert imported.remarks == {"packet with a time that cannot be, left out": len(records)}
+    assert imported.counters.seen == 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [ng_block(1, bytes(4)), ng_section()[:20], struct.pack("<II", 0x0A0D0D0A, 2**31) + bytes(40), b"\x06"],
+    ids=["short interface", "cut section", "odd section", "cut"],
+)
+def test_pcapng_that_ends_by_damage(tmp_path: Path, odd: bytes) -> None:
+    """A block that nothing can be read behind ends the import with a remark."""
+    path = write_pcapng(tmp_path / "odd.pcapng", frames(Talk().open().client(GET).server(OK).packets))
+    path.write_bytes(path.read_bytes() + odd)
+    exchanges, _, source = read(path)
+    assert bodies(exchanges) == [b"hello"]
+    assert source.tally.remarks == {"damaged block, after which nothing can be read": 1}
+
+
+class FailingDisk(io.BytesIO):
+    """Cannot be read behind what it holds."""
+
+    def readinto(self, buffer) -> int:
+        return super().readinto(buffer) or self.fail()
+
+    def fail(self) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("write", [write_pcap, write_pcapng])
+def test_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write) -> None:
+    """A disk that cannot be read any more is no clean end of a file."""
+    path = write(tmp_path / "made", frames(Talk().open().client(GET).server(OK).packets))
+    disk = FailingDisk(path.read_bytes())
+    monkeypatch.setattr(pcap, "open_bytes", lambda _: io.BufferedReader(disk))
+    exchanges, _, source = read(path)
+    assert bodies(exchanges) == [b"hello"]
+    assert sum(source.tally.remarks.values()) == 1
 
 
 def test_what_is_no_capture(tmp_path: Path) -> None:
