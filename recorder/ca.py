@@ -28,7 +28,7 @@ class Authority:
     """
     The CA's certificate: where it is, its PEM, and its SHA-256 fingerprint as colon-separated hex.
 
-    The private key lies beside it, mode 0600, and is never read here.
+    The private key lies beside it, mode 0600.
     """
 
     path: Path
@@ -43,7 +43,7 @@ def ensure_authority(confdir: Path) -> Authority:
 
     Raises:
         FolderError: the folder cannot be used.
-        UsageError: what is in it is not a certificate.
+        UsageError: what is in it is not a certificate and its key.
 
     """
     try:
@@ -52,9 +52,10 @@ def ensure_authority(confdir: Path) -> Authority:
         raise FolderError(
             "You have no home folder for the recorder's CA; name a folder for it with --confdir."
         ) from error
-    certificate_path = confdir / f"{CONF_BASENAME}-ca-cert.pem"
+    certificate_path, key_path = (confdir / f"{CONF_BASENAME}-{name}.pem" for name in ("ca-cert", "ca"))
+    wrong = f"{certificate_path} is not a certificate"
     try:
-        created = not (confdir / f"{CONF_BASENAME}-ca.pem").exists()
+        created = not key_path.exists()
         if created:
             confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
             CertStore.create_store(
@@ -62,15 +63,15 @@ def ensure_authority(confdir: Path) -> Authority:
             )
         pem = certificate_path.read_bytes()
         certificate = x509.load_pem_x509_certificate(pem)
+        wrong = f"{key_path} is not a certificate with its key"
+        CertStore.from_store(confdir, CONF_BASENAME, KEY_SIZE)  # as the proxy will
     except OSError as error:
         raise FolderError(
             f"The folder {confdir} for the recorder's CA cannot be used ({error.strerror}); "
             "name another with --confdir."
         ) from error
-    except ValueError as error:
-        raise UsageError(
-            f"{certificate_path} is not a certificate; move the folder away and a new CA is made."
-        ) from error
+    except (ValueError, TypeError) as error:  # TypeError: the key has a password
+        raise UsageError(f"{wrong}; move the folder away and a new CA is made.") from error
     digest = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
     return Authority(path=certificate_path, pem=pem, fingerprint=digest, created=created)
 

@@ -70,7 +70,8 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     ``control`` brings a byte, the mode's number, and a descriptor for each connection. DRAIN is the
     order to stop, and its end the order to wait for nothing more. ``reports`` takes ("ready", None),
     ("note", sentence), ("state", Snapshot) when metrics are served, ("waiting", requests that the
-    drain begins with), and at last ("finished", Recording).
+    drain begins with), and at last ("finished", Recording), or ("failed", Recording) when the proxy did
+    not start or ended by itself.
     """
     # Ctrl-C reaches every process of a terminal; only the parent decides what it means. When the
     # parent is gone, the control socket says so.
@@ -79,21 +80,27 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     parent = Parent(control=control, reports=reports)
-    note = parent.note
-    sink = open_sink(job.choices, job.path, job.header, note=note)
+    try:
+        _record(job, parent)
+    except HookreelError as error:
+        parent.note(str(error))
+    finally:
+        reports.close()
+
+
+def _record(job: Job, parent: Parent) -> None:
+    sink = open_sink(job.choices, job.path, job.header, note=parent.note)
     # The other end of ``reports`` is at its end only when the part is, too.
-    sink.fork(release=control.close)
-    addon = make_addon(job.settings, sink, started_ns=job.started_ns, note=note)
-    added = LatencyHistogram()
+    sink.fork(release=parent.control.close)
+    addon = make_addon(job.settings, sink, started_ns=job.started_ns, note=parent.note)
+    added, end = LatencyHistogram(), "failed"
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             added = runner.run(_work(job, sink, addon, parent))
-    except HookreelError as error:
-        note(str(error))
+        end = "finished"
     finally:
         account = sink.close(in_flight=addon.end(), connections=addon.connections)
-        parent.tell("finished", Recording(account=account, added=added, tls=addon.tls))
-        reports.close()
+        parent.tell(end, Recording(account=account, added=added, tls=addon.tls))
 
 
 async def _keep_telling(parent: Parent, take: Callable[[], Snapshot]) -> None:

@@ -190,6 +190,7 @@ class WorkerPool:
         else:
             worker.latest = value
             worker.finished = True
+            self.lost = self.lost or kind == "failed"
 
 
 def make_jobs(

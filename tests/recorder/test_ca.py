@@ -42,6 +42,16 @@ def test_a_broken_certificate_is_wrong_usage(tmp_path: Path):
     assert authority.path.read_bytes() == b"nonsense"
 
 
+def test_a_broken_key_is_wrong_usage(tmp_path: Path):
+    """What the proxy could not sign with is told before anything is recorded."""
+    authority = ensure_authority(tmp_path)
+    (key,) = (path for path in tmp_path.glob("*.pem") if b"PRIVATE KEY" in path.read_bytes())
+    key.write_bytes(key.read_bytes()[:300])
+    with pytest.raises(UsageError, match=f"{key} is not a certificate with its key"):
+        ensure_authority(tmp_path)
+    assert authority.path.exists()
+
+
 def test_the_certificate_is_exported_to_a_new_file(tmp_path: Path, confdir: Path):
     """What is written is the certificate and no key; nothing is overwritten."""
     authority = ensure_authority(confdir)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -14,17 +17,19 @@ from typing import cast
 import pytest
 
 from captures.encryption import Identities
-from captures.errors import WriteError
+from captures.errors import HookreelError, WriteError
 from captures.model import Counters, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
+from recorder import worker
 from recorder.account import Account
 from recorder.facts import TlsTally
 from recorder.latency import LatencyHistogram
 from recorder.library import FileRecorder
 from recorder.settings import Recording
-from recorder.workers import WorkerPool, merge_parts
+from recorder.workers import Worker, WorkerPool, merge_parts
 from tests.recorder.made import made_exchange
+from tests.recorder.memory import MemoryWriter, offer, start
 from tests.recorder.support import WAIT_S, RawClient, RawServer, Recorder, read_capture, run_command
 
 GET = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -208,3 +213,50 @@ def test_parts_that_cannot_be_merged_are_kept(
     assert account.parts == (tuple(paths) if readable else ())
     assert sorted(tmp_path.iterdir()) == (paths if readable else [])
     assert [len(read_capture(path).exchanges) for path in account.parts] == [1] * len(account.parts)
+
+
+@pytest.mark.parametrize("error", [HookreelError("The proxy ended by itself."), ValueError("quotes traffic")])
+def test_a_worker_whose_proxy_ended_says_that_it_failed(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    """Its part is closed in order, but the recording is not whole."""
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    sink = start(MemoryWriter())
+    offer(sink)
+    monkeypatch.setattr(sink, "fork", lambda release: None)
+    monkeypatch.setattr(worker, "open_sink", lambda *_, **__: sink)
+    monkeypatch.setattr(worker, "_work", fail)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    reports, theirs = Pipe(duplex=False)
+    settings = SimpleNamespace(max_body_bytes=1)
+    job = SimpleNamespace(settings=settings, choices=None, path=Path("part"), header=None, started_ns=0)
+    with socket.socket() as control, suppress(ValueError):
+        worker.run_worker(cast("worker.Job", job), control, theirs)
+    kind, recording = reports.recv()
+    assert (kind, recording.account.counters) == ("failed", Counters(seen=1, written=1))
+    if isinstance(error, HookreelError):
+        assert reports.recv() == ("note", str(error))
+    with pytest.raises(EOFError):
+        reports.recv()
+    reports.close()
+
+
+@pytest.mark.parametrize(("end", "lost"), [("finished", False), ("failed", True)])
+def test_a_failed_worker_makes_the_recording_one_that_is_not_whole(end: str, lost: bool):
+    """The parent counts what the worker wrote, and knows that more may have been."""
+
+    async def hear() -> WorkerPool:
+        pool = WorkerPool(note=lambda _text: None)
+        reports, theirs = Pipe(duplex=False)
+        one = Worker(path=Path("part"), process=None, control=cast("socket.socket", None), reports=reports)
+        theirs.send((end, "what it came to"))
+        theirs.close()
+        pool._hear(one)
+        pool._hear(one)
+        reports.close()
+        assert one.ended.is_set()
+        assert one.latest == "what it came to"
+        return pool
+
+    assert asyncio.run(hear()).lost is lost
