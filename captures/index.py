@@ -30,6 +30,9 @@ COLUMN_TYPES = {
     "request_bytes": "I",
     "response_bytes": "I",
 }
+_MOST_ROW_BYTES = 36  # of a payload's columns, where they do not compress at all
+_MOST_BLOCK_BYTES = 1 + 9 + 5  # a position and a number of rows in msgpack
+_LABEL_HEAD_BYTES = 3
 MAX_ROWS_A_BYTE = 4  # an exchange takes more of a file than this; an index that lists more is damaged
 _NUMPY_TYPES: dict[str, np.dtype[Any]] = {"q": np.dtype("<i8"), "I": np.dtype("<u4"), "H": np.dtype("<u2")}
 
@@ -56,6 +59,7 @@ class IndexBuilder:
         default_factory=lambda: {name: array(code) for name, code in COLUMN_TYPES.items()}
     )
     _labels_packed: int = 0
+    _label_bytes: int = 0  # of those not yet packed
 
     def add(self, exchange: Exchange) -> None:
         """One more exchange of the block that will be closed next."""
@@ -63,7 +67,10 @@ class IndexBuilder:
         response = outcome if isinstance(outcome, Response) else None
         columns["offset_ns"].append(exchange.offset_ns)
         columns["seq"].append(exchange.seq)
+        known = len(self.endpoints.labels)
         columns["endpoint"].append(self.endpoints.add(request.method, request.target))
+        for label in self.endpoints.labels[known:]:
+            self._label_bytes += len(label.encode()) + _LABEL_HEAD_BYTES
         columns["connection"].append(exchange.connection)
         columns["status"].append(response.status if response else 0)
         columns["request_bytes"].append(len(request.body))
@@ -77,6 +84,11 @@ class IndexBuilder:
     def rows(self) -> int:
         """Rows not yet handed out."""
         return len(self._columns["seq"])
+
+    @property
+    def most_bytes(self) -> int:
+        """At most so many bytes are the payload of the rows not yet handed out."""
+        return self.rows * _MOST_ROW_BYTES + len(self.blocks) * _MOST_BLOCK_BYTES + self._label_bytes
 
     def take_payload(self) -> tuple[bytes, int]:
         """The INDEX payload of all rows collected, and their number; the builder is then empty."""
@@ -94,6 +106,7 @@ class IndexBuilder:
         )
         del columns
         self._labels_packed = len(self.endpoints.labels)
+        self._label_bytes = 0
         self._columns = {name: column[rows:] for name, column in self._columns.items()}
         self.blocks = []
         return bytes(payload), rows

@@ -8,16 +8,16 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgpack
 
-from captures.codec import exchange_row, facts_map, message_row, pack_counters, pack_header
+from captures.codec import exchange_row, message_row, pack_counters, pack_header
 from captures.encryption import SEAL_BYTES, seal_file
 from captures.errors import HookreelError, WriteError
+from captures.footer import Totals, lists_bytes, pack_footer
 from captures.frames import (
     CAPTURE_MAGIC,
     MAX_BLOCK_BYTES,
@@ -38,7 +38,6 @@ from captures.model import (
     MessageKind,
     Provenance,
     RecorderFacts,
-    Response,
 )
 from captures.rows import RowBuffer
 from captures.units import MIB, NS_PER_MS
@@ -110,8 +109,7 @@ class CaptureWriter:
         self._raw_since_dictionary = DICTIONARY_REFRESH_BYTES
         self._counters: Counters | None = None
         self._written_counters: Counters | None = None
-        self._truncated = 0
-        self._duration: tuple[int | None, int] = (None, 0)
+        self._totals = Totals()
         self._index_positions: list[int] = []
         self._message_blocks: list[tuple[int, int, int, int]] = []
         self._dictionaries: list[tuple[int, int]] = []
@@ -143,11 +141,13 @@ class CaptureWriter:
         if recipients:
             key_block, packer = seal_file(recipients, start)
             start += key_block
+        start += packer.pack(BlockType.META, pack_header(header), compress=False)
         descriptor = create_private_file(path)
         writer = cls(descriptor, path, header, clock_ns, packer)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            writer._append(start + packer.pack(BlockType.META, pack_header(header), compress=False))
+            # The file is new, so nobody but a reader that looks whether it is live can hold the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            writer._append(start)
         except OSError as error:
             writer.discard()
             raise writer._write_error(error) from error
@@ -171,6 +171,16 @@ class CaptureWriter:
         """Bytes of the open block before compression."""
         return self._exchanges.bytes + self._messages.bytes
 
+    @property
+    def end_bytes(self) -> int:
+        """At most so many bytes will be added at the end, beside the open block and some KiB in any case."""
+        return self._index.most_bytes + lists_bytes(
+            index=len(self._index_positions),
+            messages=len(self._message_blocks),
+            stream_ends=len(self._stream_ends),
+            dictionaries=len(self._dictionaries),
+        )
+
     def discard(self) -> None:
         """Close and remove the file; for a recording that did not begin."""
         if not self._closed:
@@ -193,16 +203,7 @@ class CaptureWriter:
         self._make_room(len(row))
         self._exchanges.add(row, exchange.offset_ns)
         self._index.add(exchange)
-        outcome = exchange.outcome
-        end_ns = outcome.offset_ns
-        cut = exchange.request.truncated_bytes
-        if isinstance(outcome, Response):
-            end_ns = max(end_ns, outcome.end_ns or 0)
-            cut += outcome.truncated_bytes
-        self._truncated += cut > 0
-        first_ns, last_ns = self._duration
-        first_ns = exchange.offset_ns if first_ns is None else min(first_ns, exchange.offset_ns)
-        self._duration = (first_ns, max(last_ns, end_ns))
+        self._totals.add(exchange)
         self._flush_when_full()
 
     def write_message(self, message: Message) -> None:
@@ -359,22 +360,17 @@ class CaptureWriter:
     def _write_footer(self) -> None:
         block = self._pack_index() if self._index.blocks or not self._index_positions else b""
         written = self.exchanges_flushed
-        counters = self._counters or Counters(seen=written, written=written, truncated=self._truncated)
-        first_ns, last_ns = self._duration
-        ends_ns = [end_ns for _, end_ns in self._stream_ends]
+        counters = self._counters or Counters(seen=written, written=written, truncated=self._totals.truncated)
         footer = self._packer.pack(
             BlockType.FOOTER,
-            msgpack.packb(
-                {
-                    "index": self._index_positions,
-                    "messages": self._message_blocks,
-                    "stream_ends": self._stream_ends,
-                    "dictionaries": self._dictionaries,
-                    "counters": asdict(counters),
-                    "facts": None if self.facts is None else facts_map(self.facts),
-                    "first_ns": first_ns or 0,
-                    "last_end_ns": max([last_ns, *ends_ns]),
-                }
+            pack_footer(
+                index=self._index_positions,
+                messages=self._message_blocks,
+                stream_ends=self._stream_ends,
+                dictionaries=self._dictionaries,
+                counters=counters,
+                facts=self.facts,
+                totals=self._totals,
             ),
         )
         position = self._position + len(block)

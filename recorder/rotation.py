@@ -8,14 +8,13 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from captures.errors import UsageError
+from captures.errors import UsageError, WriteError
 from captures.model import Counters, Exchange, Message, RecorderFacts, Response
 from captures.units import KIB
 from recorder.scribe import SizeReached, Writer
 
 _ROW_BYTES = 512  # about what a row takes beside its bodies and headers
-_INDEX_ROW_BYTES = 36  # at most, of the index at the end
-_END_BYTES = 4 * KIB  # account, footer and trailer
+_END_BYTES = 4 * KIB  # account, footer and trailer, without what grows with the part
 _DIGITS = 4
 
 
@@ -30,6 +29,11 @@ class Part(Writer, Protocol):
     @property
     def open_bytes(self) -> int:
         """Bytes of the open block before compression."""
+        ...
+
+    @property
+    def end_bytes(self) -> int:
+        """At most so many bytes will be added at the end, beside the open block and some KiB in any case."""
         ...
 
     def flush(self) -> None:
@@ -94,7 +98,6 @@ class PartedWriter:
         self._part: Part | None = open_part()
         self._begun_ns = clock_ns()
         self._rows = 0  # of this part
-        self._exchanges = 0
         self._closed_bytes = 0
         self._closed_exchanges = 0
         self._done: list[Path] = []
@@ -125,7 +128,6 @@ class PartedWriter:
         """
         self._ready(_exchange_bytes(exchange) if self._limits.bounded else 0).write(exchange)
         self._rows += 1
-        self._exchanges += 1
 
     def write_message(self, message: Message) -> None:
         """Takes one message; raises as ``write`` does."""
@@ -181,13 +183,12 @@ class PartedWriter:
         return part
 
     def _fits(self, part: Part, row_bytes: int, limit_bytes: int) -> bool:
-        end_bytes = _END_BYTES + (self._exchanges + 1) * _INDEX_ROW_BYTES
-        room_bytes = limit_bytes - end_bytes - row_bytes
-        if part.size_bytes + part.open_bytes <= room_bytes:
+        room_bytes = limit_bytes - _END_BYTES - row_bytes
+        if part.size_bytes + part.open_bytes + part.end_bytes <= room_bytes:
             return True
         # Compressed, the open block takes a fraction of what it does in memory: look again.
         part.flush()
-        return part.size_bytes <= room_bytes
+        return part.size_bytes + part.end_bytes <= room_bytes
 
     def _is_over(self) -> bool:
         every_ns = self._limits.rotate_every_ns
@@ -196,9 +197,12 @@ class PartedWriter:
         return self._clock_ns() - self._begun_ns >= every_ns
 
     def _begin_part(self) -> Part:
-        self._part = self._open_part()
+        try:
+            self._part = self._open_part()
+        except UsageError as error:  # its folder is gone, and with it the place for all that follows
+            raise WriteError(str(error)) from error
         self._begun_ns = self._clock_ns()
-        self._rows = self._exchanges = 0
+        self._rows = 0
         return self._part
 
     def _end_part(self) -> None:
@@ -241,7 +245,7 @@ class PartedWriter:
 
 def _exchange_bytes(exchange: Exchange) -> int:
     request, outcome = exchange.request, exchange.outcome
-    size = _ROW_BYTES + len(request.target) + len(request.body)
+    size = _ROW_BYTES + 2 * len(request.target) + len(request.body)  # the path is in the index, too
     headers = request.headers + request.trailers
     if isinstance(outcome, Response):
         size += len(outcome.body)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +18,10 @@ import pytest
 from captures import writer as writer_module
 from captures.errors import HookreelError, UsageError, WriteError
 from captures.frames import MAX_BLOCK_BYTES
-from captures.model import Counters
+from captures.keys import create_private_file
+from captures.model import Counters, Message, MessageKind
 from captures.reader import CaptureReader
-from captures.units import MIB, NS_PER_S
+from captures.units import KIB, MIB, NS_PER_S
 from captures.writer import BLOCK_BYTES, CaptureWriter, new_header
 
 HEADER = new_header(source="test", started_wall_ns=1)
@@ -148,6 +151,50 @@ def test_a_second_writer_cannot_have_the_file(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert "still being written" in result.stdout
     writer.close()
+
+
+def test_a_reader_that_looks_at_a_new_file_does_not_stop_its_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks whether a file is live has its lock for a moment, maybe before its writer has."""
+    path = tmp_path / "a.reel"
+
+    def create_and_be_looked_at(name: Path) -> int:
+        descriptor = create_private_file(name)
+        reader = os.open(name, os.O_RDONLY)
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        threading.Timer(0.05, os.close, (reader,)).start()
+        return descriptor
+
+    monkeypatch.setattr(writer_module, "create_private_file", create_and_be_looked_at)
+    CaptureWriter.create(path, HEADER).close()
+    with CaptureReader.open(path) as reader:
+        assert reader.complete
+
+
+def test_a_header_that_cannot_be_packed_leaves_no_file(tmp_path: Path) -> None:
+    """Nothing is made before it is known what stands in it."""
+    with pytest.raises(OverflowError):
+        CaptureWriter.create(tmp_path / "a.reel", replace(HEADER, started_wall_ns=2**64))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("slug", ["%05d-" * 80, "\xe9%05d" * 60, "same"], ids=["long", "wide", "one"])
+def test_the_end_is_no_larger_than_was_said(tmp_path: Path, make_exchange, slug: str) -> None:
+    """Labels, rows and lists of a capture's end are within ``end_bytes`` and some KiB."""
+    writer = CaptureWriter.create(tmp_path / "a.reel", HEADER)
+    for seq in range(300):
+        target = (slug % ((seq,) * slug.count("%")) + "x").encode("latin-1")
+        writer.write(make_exchange(seq, seq, connection=seq * 2**20, target=b"/" + target))
+        writer.write_message(
+            Message(exchange=seq, offset_ns=seq, from_client=False, kind=MessageKind.END, payload=b"")
+        )
+        writer.flush()
+    before, most = writer.size_bytes, writer.end_bytes
+    writer.close()
+    end = (tmp_path / "a.reel").stat().st_size - before
+    assert end <= most + 4 * KIB
+    assert most < 200_000
 
 
 def test_what_an_exception_leaves_is_not_called_complete(tmp_path: Path, make_exchange) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,10 +36,12 @@ def make(output: Path, limits: Limits, clock: Clock | None = None) -> PartedWrit
     return PartedWriter(open_part, limits, clock_ns=clock or Clock())
 
 
-def write_until_full(writer: PartedWriter, body: bytes) -> int:
+def write_until_full(
+    writer: PartedWriter, body: bytes, path: Callable[[int], bytes] = lambda seq: b"%d" % (seq % 5)
+) -> int:
     for seq in range(1_000_000):
         try:
-            writer.write(made_exchange(seq, body=body, target=b"/%d" % (seq % 5)))
+            writer.write(made_exchange(seq, body=body, target=b"/" + path(seq)))
         except SizeReached:
             return seq
     pytest.fail("the size was never reached")
@@ -158,6 +162,15 @@ def test_the_capture_stays_within_the_size_that_is_allowed(tmp_path: Path, body:
     assert limit * 0.4 < output.stat().st_size <= limit
 
 
+def test_long_distinct_paths_stay_within_the_size_that_is_allowed(tmp_path: Path):
+    """The index at the end holds a label for each path, and counts."""
+    output, limit = tmp_path / "a.reel", 300 * KIB
+    writer = make(output, Limits(max_bytes=limit))
+    write_until_full(writer, b"", path=lambda seq: b"-".join(b"z%d" % (seq // step) for step in range(1, 80)))
+    writer.close()
+    assert limit * 0.6 < output.stat().st_size <= limit
+
+
 def test_the_size_that_is_allowed_is_that_of_all_parts(tmp_path: Path):
     """Rotation does not get around max-size."""
     writer = make(tmp_path / "a.reel", Limits(rotate_bytes=100 * KIB, max_bytes=250 * KIB))
@@ -204,6 +217,18 @@ def test_a_part_that_cannot_be_made_ends_the_writing(tmp_path: Path):
         writer.write(made_exchange(1))
     assert writer.exchanges_flushed == 1
     assert seqs(output) == [0]
+
+
+def test_a_folder_that_is_gone_ends_the_writing(tmp_path: Path):
+    """Without a place for the next part nothing more can be written, whoever says so."""
+    output, clock = tmp_path / "parts" / "a.reel", Clock()
+    output.parent.mkdir()
+    writer = make(output, Limits(rotate_every_ns=NS_PER_S), clock)
+    writer.write(made_exchange(0))
+    shutil.rmtree(output.parent)
+    clock.now_ns = 2 * NS_PER_S
+    with pytest.raises(WriteError, match="folder"):
+        writer.write(made_exchange(1))
 
 
 def test_a_recording_that_did_not_begin_leaves_nothing(tmp_path: Path):
