@@ -74,6 +74,10 @@ class Tally:
         """The one number of ``count``, for who changes it most often."""
         return self._cells[count : count + 1]
 
+    def numbers(self) -> tuple[int, ...]:
+        """All of them; while two looks differ, something is done."""
+        return tuple(self._cells)
+
     def add(self, count: Count, number: int = 1) -> None:
         """Counts ``number`` more."""
         self._cells[count] += number

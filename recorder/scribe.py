@@ -21,6 +21,7 @@ LOOK_S = (
     0.005  # while traffic passes; short, so that what is done at once takes the processor for little time
 )
 IDLE_LOOK_S = 0.1
+_TOLD = 1000  # sentences that are remembered
 UNICODE_ERRORS = "surrogateescape"
 
 
@@ -148,7 +149,7 @@ class Scribe:
         )
         self._cut = False
         self._full = False
-        self._choice_failed = False
+        self._told: set[str] = set()
         self._left_out: dict[int, bool] = {}
         """Open streams without an exchange in the file, by seq; whether their messages count as lost."""
 
@@ -221,12 +222,10 @@ class Scribe:
             chosen = not self._full and (self._chooser is None or self._chooser.wants(exchange))
         except Exception as error:  # noqa: BLE001 - as above
             self._tally.add(Count.LOST)
-            if not self._choice_failed:
-                self._choice_failed = True
-                self._note(
-                    f"It could not be told whether to record an exchange ({type(error).__name__}); "
-                    "it is counted as dropped."
-                )
+            self._note(
+                f"It could not be told whether to record an exchange ({type(error).__name__}); "
+                "it is counted as dropped."
+            )
             return None
         if not chosen:
             self._tally.add(Count.SAMPLED_OUT)
@@ -240,7 +239,9 @@ class Scribe:
         try:
             # The account goes into the file with each block, so it is brought up to date first.
             self._writer.count(tally.counters(None, cut=False))
-            self._writer.write(exchange if self._cleaner is None else self._cleaner.exchange(exchange))
+            if self._cleaner is not None:
+                exchange = self._cleaner.exchange(exchange)
+            self._writer.write(exchange)
         except Exception as error:  # noqa: BLE001 - as above
             self._refuse(error, Count.LOST, Count.SAMPLED_OUT)
             return False
@@ -314,7 +315,11 @@ class Scribe:
         self._tell("ended", Ending(withheld_names=names, parts=self._writer.parts))
 
     def _note(self, text: str) -> None:
-        self._tell("note", text)
+        """Tells a sentence once: what is wrong with one exchange may be wrong with all."""
+        if text not in self._told:
+            if len(self._told) < _TOLD:
+                self._told.add(text)
+            self._tell("note", text)
 
     def _tell(self, kind: str, value: object) -> None:
         with suppress(OSError):  # the proxy is gone and hears nothing

@@ -24,7 +24,7 @@ from recorder.ring import Ring
 from recorder.scribe import UNICODE_ERRORS, Chooser, Cleaner, Close, Discard, Ending, Scribe, Writer
 
 QUEUE_BYTES = 128 * MIB  # what may wait to be written; above it exchanges are dropped and counted
-# A stuck disk is given up on after this: at stop the process must not hang for ever.
+# A disk that took nothing for so long is given up on: at stop the process must not hang for ever.
 CLOSE_TIMEOUT_S = 30.0
 WRITER_NICE = 5
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
@@ -200,8 +200,13 @@ class Sink:
         ``in_flight`` exchanges were seen and had no outcome when the recording ended.
         """
         self._order(Close(in_flight=in_flight, facts=facts))
-        if not self._drained.wait(CLOSE_TIMEOUT_S):
-            self._give_up()
+        before = self._tally.numbers()
+        while not self._drained.wait(CLOSE_TIMEOUT_S):
+            now = self._tally.numbers()
+            if now == before:
+                self._give_up()
+                break
+            before = now
         self._ended.wait()  # making the capture from a spool may take its time
         self._reap()
         return self.account(connections=connections, in_flight=in_flight)

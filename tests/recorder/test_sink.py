@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from captures.errors import HookreelError, WriteError
 from captures.model import Counters, Exchange, MessageKind, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
+from recorder import sink as sink_module
 from recorder.sink import Sink
 from tests.recorder.memory import MemoryWriter, exchange, message, offer, start
 
@@ -126,6 +128,52 @@ def test_one_exchange_that_cannot_be_packed_is_dropped_alone():
     assert account.counters == Counters(seen=3, written=2, dropped=1)
     assert account.cut_by == ""
     assert notes == ["An exchange could not be written and is counted as dropped: An exchange is too large."]
+
+
+def test_what_is_wrong_with_every_exchange_is_told_once():
+    """A note for each would flood whoever reads them; all are counted."""
+    writer = MemoryWriter(lambda _row: 1 / 0 if _row.seq else (_ for _ in ()).throw(TypeError))
+    notes: list[str] = []
+    sink = start(writer, notes)
+    for _ in range(10):
+        assert offer(sink)
+    account = sink.close(in_flight=0, connections=1)
+    assert account.counters == Counters(seen=10, dropped=10)
+    assert [note.count("ZeroDivisionError") for note in notes] == [0, 1]
+
+
+def test_a_slow_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """At the end all that is queued is written, however often the wait for it ends before."""
+    permits = threading.Semaphore(0)
+    sink = start(MemoryWriter(lambda _row: permits.acquire() and None))
+    drained = sink._drained
+
+    def wait_for_a_row(_timeout_s: float) -> bool:
+        before = sink._tally.numbers()
+        permits.release()
+        while not drained.wait(0.001) and sink._tally.numbers() == before:
+            pass
+        return drained.is_set()
+
+    monkeypatch.setattr(sink, "_drained", SimpleNamespace(wait=wait_for_a_row, set=drained.set))
+    for _ in range(6):
+        assert offer(sink)
+    account = sink.close(in_flight=0, connections=1)
+    assert account.cut_by == ""
+    assert account.counters == Counters(seen=6, written=6)
+
+
+def test_a_stuck_disk_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    """A process that must end does not wait for a disk that takes nothing any more."""
+    monkeypatch.setattr(sink_module, "CLOSE_TIMEOUT_S", 0.01)
+    stuck = threading.Event()
+    sink = start(MemoryWriter(lambda _row: stuck.wait(20) and None))
+    for _ in range(6):
+        assert offer(sink)
+    account = sink.close(in_flight=0, connections=1)
+    stuck.set()
+    assert "disk" in account.cut_by
+    assert account.counters.dropped == 6
 
 
 def test_an_error_at_the_end_is_in_the_account():
