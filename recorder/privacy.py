@@ -7,10 +7,12 @@ import binascii
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
 
 from ahocorasick_rs import BytesAhoCorasick
 
-from captures.bodies.coding import CodingError, decode, encode
+from captures.bodies.coding import CodingError, codings, decode, encode
 from captures.bodies.edits import Edit, splice, without_overlaps
 from captures.credentials import Credential, CredentialKind, find_credentials
 from captures.errors import UsageError
@@ -22,6 +24,7 @@ REDACTED = b"[redacted]"
 STAND_IN_PREFIX = b"withheld-"
 _STAND_IN_BYTES = 16  # at least; longer values get stand-ins of their own length
 _DIGEST_BYTES = 18  # 24 letters
+_SHORTEST_PART_BYTES = 8  # of a value that a cut text ends with
 _KNOWN = 1000  # values of one exchange or stream that are looked for elsewhere in it
 _COUNTED = 100_000  # distinct credentials that are told apart in the account
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-encoding"})
@@ -38,6 +41,14 @@ _NAMED = re.compile(
     rb"|(?<![A-Za-z0-9_-])(?:" + _NAMES + rb")=([^&#\s\"'<>\\;,]+)",
     re.IGNORECASE,
 )
+
+# The same of a text that was cut inside the value.
+_NAMED_LAST = re.compile(
+    rb'"(?:' + _NAMES + rb')"\s*:\s*"((?:[^"\\]|\\.)+)\\?\Z'
+    rb'|\\"(?:' + _NAMES + rb')\\"\s*:\s*\\"([^"\\]+)\\?\Z',
+    re.IGNORECASE,
+)
+_Part = TypeVar("_Part", Request, Response)
 
 
 def check_header_names(names: Iterable[str]) -> frozenset[bytes]:
@@ -110,28 +121,18 @@ class Withhold:
         request, outcome = exchange.request, exchange.outcome
         headers = self._declared(request.headers, find_credentials(request.headers), known)
         target = self._named(request.target, known)
-        body = self._body(request.body, request.headers, request.truncated_bytes, known)
-        if not isinstance(outcome, Response):
-            request = _everywhere(request, headers, target, body, known)
-            return replace(exchange, request=request)
-        given = (*set_cookies(outcome.headers), *find_credentials(outcome.headers))  # logins answer so too
-        response_headers = self._declared(outcome.headers, given, known)
-        response_body = self._body(outcome.body, outcome.headers, outcome.truncated_bytes, known)
-        request = _everywhere(request, headers, target, body, known)
-        if outcome.stream and outcome.end_ns is None:
-            self._streams[exchange.seq] = known
-        return replace(
-            exchange,
-            request=request,
-            outcome=replace(
-                outcome,
-                headers=_lengthened(
-                    _without_headers(response_headers, known), len(outcome.body), len(response_body)
-                ),
-                body=response_body,
-                trailers=_without_headers(outcome.trailers, known),
-            ),
-        )
+        body = self._body(request, known)
+        if isinstance(outcome, Response):
+            given = (
+                *set_cookies(outcome.headers),
+                *find_credentials(outcome.headers),
+            )  # logins answer so too
+            response_headers = self._declared(outcome.headers, given, known)
+            outcome = _cleaned(outcome, response_headers, self._body(outcome, known), known)
+            if outcome.stream and outcome.end_ns is None:
+                self._streams[exchange.seq] = known
+        request = replace(_cleaned(request, headers, body, known), target=_without(target, known))
+        return replace(exchange, request=request, outcome=outcome)
 
     def message(self, message: Message) -> Message:
         """The message with stand-ins."""
@@ -139,10 +140,10 @@ class Withhold:
             self._streams.pop(message.exchange, None)
             return message
         known = self._streams.get(message.exchange, {})
-        payload = message.payload
+        payload, is_cut = message.payload, message.truncated_bytes > 0
         if message.kind is not MessageKind.BINARY:
-            payload = self._named(payload, known)
-        return replace(message, payload=_without(payload, known))
+            payload = self._named(payload, known, is_cut=is_cut)
+        return replace(message, payload=_without(payload, known, is_cut=is_cut))
 
     def _declared(
         self, headers: Headers, credentials: Iterable[Credential], known: dict[bytes, bytes]
@@ -158,12 +159,13 @@ class Withhold:
             for index, (name, value) in enumerate(headers)
         )
 
-    def _named(self, text: bytes, known: dict[bytes, bytes]) -> bytes:
+    def _named(self, text: bytes, known: dict[bytes, bytes], *, is_cut: bool = False) -> bytes:
         """``text`` with stand-ins for the values of fields that are named like credentials."""
         if not _STEMS.find_matches_as_indexes(text.lower()):
             return text
         edits = []
-        for match in _NAMED.finditer(text):
+        last = _NAMED_LAST.search(text) if is_cut else None
+        for match in chain(_NAMED.finditer(text), (last,) if last else ()):
             group = match.lastindex
             assert group is not None
             value = match[group]
@@ -174,18 +176,20 @@ class Withhold:
             edits.append(Edit(*match.span(group), stand_in))
         return splice(text, without_overlaps(edits)) if edits else text
 
-    def _body(self, body: bytes, headers: Headers, truncated_bytes: int, known: dict[bytes, bytes]) -> bytes:
-        coding = b",".join(value for name, value in headers if name.lower() == b"content-encoding")
-        if not body:
-            return body
-        if not coding or truncated_bytes:
-            return _without(self._named(body, known), known)
+    def _body(self, part: Request | Response, known: dict[bytes, bytes]) -> bytes | None:
+        """The body with stand-ins; None where it cannot be read to its end, so that it may hold anything."""
+        coding = b",".join(value for name, value in part.headers if name.lower() == b"content-encoding")
+        is_cut = part.truncated_bytes > 0
+        if not part.body or not codings(coding):
+            return _without(self._named(part.body, known, is_cut=is_cut), known, is_cut=is_cut)
+        if is_cut:
+            return None
         try:
-            plain = decode(body, coding)
+            plain = decode(part.body, coding)
             cleaned = _without(self._named(plain, known), known)
-            return body if cleaned == plain else encode(cleaned, coding)
+            return part.body if cleaned == plain else encode(cleaned, coding)
         except CodingError:
-            return _without(body, known)
+            return None
 
     def _note(self, value: bytes, stand_in: bytes, known: dict[bytes, bytes]) -> None:
         self.uses += 1
@@ -207,22 +211,26 @@ class Withhold:
         return (STAND_IN_PREFIX + digits)[:size].ljust(size, b"x")
 
 
-def _everywhere(
-    request: Request, headers: Headers, target: bytes, body: bytes, known: dict[bytes, bytes]
-) -> Request:
-    return replace(
-        request,
-        headers=_lengthened(_without_headers(headers, known), len(request.body), len(body)),
-        target=_without(target, known),
-        body=body,
-        trailers=_without_headers(request.trailers, known),
-    )
+def _cleaned(part: _Part, headers: Headers, body: bytes | None, known: dict[bytes, bytes]) -> _Part:
+    """``part`` with this head and body; a body that is None is left out, and counts as cut."""
+    headers, trailers = _without_headers(headers, known), _without_headers(part.trailers, known)
+    if body is None:
+        left_out = part.truncated_bytes + len(part.body)
+        return replace(part, headers=headers, body=b"", trailers=trailers, truncated_bytes=left_out)
+    headers = _lengthened(headers, len(part.body), len(body))
+    return replace(part, headers=headers, body=body, trailers=trailers)
 
 
-def _without(text: bytes, known: dict[bytes, bytes]) -> bytes:
+def _without(text: bytes, known: dict[bytes, bytes], *, is_cut: bool = False) -> bytes:
     """``text`` with the stand-in of every known value; long values first, since one may hold another."""
-    for value in sorted(known, key=len, reverse=True):
+    values = sorted(known, key=len, reverse=True)
+    for value in values:
         text = text.replace(value, known[value])
+    if is_cut:  # maybe inside of one
+        for value in values:
+            for size in range(len(value) - 1, _SHORTEST_PART_BYTES - 1, -1):
+                if text.endswith(value[:size]):
+                    return text[:-size] + known[value][:size]
     return text
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from captures.codec import exchange_row
 from captures.credentials import find_credentials
 from captures.errors import UsageError
-from captures.model import Exchange, Headers, Message, MessageKind, Response
+from captures.model import Counters, Exchange, Headers, Message, MessageKind, Request, Response
 from recorder.privacy import REDACTED, STAND_IN_PREFIX, Privacy, Withhold, check_header_names
 from tests.recorder.made import made_exchange
+from tests.recorder.memory import MemoryWriter, start
 
 KEY = b"k" * 32
 TOKEN = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
@@ -150,11 +152,67 @@ def test_a_compressed_body_without_credentials_stays_byte_for_byte():
     assert cleaned.request.body == body
 
 
-@pytest.mark.parametrize("body", [b"not gzip, password=hunter22hunter22", b""])
-def test_a_body_that_does_not_decode_passes(body: bytes):
-    """A wrong Content-Encoding is no reason to lose an exchange."""
-    cleaned = withhold(made_exchange(headers=((b"Content-Encoding", b"gzip"),), body=body))
-    assert len(cleaned.request.body) == len(body)
+LOGIN = b'{"access_token":"%s","rest":"%s"}' % (TOKEN, bytes(range(35, 92)) * 40)
+ZIPPED = gzip.compress(LOGIN)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "truncated_bytes"),
+    [
+        (b"gzip", ZIPPED[:-20], 20),
+        (b"gzip", ZIPPED + b"x", 0),
+        (b"gzip", LOGIN, 0),
+        (b"aws-chunked", LOGIN, 0),
+        (b"gzip, secret", gzip.compress(LOGIN), 0),
+    ],
+    ids=["cut", "damaged", "not gzip", "unknown", "unknown on top"],
+)
+def test_a_body_that_cannot_be_read_to_its_end_is_left_out(coding: bytes, body: bytes, truncated_bytes: int):
+    """A beginning inflates, and a damaged body does to most readers; what was on the wire is still stated."""
+    headers = ((b"Content-Encoding", coding), (b"Content-Length", b"%d" % (len(body) + truncated_bytes)))
+    whole = made_exchange(headers=headers, body=body, response_headers=headers, response_body=body)
+    whole = replace(
+        whole,
+        request=replace(whole.request, truncated_bytes=truncated_bytes),
+        outcome=replace(whole.outcome, truncated_bytes=truncated_bytes),
+    )
+    cleaned = withhold(whole)
+    for part in (cleaned.request, cleaned.outcome):
+        assert isinstance(part, Request | Response)
+        assert (part.body, part.truncated_bytes) == (b"", len(body) + truncated_bytes)
+        assert part.headers == headers
+
+
+def test_what_is_left_out_counts_as_cut():
+    """The account says how many exchanges are not whole in the file."""
+    sink = start(MemoryWriter(), cleaner=Privacy(withhold_key=KEY))
+    damaged = made_exchange(sink.saw(), headers=((b"Content-Encoding", b"gzip"),), body=b"no gzip")
+    sink.offer(exchange_row(damaged))
+    assert sink.close(in_flight=0, connections=1).counters == Counters(seen=1, written=1, truncated=1)
+
+
+@pytest.mark.parametrize("coding", [(), ((b"Content-Encoding", b"identity"),)], ids=["none", "identity"])
+@pytest.mark.parametrize("stop", range(8, len(TOKEN), 7))
+def test_a_body_that_was_cut_inside_a_credential_holds_nothing_of_it(stop: int, coding: Headers):
+    """A value without its closing quote is one; and so is the beginning of one that stands elsewhere, too."""
+    headers = ((b"Authorization", b"Bearer " + TOKEN), *coding)
+    for body in (
+        b'{"n":1,"password":"' + TOKEN[:stop],
+        b'{"body":"{\\"jwt\\":\\"' + TOKEN[:stop],
+        b"password=" + TOKEN[:stop],
+        b'{"password":"' + TOKEN[:stop] + b"\\",
+        b"you sent " + TOKEN[:stop],
+    ):
+        whole = made_exchange(headers=headers, body=body)
+        cleaned = withhold(replace(whole, request=replace(whole.request, truncated_bytes=9))).request
+        assert TOKEN[:8] not in cleaned.body
+        assert STAND_IN_PREFIX[:8] in cleaned.body
+
+
+def test_a_message_that_was_cut_inside_a_credential_holds_nothing_of_it():
+    """Messages are cut like bodies."""
+    cut = replace(message(b'{"token":"' + TOKEN[:20]), truncated_bytes=5)
+    assert TOKEN[:20] not in Withhold(KEY).message(cut).payload
 
 
 def test_a_short_value_changes_the_length_that_is_stated():
