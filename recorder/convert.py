@@ -28,6 +28,7 @@ _CONNECTION_HEADERS = frozenset(
 )
 _H2C_HEADERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
+_LENGTH = re.compile(rb"\d{1,15}")  # longer bodies do not exist, and a capture has no room for the number
 _ERRNO = re.compile(r"\[Errno -?\d+\]")
 Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, Headers]
 """Method, scheme, authority, target, protocol version and headers of a request."""
@@ -105,9 +106,9 @@ def _sent(headers: Headers, index: Mapping[bytes, list[bytes]]) -> Headers:
 
 def _length(index: Mapping[bytes, list[bytes]]) -> int | None:
     lengths = index.get(b"content-length")
-    if lengths is None or len(lengths) > 1 or b"transfer-encoding" in index or not lengths[0].isdigit():
+    if lengths is None or len(lengths) > 1 or b"transfer-encoding" in index:
         return None
-    return int(lengths[0])
+    return int(lengths[0]) if _LENGTH.fullmatch(lengths[0]) else None
 
 
 def response_row(

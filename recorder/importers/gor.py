@@ -74,8 +74,7 @@ class GorSource:
 
     def items(self) -> Iterator[Item]:
         """Exchanges as their responses come; those without one when it is clear that none comes."""
-        pending: OrderedDict[bytes, _Sent] = OrderedDict()
-        pending_bytes = 0
+        waiting = _Waiting()
         number = 0
         for record in _records(self._path):
             if record is None:
@@ -88,24 +87,17 @@ class GorSource:
                 if not self._has_responses:
                     yield self._unanswered(sent)
                     continue
-                if record.id in pending:
-                    yield self._unanswered(pending.pop(record.id))
-                pending[record.id] = sent
-                pending_bytes += len(sent.request.body)
-                while len(pending) > PENDING_REQUESTS or (pending_bytes > PENDING_BYTES and len(pending) > 1):
-                    oldest = pending.popitem(last=False)[1]
-                    pending_bytes -= len(oldest.request.body)
-                    yield self._unanswered(oldest)
+                for other in waiting.add(record.id, sent):
+                    yield self._unanswered(other)
             elif record.kind == 3:
                 self.tally.remark("replayed response, left out")
             else:
-                sent = pending.pop(record.id, None)
+                sent = waiting.take(record.id)
                 if sent is None:
                     self.tally.remark("response without its request, left out")
                     continue
-                pending_bytes -= len(sent.request.body)
                 yield self._answered(sent, record)
-        for sent in pending.values():
+        for sent in waiting.all():
             yield self._unanswered(sent)
 
     def close(self) -> None:
@@ -144,7 +136,8 @@ class GorSource:
         )
 
     def _unanswered(self, sent: _Sent) -> Exchange:
-        self._connections.give_back(sent.connection)
+        if self._has_responses:
+            self._connections.give_back(sent.connection)
         self.tally.remark("request without a response, kept as a failure")
         offset_ns = sent.timing_ns - self.started_wall_ns
         end_ns = offset_ns + (sent.latency_ns or 0)
@@ -208,6 +201,36 @@ def response_times(request_ns: int, request_latency_ns: int | None, record: Reco
         return sent_ns, timing if timing > request_ns else end_ns, end_ns
     head_ns = max(sent_ns, timing)
     return sent_ns, head_ns, head_ns + latency
+
+
+class _Waiting:
+    """Requests whose responses may still come, the oldest first."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, key: bytes, sent: _Sent) -> Iterator[_Sent]:
+        """Takes a request, and gives those that wait no longer for it: the one with its id, the oldest."""
+        if (before := self.take(key)) is not None:
+            yield before
+        self._sent[key] = sent
+        self._bytes += len(sent.request.body)
+        while len(self._sent) > PENDING_REQUESTS or (self._bytes > PENDING_BYTES and len(self._sent) > 1):
+            oldest = self.take(next(iter(self._sent)))
+            assert oldest is not None
+            yield oldest
+
+    def take(self, key: bytes) -> _Sent | None:
+        """The request with this id, which waits no longer; None when there is none."""
+        sent = self._sent.pop(key, None)
+        if sent is not None:
+            self._bytes -= len(sent.request.body)
+        return sent
+
+    def all(self) -> Iterator[_Sent]:
+        """Those that wait at the end of the file."""
+        yield from self._sent.values()
 
 
 class _Connections:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
-import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -156,10 +155,10 @@ def _message_offset_ns(item: dict[str, Any], exchange: Exchange, started_wall_ns
     if type(exact) is int and 0 <= exact - started_wall_ns < 2**62:
         return exact - started_wall_ns
     time = item.get("time")
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time < 1000 * _MAX_SECONDS:
         return exchange.outcome.offset_ns
-    seconds = time / 1000 if abs(time) > _TIME_UNITS_ABOVE else time
-    if not 0 <= seconds < _MAX_SECONDS:
+    seconds = time / 1000 if time > _TIME_UNITS_ABOVE else time
+    if seconds >= _MAX_SECONDS:
         return exchange.outcome.offset_ns
     return max(exchange.offset_ns, exact_ns(seconds) - started_wall_ns)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -86,7 +85,7 @@ def has_websocket_messages(entry: dict[str, Any]) -> bool:
 
 def duration_ns(value: Any) -> int | None:
     """A HAR duration (ms, -1 for "does not apply") in ns."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return round(value * NS_PER_MS) if 0 <= value < _MAX_MS else None
 

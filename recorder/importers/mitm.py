@@ -45,7 +45,7 @@ class MitmSource:
             wall = wall_ns(find(frame, b"request", b"timestamp_start"))
             walls.append(NO_TIME_NS if wall is None else wall)
             stated = find(frame, b"metadata", METADATA_KEY.encode(), b"started_wall_ns")
-            exported.add(int(stated) if isinstance(stated, int | float) else None)
+            exported.add(overlay.started_wall_ns_of({"started_wall_ns": stated}))
         if not whole:
             raise CaptureError(f"{path.name} holds no mitmproxy flow that is whole; give an undamaged copy.")
         self._timeline = Timeline(walls, exported.wall_ns)

@@ -164,6 +164,20 @@ def test_waiting_requests_are_bounded(take: Callable[..., Any], monkeypatch: pyt
     assert result.remarks["response without its request, left out"] == 1
 
 
+def test_requests_with_one_id_do_not_use_up_the_room(
+    take: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that another with its id has put aside waits no longer, and its body takes no room."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n" + bytes(60)
+    monkeypatch.setattr(gor, "PENDING_BYTES", 100)
+    again = b"".join(record(1, "a", T + n, post) for n in range(9))
+    pairs = b"".join(record(1, name, T + 10, GET) for name in "bc")
+    result = take(again + pairs + b"".join(record(2, name, T + 20, OK, 6) for name in "bca"))
+    kinds = [isinstance(exchange.outcome, Failure) for exchange in result.exchanges]
+    assert kinds == [True] * 8 + [False] * 3
+    assert "response without its request, left out" not in result.remarks
+
+
 def test_no_record_is_an_error(take: Callable[..., Any]) -> None:
     """A file that only starts like GoReplay's is refused."""
     with pytest.raises(CaptureError, match="GoReplay"):

@@ -337,6 +337,19 @@ def test_odd_headers(take: Callable[..., Any]) -> None:
     assert result.remarks["header that is none, left out"] == 2
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**30, float("inf"), float("nan"), -1])
+def test_numbers_that_no_time_has(take: Callable[..., Any], number: float) -> None:
+    """A time that cannot be counts as none, however large it is, and costs no entry."""
+    entry = changed(
+        FIREFOX, time=number, timings=dict.fromkeys(("send", "wait"), number), response__status=101
+    )
+    entry["_webSocketMessages"] = [{"type": "send", "opcode": 1, "data": "a", "time": number}]
+    result = take(har(changed(CHROMIUM, time=number, connection=number), entry))
+    assert len(result.exchanges) == 2
+    assert all(0 <= exchange.outcome.offset_ns < 10**15 for exchange in result.exchanges)
+    assert [message.payload for message in result.messages if message.kind is not MessageKind.END] == [b"a"]
+
+
 def test_byte_order_mark_and_gzip(take: Callable[..., Any]) -> None:
     """A document with a byte order mark, and a gzipped one, are read."""
     data = b"\xef\xbb\xbf" + json.dumps(har(CHROMIUM)).encode()

@@ -64,6 +64,16 @@ def test_everything_of_a_message_is_kept(take: Callable[..., Any]) -> None:
     assert exchange.outcome.trailers == ((b"grpc-status", b"0"),)
 
 
+@pytest.mark.parametrize("stated", [float("inf"), float("nan"), -(10**30), 10**30, 1.5, "text"])
+def test_a_start_that_cannot_be_is_no_start(take: Callable[..., Any], stated: Any) -> None:
+    """What a flow says of the capture it came from is used only where it is a time."""
+    made = make_flow()
+    made.metadata["hookreel"] = {"started_wall_ns": stated}
+    result = take(written(made))
+    assert result.header.started_wall_ns == 1_000_000_000_000
+    assert len(result.exchanges) == 1
+
+
 def test_connections_are_the_clients(take: Callable[..., Any]) -> None:
     """Flows of one client connection are exchanges of one connection."""
     client = tflow.tclient_conn()
