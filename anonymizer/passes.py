@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from anonymizer.exchange_scrubber import ExchangeScrubber
 from anonymizer.fields import Fields, Watcher
+from anonymizer.last_resort import LastResort
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy
 from anonymizer.pseudonyms import PseudonymTable
@@ -30,7 +30,7 @@ class Passes:
         self._collector = Scrubber(prf, policy, self.table)
         self.collecting = self._scrubs(self._collector)
 
-    def replacing(self) -> ExchangeScrubber:
+    def replacing(self) -> LastResort:
         """What replaces the values; there is nothing to be collected from now on."""
         self.table.freeze()
         self._report.distinct_values = len(self.table)
@@ -38,9 +38,9 @@ class Passes:
         layouts = self._collector.layouts
         return self._scrubs(Scrubber(self._prf, self._policy, self.table, literals, layouts))
 
-    def _scrubs(self, scrubber: Scrubber) -> ExchangeScrubber:
+    def _scrubs(self, scrubber: Scrubber) -> LastResort:
         fields = None
         if self._policy.rules or self._watcher is not None:
             collecting = scrubber.collecting
             fields = Fields(self._policy, self.table, collecting=collecting, watcher=self._watcher)
-        return ExchangeScrubber(scrubber, self._policy, self._report, fields)
+        return LastResort(scrubber, self._policy, self._report, fields)
