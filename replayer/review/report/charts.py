@@ -47,7 +47,7 @@ def forest(endpoints: Sequence[EndpointResult], options: Options) -> str:
     )
     reach = min(max(reach * 1.05, 2 * math.log1p(options.margin)), _WIDEST)
     height = _ROW * len(drawn)
-    labels = 24 + _CHARACTER * max((len(_cut(clean(endpoint.endpoint))) for endpoint, _ in drawn), default=0)
+    labels = 24 + _CHARACTER * max((len(_name(endpoint)) for endpoint, _ in drawn), default=0)
 
     def x(ratio: float) -> float:
         log = math.log(max(ratio, 1e-9))
@@ -60,8 +60,8 @@ def forest(endpoints: Sequence[EndpointResult], options: Options) -> str:
     ]
     for at, (endpoint, result) in enumerate(drawn):
         y = _TOP + _ROW * (at + 0.5)
-        style, name = STYLES[result.verdict], escape(_cut(clean(endpoint.endpoint)))
-        said = f"{endpoint.endpoint} {wording.times(result.ratio)} ({wording.interval(result)})"
+        style, name = STYLES[result.verdict], escape(_name(endpoint))
+        said = f"{wording.label_of(endpoint)} {wording.times(result.ratio)} ({wording.interval(result)})"
         cut = "".join(
             f'<path class="mark {style}" d="M{x(end):.1f} {y - 4:.1f}l{6 * side} 4l{-6 * side} 4z"/>'
             for end, side in zip(result.ci, (-1, 1), strict=True)
@@ -212,8 +212,8 @@ def _text(value: str) -> str:
     return escape(clean(value))
 
 
-def _cut(label: str) -> str:
-    return label if len(label) <= _LONGEST_LABEL else f"{label[:28]}...{label[-13:]}"
+def _name(endpoint: EndpointResult) -> str:
+    return wording.shortened(clean(endpoint.endpoint), _LONGEST_LABEL)
 
 
 def _ms(value: float) -> str:

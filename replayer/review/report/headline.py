@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from captures.text import clean, counted
-from replayer.review.report.wording import refusals, what_changed
+from captures.text import counted
+from replayer.review.report.wording import label_of, refusals, what_changed
 from replayer.review.slo import Proof
 from replayer.review.verdict import Comparison, StatusMix, Verdict
 
@@ -29,7 +29,7 @@ def headline(comparison: Comparison) -> str:
     also = f" and {len(more)} more" if more else ""
     too = _slower_too(comparison) + _missed(comparison)
     changed = _perhaps(comparison) + _all_changed(comparison)
-    return f"{comparison.verdict}: {clean(first.endpoint)} {what_changed(first)}{also}{too}{rest}{changed}"
+    return f"{comparison.verdict}: {label_of(first)} {what_changed(first)}{also}{too}{rest}{changed}"
 
 
 def _slower_too(comparison: Comparison) -> str:
@@ -39,7 +39,7 @@ def _slower_too(comparison: Comparison) -> str:
         return ""
     first, *more = slower
     also = f" and {len(more)} more" if more else ""
-    return f"; SLOWER: {clean(first.endpoint)} {what_changed(first)}{also}"
+    return f"; SLOWER: {label_of(first)} {what_changed(first)}{also}"
 
 
 def _missed(comparison: Comparison) -> str:
@@ -55,7 +55,7 @@ def _perhaps(comparison: Comparison) -> str:
         return ""
     first, *more = found
     also = f" and {len(more)} more" if more else ""
-    return f"; perhaps {first.suspected}: {clean(first.endpoint)}{also}"
+    return f"; perhaps {first.suspected}: {label_of(first)}{also}"
 
 
 def _all_changed(comparison: Comparison) -> str:
@@ -75,7 +75,7 @@ def _all_changed(comparison: Comparison) -> str:
     statuses = [", ".join(sorted(side)) for side in (first.statuses.baseline, first.statuses.candidate)]
     also = f" and {len(more)} more" if more else ""
     return (
-        f"; every status changed on {clean(first.endpoint)} ({statuses[0]} -> {statuses[1]}){also},"
+        f"; every status changed on {label_of(first)} ({statuses[0]} -> {statuses[1]}){also},"
         " with too few requests to be sure"
     )
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -14,11 +15,13 @@ from replayer.review.report.curves import Curves, SideCurves, curves_of
 from replayer.review.report.headline import headline
 from replayer.review.report.material import Material
 from replayer.review.report.page_tables import (
+    LONGEST_NAME,
     answers_section,
     endpoints_table,
     errors_table,
     escaped,
     figure,
+    isolated,
     listed,
     objectives,
     provenance,
@@ -30,6 +33,7 @@ MAX_BYTES = 400_000
 _MOST_CURVES = 12  # endpoints with a chart over time, beside that of all requests
 _MOST_PERCENTILES = 3
 _MOST_IN_FOREST = 40
+_LONGEST_HEADLINE = 1_000
 _SIDES = '<span class="key baseline">baseline</span><span class="key candidate">candidate</span>'
 
 
@@ -40,12 +44,12 @@ def render(material: Material) -> str:
     sections = dict(_sections(material, curves))
     data = json.dumps([_data(one) for one in curves], separators=(",", ":")).replace("<", "\\u003c")
     frame = _frame(comparison, data, sections)
-    # What is left of the budget goes to the long tables: answers first, as nothing else shows them.
+    # What is left of the budget goes to the long tables: the endpoints first, whose notes tell of the others.
     left = MAX_BYTES - len(frame.encode()) - 4_000
     for name, title, make in (
-        ("answers", "Answers", answers_section),
         ("endpoints", "Endpoints, worst first", endpoints_table),
         ("errors", "Statuses and failures", errors_table),
+        ("answers", "Answers", answers_section),
     ):
         inside = make(comparison, left)
         if inside:
@@ -120,7 +124,8 @@ def _curves(material: Material) -> list[Curves]:
     shown = [
         (one.endpoint, int(one.outcome[:1] or 0)) for one in material.comparison.endpoints[:_MOST_CURVES]
     ]
-    return curves_of(material.baseline, material.candidate, shown)
+    curves = curves_of(material.baseline, material.candidate, shown)
+    return [replace(one, name=wording.shortened(one.name, LONGEST_NAME)) for one in curves]
 
 
 def _data(curves: Curves) -> dict[str, Any]:
@@ -152,7 +157,8 @@ def _frame(comparison: Comparison, data: str, sections: dict[str, tuple[str, str
         f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>\n{inside}</section>'
         for name, title, inside in named
     )
-    verdict, said = str(comparison.verdict), headline(comparison)
+    verdict = str(comparison.verdict)
+    said = isolated(headline(comparison).removeprefix(f"{verdict}: "), _LONGEST_HEADLINE)
     badge = f'<span class="badge {charts.STYLES[comparison.verdict]}">{verdict}</span>'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -161,7 +167,7 @@ def _frame(comparison: Comparison, data: str, sections: dict[str, tuple[str, str
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{verdict} · hookreel diff</title>\n<style>{style}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#validity">Skip to the report</a>\n'
-        f"<header>\n<h1>{badge} {escaped(said.removeprefix(f'{verdict}: '))}</h1>\n</header>\n"
+        f"<header>\n<h1>{badge} {said}</h1>\n</header>\n"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n<main>\n{body}\n</main>\n'
         "<footer><p>Made by hookreel. Charts over the run by uPlot (MIT licence).</p></footer>\n"
         f'<script type="application/json" id="curves">{data}</script>\n<script>{script}</script>\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
@@ -17,23 +18,40 @@ from replayer.review.sides import NamedRun
 from replayer.review.slo import Proof
 from replayer.review.verdict import QUANTILES, Comparison, EndpointResult, Options, StatusMix
 
-_LONGEST = 300  # characters of one text
+LONGEST_NAME = 120  # characters of one name, path or value
+_LONGEST_NOTE = 1_000
+_LONGEST_LINE = 2_000
 _MOST_RUNS = 40
 _PROOFS = {Proof.MET: "good", Proof.NOT_PROVEN: "calm", Proof.MISSED: "bad"}
 _STATES = {"INVALID": "bad", "SATURATED": "bad", "valid": "good"}
 _MOST_LINES = 40
+_MOST_MASKED = 10
+_RIGHT_TO_LEFT = re.compile(
+    "[{0}]+(?: [{0}]+)*".format(
+        "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+    )
+)
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, most: int = LONGEST_NAME) -> str:
     """``text`` as the inside of an element or a quoted attribute: printable, escaped, not too long."""
-    return escape(clean(text if len(text) <= _LONGEST else text[:_LONGEST] + "..."))
+    return escape(clean(wording.shortened(text, most)))
 
 
-def listed(lines: Sequence[str]) -> str:
+def isolated(text: str, most: int = LONGEST_NAME) -> str:
+    """
+    ``escaped`` as the inside of an element in which words written from right to left stay in their place.
+
+    Without that the segments of a path, and figures after it, would change places with such a word.
+    """
+    return _RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", escaped(text, most))
+
+
+def listed(lines: Sequence[str], most: int = _MOST_LINES) -> str:
     """A list of sentences."""
-    more = len(lines) - _MOST_LINES
-    shown = [*lines[:_MOST_LINES], *([f"and {more:,} more"] if more > 0 else [])]
-    return f"<ul>{''.join(f'<li>{escape(clean(line[:2_000]))}</li>' for line in shown)}</ul>"
+    more = len(lines) - most
+    shown = [*lines[:most], *([f"and {more:,} more"] if more > 0 else [])]
+    return f"<ul>{''.join(f'<li>{isolated(line, _LONGEST_LINE)}</li>' for line in shown)}</ul>"
 
 
 def figure(title: str, keys: str, chart: str) -> str:
@@ -49,10 +67,10 @@ def validity(material: Material) -> str:
     comparison = material.comparison
     sides = (("baseline", comparison.baseline), ("candidate", comparison.candidate))
     rows = [
-        f'<tr><td>{side}</td><th scope="row" class="name">{escaped(run.name)}</th>'
+        f'<tr><td>{side}</td><th scope="row" class="name">{isolated(run.name)}</th>'
         f"<td>{_badge(_STATES[wording.run_state(run)], wording.run_state(run))}</td>"
         f"{_numbers(f'{run.requests:,}', f'{run.failed:,}', f'{run.dropped:,}')}"
-        f'<td class="w">{escaped(run.speed)}</td><td class="name">{escaped(run.target)}</td></tr>'
+        f'<td class="w">{escaped(run.speed)}</td><td class="name">{isolated(run.target)}</td></tr>'
         for side, runs in sides
         for run in runs[:_MOST_RUNS]
     ]
@@ -89,22 +107,25 @@ def endpoints_table(comparison: Comparison, most_bytes: int) -> str:
 
 
 def _endpoint_row(endpoint: EndpointResult, options: Options, quantiles: Sequence[float]) -> str:
-    notes = "".join(f'<span class="note">{escaped(note)}</span>' for note in wording.notes_of(endpoint)[:6])
+    notes = "".join(
+        f'<span class="note">{isolated(note, _LONGEST_NOTE)}</span>'
+        for note in wording.notes_of(endpoint)[:6]
+    )
     numbers = (
         wording.requests_cell(endpoint),
         *(wording.quantile_cell(endpoint, quantile) for quantile in quantiles),
         *wording.change_cells(endpoint),
     )
     badge = _badge(STYLES[endpoint.verdict], wording.verdict_cell(endpoint, options))
-    name = f'<th scope="row" class="name">{escaped(endpoint.endpoint)}{notes}</th>'
+    name = f'<th scope="row" class="name">{isolated(endpoint.endpoint)}{notes}</th>'
     return f"<tr><td>{badge}</td>{name}{_numbers(*numbers)}</tr>"
 
 
 def errors_table(comparison: Comparison, most_bytes: int) -> str:
     """How often each endpoint answered what, where it is more than one thing."""
     rows = [
-        f'<tr><th scope="row" class="name">{escaped(endpoint.endpoint)}</th>'
-        f'<td class="name">{escaped(name)}</td>'
+        f'<tr><th scope="row" class="name">{isolated(endpoint.endpoint)}</th>'
+        f'<td class="name">{isolated(name)}</td>'
         f"{_numbers(*(f'{count:,} ({wording.share(part)})' for count, part in shares))}"
         f"<td>{_badge('bad', 'changed') if name in endpoint.statuses.changed else ''}</td></tr>"
         for endpoint in comparison.endpoints
@@ -126,14 +147,13 @@ def _mix_rows(mix: StatusMix) -> Iterator[tuple[str, list[tuple[int, float]]]]:
 
 
 def answers_section(comparison: Comparison, most_bytes: int) -> str:
-    """What changed in the answers to the same requests, with examples, and what was not compared."""
+    """What changed in the answers to the same requests, with examples; after it what was not compared."""
+    found = [(one.endpoint, one.answers) for one in comparison.endpoints if one.answers is not None]
+    changed = [_changed(label, answers) for label, answers in found if answers.changes]
+    masked = [_masked(label, answers) for label, answers in found if answers.masked]
     parts: list[str] = []
     left = most_bytes
-    for endpoint in comparison.endpoints:
-        answers = endpoint.answers
-        if answers is None or not (answers.changes or answers.masked):
-            continue
-        part = _answers_of(endpoint.endpoint, answers)
+    for part in (*changed, *masked):
         left -= len(part.encode())
         if left < 0:
             parts.append('<p class="soft">The JSON report has the rest.</p>')
@@ -142,29 +162,36 @@ def answers_section(comparison: Comparison, most_bytes: int) -> str:
     return "".join(parts)
 
 
-def _answers_of(label: str, answers: EndpointAnswers) -> str:
-    parts = [f"<h3>{escaped(label)}</h3>"]
-    if answers.changes:
-        head = ("where", "what", "requests", "example: baseline", "example: candidate")
-        rows = [_change_row(change) for change in answers.changes]
-        parts.append(_table(f"Changed answers of {escaped(label)}", head, {"requests"}, rows))
-    if answers.left_out:
-        parts.append(f'<p class="soft">{counted(answers.left_out, "more place")} not listed.</p>')
-    if answers.masked:
-        lines = [f"{wording.place_of(place.part, place.path)}: {place.reason}" for place in answers.masked]
-        title = f"{counted(len(lines), 'place')} not compared"
-        parts.append(f'<details aria-label="{title}"><summary>{title}</summary>{listed(lines)}</details>')
-    return "".join(parts)
+def _changed(label: str, answers: EndpointAnswers) -> str:
+    head = ("where", "what", "requests", "example: baseline", "example: candidate")
+    table = _table(
+        f"Changed answers of {escaped(label)}", head, {"requests"}, map(_change_row, answers.changes)
+    )
+    return f"<h3>{isolated(label)}</h3>{table}{_not_listed(answers)}"
+
+
+def _masked(label: str, answers: EndpointAnswers) -> str:
+    lines = [f"{wording.place_of(place.part, place.path)}: {place.reason}" for place in answers.masked]
+    title = f"{counted(len(lines), 'place')} not compared"
+    more = "" if answers.changes else _not_listed(answers)
+    inside = f"<summary>{isolated(label)}: {title}</summary>{listed(lines, _MOST_MASKED)}{more}"
+    return f'<details aria-label="{escaped(label)}: {title}">{inside}</details>'
+
+
+def _not_listed(answers: EndpointAnswers) -> str:
+    if not answers.left_out:
+        return ""
+    return f'<p class="soft">{counted(answers.left_out, "more place")} not listed.</p>'
 
 
 def _change_row(change: AnswerChange) -> str:
     sure = _badge("bad", str(change.change)) if change.sure else _badge("calm", f"{change.change}, not sure")
     texts = [[], []] if not change.examples else [
-        [f'<span class="value">{escaped(text)}</span>' for text in side]
+        [f'<span class="value">{isolated(text)}</span>' for text in side]
         for side in zip(*((one.before, one.after) for one in change.examples), strict=True)
     ]  # fmt: skip
     examples = "".join(f"<td>{'<br>'.join(side)}</td>" for side in texts)
-    place = escaped(wording.place_of(change.part, change.path))
+    place = isolated(wording.place_of(change.part, change.path))
     count = f'<td class="n">{change.changed:,} of {change.compared:,}</td>'
     return f'<tr><th scope="row" class="name">{place}</th><td>{sure}</td>{count}{examples}</tr>'
 
@@ -172,9 +199,9 @@ def _change_row(change: AnswerChange) -> str:
 def provenance(material: Material) -> str:
     """Where the runs came from, and the command that makes this page again."""
     rows = [
-        f'<tr><td>{side}</td><th scope="row" class="name">{escaped(named.name)}</th>'
-        f'<td class="w">{_started(named)}</td><td class="name">{escaped(named.run.header.run_id)}</td>'
-        f'<td class="name">{escaped(named.run.header.load)}</td>'
+        f'<tr><td>{side}</td><th scope="row" class="name">{isolated(named.name)}</th>'
+        f'<td class="w">{_started(named)}</td><td class="name">{isolated(named.run.header.run_id)}</td>'
+        f'<td class="name">{isolated(named.run.header.load)}</td>'
         f'<td class="w">{escaped(named.run.header.tool)}</td></tr>'
         for side, runs in (("baseline", material.baseline), ("candidate", material.candidate))
         for named in runs[:_MOST_RUNS]

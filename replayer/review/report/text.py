@@ -50,7 +50,7 @@ def _table(comparison: Comparison) -> str:
     rows = [
         (
             wording.verdict_cell(endpoint, comparison.options),
-            _short(clean(endpoint.endpoint)),
+            _name(endpoint),
             wording.requests_cell(endpoint),
             *(wording.quantile_cell(endpoint, quantile) for quantile in (0.5, 0.95, 0.99)),
             *wording.change_cells(endpoint),
@@ -65,16 +65,14 @@ def _table(comparison: Comparison) -> str:
     )
 
 
-def _short(label: str) -> str:
-    """A label of at most 80 characters, cut in its middle, so that the table keeps its shape."""
-    return label if len(label) <= 80 else f"{label[:50]}...{label[-27:]}"
+def _name(endpoint: EndpointResult) -> str:
+    """A label of at most 80 characters, so that the table keeps its shape."""
+    return wording.shortened(clean(endpoint.endpoint), 80)
 
 
 def _notes(endpoints: tuple[EndpointResult, ...]) -> list[str]:
     return [
-        f"{clean(endpoint.endpoint)}: {clean(note)}"
-        for endpoint in endpoints
-        for note in wording.notes_of(endpoint)
+        f"{_name(endpoint)}: {clean(note)}" for endpoint in endpoints for note in wording.notes_of(endpoint)
     ]
 
 

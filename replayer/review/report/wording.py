@@ -22,6 +22,18 @@ from replayer.review.verdict import (
 from replayer.summary import few_sends
 
 _MOST_CLAUSES = 3
+_LONGEST_NAME = 120  # characters of an endpoint or a JSON path in a sentence
+
+
+def shortened(text: str, most: int) -> str:
+    """At most ``most`` characters, cut in the middle: the start says what it is about, the end what to do."""
+    end = (most - 3) // 2
+    return text if len(text) <= most else f"{text[: most - 3 - end]}...{text[-end:]}"
+
+
+def label_of(endpoint: EndpointResult) -> str:
+    """The endpoint as a reader recognises it: printable, and not too long."""
+    return clean(shortened(endpoint.endpoint, _LONGEST_NAME))
 
 
 def what_changed(endpoint: EndpointResult) -> str:
@@ -71,7 +83,7 @@ def change_clause(change: AnswerChange) -> str:
 
 def place_of(part: Part, path: str) -> str:
     """``body $.total``, ``header etag``, ``status``."""
-    return f"{part} {clean(path)}" if path else str(part)
+    return f"{part} {clean(shortened(path, _LONGEST_NAME))}" if path else str(part)
 
 
 def answers_line(comparison: Comparison) -> str:

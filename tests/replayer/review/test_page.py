@@ -26,7 +26,7 @@ TAGS = {
     "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "span", "nav", "ul", "li",
     "main", "section", "h2", "h3", "div", "table", "thead", "tr", "th", "td", "tbody", "figure",
     "figcaption", "svg", "g", "rect", "line", "path", "circle", "text", "p", "label", "select",
-    "option", "details", "summary", "dl", "dt", "dd", "pre", "code", "br", "footer", "script",
+    "option", "details", "summary", "dl", "dt", "dd", "pre", "code", "br", "footer", "script", "bdi",
 }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_no_text_breaks_out_of_the_page(material, text):
     comparison = replace(material.comparison, endpoints=(replace(endpoint, endpoint=text, answers=answers),))
     quiet = replace(material, comparison=comparison)
     assert Page(page.render(quiet)).open == []
-    tags = [tag for tag, _ in Page(page.render(quiet)).tags]
+    tags = [tag for tag, _ in Page(page.render(quiet)).tags if tag != "bdi"]
     calm = replace(answers, changes=(replace(change, path="$.a", examples=(replace(example, before="x"),)),))
     plain = replace(comparison, endpoints=(replace(endpoint, endpoint="GET /a", answers=calm),))
     assert tags == [tag for tag, _ in Page(page.render(replace(material, comparison=plain))).tags]
@@ -277,6 +277,97 @@ def test_the_page_stays_within_its_budget_and_says_what_it_left_out(campaign):
     assert 200_000 < len(text.encode()) <= page.MAX_BYTES
     assert Page(text).open == []
     assert re.search(r"1,\d\d\d more rows; the JSON report has them all", text)
+
+
+def _with_answers(material, answers, labels=()):
+    """The material with these answers at each endpoint, and with names of our own."""
+    endpoints = [replace(endpoint, answers=answers) for endpoint in material.comparison.endpoints]
+    for at, label in enumerate(labels):
+        endpoints[at] = replace(endpoints[at], endpoint=label)
+    return replace(material, comparison=replace(material.comparison, endpoints=tuple(endpoints)))
+
+
+def _changes(count, path="$.data.items[*].attributes.field_number_{}"):
+    example = Example(seq=3, before="12", after='"12"')
+    return tuple(
+        AnswerChange(
+            part=Part.BODY, path=path.format(at), change=Change.TYPE, changed=40, compared=40, p=1e-9,
+            sure=True, examples=(example,),
+        )
+        for at in range(count)
+    )  # fmt: skip
+
+
+def _masked(count):
+    reason = "changed in 120 of 120 pairs within the baseline"
+    return tuple(
+        MaskedPlace(part=Part.BODY, path=f"$.data.items[*].attributes.field_number_{at}", reason=reason)
+        for at in range(count)
+    )
+
+
+@pytest.mark.parametrize(("changed", "masked"), [(0, 45), (50, 45), (50, 0)])
+def test_answers_never_cost_the_table_of_endpoints(material, changed, masked):
+    """Eighty endpoints with long lists of places keep a row each, and the page its budget."""
+    answers = EndpointAnswers(
+        pairs=40, bodies=40, noise_pairs=120, changes=_changes(changed), masked=_masked(masked)
+    )
+    first = material.comparison.endpoints[0]
+    many = tuple(replace(first, endpoint=f"GET /api/v1/tenants/{{id}}/resource{at}") for at in range(80))
+    text = page.render(
+        _with_answers(replace(material, comparison=replace(material.comparison, endpoints=many)), answers)
+    )
+    assert len(text.encode()) <= page.MAX_BYTES
+    sections = {part.partition('"')[0]: part for part in text.split('<section aria-labelledby="')[1:]}
+    assert sections["endpoints"].count('<th scope="row"') == 80
+    assert "more rows" not in sections["endpoints"]
+    assert "more rows" not in sections["errors"]
+    tables, lists = (sections["answers"].count(part) for part in ("<table>", "<details "))
+    assert tables + lists >= 15
+    assert lists == 0 or tables == (80 if changed else 0)
+
+
+def test_what_was_not_compared_stands_after_all_that_changed_and_is_cut_short(material):
+    """Ten masked places an endpoint, the others counted, behind the changed answers of every endpoint."""
+    answers = EndpointAnswers(
+        pairs=40, bodies=40, noise_pairs=120, changes=_changes(2), masked=_masked(45), left_out=7
+    )
+    text = page.render(_with_answers(material, answers))
+    section = text.partition('aria-labelledby="answers"')[2].partition("</section>")[0]
+    assert section.rindex("<table>") < section.index("not compared")
+    assert section.count("<table>") == section.count("<details ") == len(material.comparison.endpoints)
+    assert section.count("<li>and 35 more</li>") == len(material.comparison.endpoints)
+    assert section.count("7 more places not listed.") == len(material.comparison.endpoints)
+    alone = page.render(_with_answers(material, replace(answers, changes=())))
+    assert alone.count("7 more places not listed.") == len(material.comparison.endpoints)
+
+
+def test_a_very_long_name_hides_no_finding(material):
+    """Paths of 5,000 characters are cut in the middle, so what happened there is still said."""
+    answers = EndpointAnswers(pairs=40, bodies=40, noise_pairs=120, changes=_changes(1, "$." + "k" * 5_000))
+    label = f"GET /{'x' * 5_000}?last=part"
+    long = _with_answers(material, answers, [label, f"POST /{'é' * 5_000}"])
+    text = page.render(long)
+    heading = re.search(r"<h1>(.*?)</h1>", text)[1]
+    assert "xx...xx" in heading
+    assert "last=part answers 503" in heading
+    assert re.search(
+        r'<span class="note">Body \$\.k+\.\.\.k+ changed type in 40 of 40 answers\.</span>', text
+    )
+    assert not re.search(r"[xké]{200}", text)
+
+
+def test_words_written_from_right_to_left_keep_to_their_place(material):
+    """Each run of them is isolated, so that segments and figures around it stay in order."""
+    answers = EndpointAnswers(
+        pairs=40, bodies=40, noise_pairs=0, changes=_changes(1, "$.تحية[*].שם"), masked=_masked(3)
+    )
+    text = page.render(_with_answers(material, answers, ["GET /مرحبا بالعالم/123"]))
+    assert "GET /<bdi>مرحبا بالعالم</bdi>/123</h3>" in text
+    assert "GET /<bdi>مرحبا بالعالم</bdi>/123: 3 places not compared</summary>" in text
+    assert "body $.<bdi>تحية</bdi>[*].<bdi>שם</bdi></th>" in text
+    assert 'aria-label="Changed answers of GET /مرحبا بالعالم/123"' in text
+    assert Page(text).open == []
 
 
 def test_an_invalid_comparison_shows_why_and_no_figures(material):

@@ -120,6 +120,19 @@ def test_nothing_sticks_out_at_any_width(opened, width):
     assert browser.ask("document.querySelector('.uplot').getBoundingClientRect().right") <= width
 
 
+@pytest.mark.parametrize("width", [390, 1300])
+def test_no_name_is_too_long_for_the_page(chromium, campaign, tmp_path, width):
+    """Paths of 5,000 characters without a place to break stay inside, also above the charts."""
+    quiet = campaign.World(medians_ms={f"GET /{'x' * 5_000}/{at}": 10.0 for at in range(3)}, requests=60)
+    runs = [(NamedRun(name="a.run", run=campaign.simulate(quiet, at)),) for at in (1, 2)]
+    material = Material(comparison=compare(*runs), baseline=runs[0], candidate=runs[1], command="hookreel")
+    path = tmp_path / "long.html"
+    path.write_text(page.render(material), encoding="utf-8")
+    chromium.open(path, width=width)
+    assert chromium.ask("document.querySelectorAll('figcaption').length") > 4
+    assert chromium.ask("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_can_be_read_in_light_and_dark(opened, dark):
     """Every text has a contrast of at least 4.5 to 1 with what is behind it (WCAG AA)."""
