@@ -71,6 +71,27 @@ def test_text_that_is_no_whole_json_is_seen_all_the_same() -> None:
     ]
 
 
+def test_a_deep_document_takes_no_more_than_its_bytes() -> None:
+    """A leaf knows the nearest 32 keys above it, however deep it is; below, outer names come back."""
+    data = b"".join(b'{"k%d":' % level for level in range(3000)) + b'"x"' + b"}" * 2998 + b',"last":"y"}'
+    leaves = scan(data)
+    assert max(len(leaf.path) for leaf in leaves) == 32
+    by_text = {data[leaf.start : leaf.stop]: leaf for leaf in leaves}
+    assert by_text[b"x"].key == b"k2999"
+    assert by_text[b"x"].path == tuple(b"k%d" % level for level in range(2967, 2999))
+    assert (by_text[b"y"].key, by_text[b"y"].path) == (b"last", (b"k0",))
+
+
+def test_a_string_without_an_end_is_one_leaf() -> None:
+    """Whatever it has in it, so that many quotes in it do not make the scanner begin anew."""
+    rest = rb"a, \"b\" {" * 1000
+    data = b'{"k": "v", "cut": "' + rest
+    last = scan(data)[-1]
+    assert (last.role, last.key, data[last.start : last.stop]) == (LeafRole.OTHER, b"cut", rest)
+    assert [data[leaf.start : leaf.stop] for leaf in scan(data)] == [b"k", b"v", b"cut", rest]
+    assert scan(b'{"k": "')[-1].role is LeafRole.KEY
+
+
 @given(st.binary())
 def test_arbitrary_bytes_are_scanned(data: bytes) -> None:
     """No input makes the scanner fail, and spans never overlap."""
