@@ -251,21 +251,34 @@ def _serve(pipe: Connection, others: tuple[Connection, ...], worker: _Worker) ->
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this
     with suppress(EOFError, OSError):
-        try:
-            while True:
-                what, argument = pipe.recv()
-                if what == "take":
-                    worker.take(argument)
-                elif what == "values":
-                    pipe.send(worker.values())
-                elif what == "counts":
-                    pipe.send(worker.counts())
-                else:
-                    pipe.send(worker.scrub(argument, making=what == "replace"))
-        except HookreelError as error:
-            pipe.send(error)
-            while True:  # who still tells us something must find an open pipe, and reads this then
-                pipe.recv()
+        while True:
+            what, argument = pipe.recv()
+            answer = _answer(worker, what, argument)
+            if answer is not None:
+                pipe.send(answer)
+            while isinstance(answer, HookreelError):
+                pipe.recv()  # who still tells us something must find an open pipe, and reads this then
+
+
+def _answer(worker: _Worker, what: str, argument: Any) -> object:
+    """What ``worker`` makes of a message; an error where it fails, which quotes nothing."""
+    try:
+        if what == "take":
+            return worker.take(argument)
+        if what == "values":
+            return worker.values()
+        if what == "counts":
+            return worker.counts()
+        return worker.scrub(argument, making=what == "replace")
+    except HookreelError as error:
+        return error
+    except MemoryError:
+        return _died()
+    except Exception as error:  # noqa: BLE001 - its traceback would go to stderr, and may quote traffic
+        return HookreelError(
+            f"A process that anonymized failed ({type(error).__name__}); nothing was written. "
+            "Run it again with --workers 1 --debug to see where."
+        )
 
 
 class _Counts(Report):

@@ -173,3 +173,20 @@ def test_damage_is_told_as_it_is_by_one_process(source: Path) -> None:
             run(source, f"{workers}.reel", workers)
         errors.append((type(told.value), str(told.value)))
     assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("step", ["take", "values", "counts", "scrub"])
+def test_a_process_that_fails_quotes_nothing(
+    source: Path, step: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is raised in a process, the sentence has the name of its type alone and nothing is printed."""
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise LookupError("jane.number7")
+
+    monkeypatch.setattr(workers_module._Worker, step, failing)
+    with pytest.raises(HookreelError, match=r"failed \(LookupError\)") as told:
+        run(source, "out.reel", 2)
+    assert "jane" not in str(told.value)
+    assert capfd.readouterr() == ("", "")
+    assert not source.with_name("out.reel").exists()
