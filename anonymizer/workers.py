@@ -264,7 +264,8 @@ def _answer(worker: _Worker, what: str, argument: Any) -> object:
     """What ``worker`` makes of a message; an error where it fails, which quotes nothing."""
     try:
         if what == "take":
-            return worker.take(argument)
+            worker.take(argument)
+            return None
         if what == "values":
             return worker.values()
         if what == "counts":
