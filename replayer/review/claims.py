@@ -47,8 +47,18 @@ class Claims:
     taken_off: bool = False
 
 
-def claims_of(endpoints: Mapping[str, EndpointTimes], options: Options, *, few: bool) -> Claims:
-    """Test every quantile that was measured; ``few`` says that runs cannot be tested against each other."""
+def claims_of(
+    endpoints: Mapping[str, EndpointTimes],
+    options: Options,
+    *,
+    few: bool,
+    floors: Mapping[Key, float] | None = None,
+) -> Claims:
+    """
+    Test every quantile that was measured; ``few`` says that runs cannot be tested against each other.
+
+    ``floors`` has the |log ratio| that identical builds stay below, of what earlier reviews have seen.
+    """
     measured = {(label, one.quantile): one for label, times in endpoints.items() for one in times.measured}
     shared = _shared(endpoints)
     together = Together(measured=measured) if few else apart(measured, options)
@@ -68,7 +78,8 @@ def claims_of(endpoints: Mapping[str, EndpointTimes], options: Options, *, few: 
         # Within an endpoint 5 % is left whatever was spent on the middle one.
         passes = within[label][quantile] <= ALPHA and over[label] <= together.alpha
         p = max(within[label][quantile], over[label])
-        judged[label].append(judge(test, p, options, passes=passes, level=level))
+        known = (floors or {}).get((label, quantile), 0.0)
+        judged[label].append(judge(test, p, options, passes=passes, level=level, known=known))
     results = {label: tuple(found) for label, found in judged.items()}
     moved = [times.shifts[0.5] for times in endpoints.values() if times.shifts]
     claims = Claims(

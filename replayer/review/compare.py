@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from replayer.review.answers import Part
@@ -23,6 +23,7 @@ from replayer.review.sides import (
     without_statuses,
 )
 from replayer.review.slo import judge_objectives
+from replayer.review.together import Key
 from replayer.review.verdict import (
     Comparison,
     EndpointResult,
@@ -59,13 +60,14 @@ def compare(
     options: Options | None = None,
     *,
     check_alike: bool = True,
+    floors: Mapping[Key, float] | None = None,
 ) -> Comparison:
     """
     Review ``candidate`` against ``baseline``; the same runs always give the same comparison.
 
     A side with an invalid run gives the verdict INVALID, no endpoints and no objectives. Raises UsageError
     when the runs must not be compared (see ``check_comparable``); without ``check_alike`` the caller
-    has looked at what they offered and where, and has warned of it.
+    has looked at what they offered and where, and has warned of it. ``floors`` are those of ``claims_of``.
     """
     options = options or Options()
     warnings = check_comparable(baseline, candidate, options, check_alike=check_alike)
@@ -92,7 +94,9 @@ def compare(
         return frame
     endpoints = _endpoints(*sides, options.rules)
     overloaded = any(summary.saturated for side in summaries for summary in side)
-    claims = claims_of({endpoint.label: endpoint.times for endpoint in endpoints}, options, few=few)
+    claims = claims_of(
+        {endpoint.label: endpoint.times for endpoint in endpoints}, options, few=few, floors=floors
+    )
     mixes = over_endpoints([endpoint.mix.p for endpoint in endpoints])
     results = [_result(endpoint, claims, mix_p) for endpoint, mix_p in zip(endpoints, mixes, strict=True)]
     if overloaded:
@@ -217,6 +221,11 @@ def _latency_verdict(endpoint: _Endpoint, quantiles: tuple[QuantileResult, ...])
     if any(measured.drifting for measured in endpoint.times.measured):
         warnings.append(
             "Response times drifted within a run, so the interval is too narrow; replay for longer."
+        )
+    if any(result.held_back for result in quantiles):
+        warnings.append(
+            "A change beyond chance is not named, as identical builds differed by as much in earlier"
+            " reviews; add pairs."
         )
     if Verdict.SLOWER in seen:
         if Verdict.FASTER in seen:

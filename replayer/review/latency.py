@@ -215,21 +215,24 @@ class Changed:
 
 
 def judge(
-    tested: Changed, p_adjusted: float, options: Options, *, passes: bool, level: float
+    tested: Changed, p_adjusted: float, options: Options, *, passes: bool, level: float, known: float = 0.0
 ) -> QuantileResult:
     """
     One quantile's verdict.
 
     SLOWER and FASTER need a test that ``passes`` and a change beyond the effect floor: the margin, the
-    absolute floor and the noise of identical pairs, whichever is largest. SAME needs the 90 %
-    interval (two one-sided tests at 5 %) of the whole change inside the larger of margin and absolute
-    floor. ``level`` is the level at which a lone change among all tests would be found.
+    absolute floor and ``known``, the |log ratio| that identical builds stayed below in earlier reviews,
+    whichever is largest. (What the runs themselves show of noise, the test asks for already.) SAME
+    needs the 90 % interval (two one-sided tests at 5 %) of the whole change inside the larger of margin
+    and absolute floor. ``level`` is the level at which a lone change among all tests would be found.
     """
     measured, effect = tested.measured, tested.own
     before, after = math.exp(float(measured.baseline.mean())), math.exp(float(measured.candidate.mean()))
     matters = math.log1p(max(options.margin, options.floor_ns / min(before, after)))
     low, high = tested.absolute.interval(0.90)
-    if passes and tested.one_way and abs(effect.log_ratio) >= max(matters, effect.noise):
+    claimed = passes and tested.one_way and abs(effect.log_ratio) >= matters
+    held_back = claimed and abs(effect.log_ratio) < known
+    if claimed and not held_back:
         verdict = Verdict.SLOWER if effect.log_ratio > 0 else Verdict.FASTER
     elif -matters <= low and high <= matters:
         verdict = Verdict.SAME
@@ -245,8 +248,9 @@ def judge(
         ci=(_exp(interval[0]), _exp(interval[1])),
         p=effect.p,
         p_adjusted=p_adjusted,
-        mde=_exp(effect.detectable(level, matters)) - 1,
-        noise=_exp(effect.noise) - 1,
+        mde=_exp(effect.detectable(level, max(matters, known))) - 1,
+        noise=_exp(max(effect.noise, known)) - 1,
+        held_back=held_back,
         fragile=effect.fragile or measured.drifting,
         baseline_runs_ns=tuple(np.exp(measured.baseline).tolist()),
         candidate_runs_ns=tuple(np.exp(measured.candidate).tolist()),

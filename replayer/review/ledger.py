@@ -183,6 +183,17 @@ def _pooled(seen: Sequence[Seen]) -> Noise:
     return Noise(between=max(0.0, total - inside), within=within, df=df)
 
 
+def floors(
+    noise: Mapping[tuple[str, float], Noise], pairs: int, requests: Mapping[str, float]
+) -> dict[tuple[str, float], float]:
+    """The floor of each endpoint and quantile that is known, with so many ``requests`` of it in a run."""
+    return {
+        (label, quantile): found.floor(pairs, requests[label])
+        for (label, quantile), found in noise.items()
+        if label in requests
+    }
+
+
 def assumed(quantile: float) -> Noise:
     """What is supposed of an endpoint that no review has seen."""
     return Noise(between=ASSUMED_BETWEEN, within=ASSUMED_WITHIN[quantile])

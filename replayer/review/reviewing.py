@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -94,9 +94,17 @@ class _Known:
     """What earlier reviews of the same capture, load and host class tell, and the key they are kept by."""
 
     root: str
+    load: str
     host: str
-    noise: Mapping[tuple[str, float], Noise]
+    entries: Sequence[Entry]
     overhead_s: float | None
+
+    def noise(self, before_wall_ns: int | None = None) -> Mapping[tuple[str, float], Noise]:
+        """By endpoint and quantile; of reviews that ended before ``before_wall_ns``, if there is a limit."""
+        entries = [
+            entry for entry in self.entries if before_wall_ns is None or entry.made_wall_ns < before_wall_ns
+        ]
+        return ledger.learn(entries, self.root, self.load, self.host)
 
 
 def review(
@@ -138,11 +146,11 @@ def review(
     say(
         f"{size.pairs} pairs of replays of {format_duration(length_ns)} ({offered.load}), order seed {drawn}."
     )
-    say(plan.prospect(requests, known.noise, size.pairs).text)
+    say(plan.prospect(requests, known.noise(), size.pairs).text)
     budget_s = None if request.budget_ns is None else request.budget_ns / NS_PER_S
     outcome = perform(planned, request.folder, tools, say, budget_s=budget_s)
-    material = _compared(request, options, outcome)
-    learned = _learn(request, known, offered, outcome)
+    material = _compared(request, options, outcome, known, requests)
+    learned = _learn(request, known, outcome)
     return material, list(plan.floor_rows(requests, learned, len(outcome.baseline)))
 
 
@@ -172,8 +180,9 @@ def _known(request: Request, root: str, offered: Offered) -> _Known:
     entries, host = ledger.read_ledger(request.ledger), host_facts().host_class
     return _Known(
         root=root,
+        load=offered.load,
         host=host,
-        noise=ledger.learn(entries, root, offered.load, host),
+        entries=entries,
         overhead_s=ledger.overhead_s(entries, root, host),
     )
 
@@ -198,12 +207,17 @@ def _size(request: Request, begun: dict[str, Any] | None, offered: Offered, know
         offered.duration_ns,
         int(overhead_s * NS_PER_S),
         offered.requests,
-        known.noise,
+        known.noise(),
     )
 
 
-def _compared(request: Request, options: Options, outcome: Replayed) -> Material:
-    comparison = compare(outcome.baseline, outcome.candidate, replace(options, paired=True))
+def _compared(
+    request: Request, options: Options, outcome: Replayed, known: _Known, requests: Mapping[str, float]
+) -> Material:
+    """The comparison; made again it is the same, as what was learned since its first replay is left out."""
+    began_wall_ns = min(named.run.header.started_wall_ns for named in (*outcome.baseline, *outcome.candidate))
+    floors = ledger.floors(known.noise(began_wall_ns), len(outcome.baseline), requests)
+    comparison = compare(outcome.baseline, outcome.candidate, replace(options, paired=True), floors=floors)
     warnings = (
         *comparison.warnings,
         *outcome.notes,
@@ -222,21 +236,19 @@ def _compared(request: Request, options: Options, outcome: Replayed) -> Material
     )
 
 
-def _learn(
-    request: Request, known: _Known, offered: Offered, outcome: Replayed
-) -> Mapping[tuple[str, float], Noise]:
+def _learn(request: Request, known: _Known, outcome: Replayed) -> Mapping[tuple[str, float], Noise]:
     """Write what this review saw of the noise, unless it was only loaded again; all that is known then."""
     if outcome.overheads_s:
         entry = Entry(
             capture=known.root,
-            load=offered.load,
+            load=known.load,
             host=known.host,
             made_wall_ns=time.time_ns(),
             overhead_s=median(outcome.overheads_s),
             seen=ledger.observe(outcome.baseline, outcome.candidate),
         )
         ledger.add_entry(request.ledger, entry)
-    return ledger.learn(ledger.read_ledger(request.ledger), known.root, offered.load, known.host)
+    return replace(known, entries=ledger.read_ledger(request.ledger)).noise()
 
 
 def command_words(text: str | None) -> tuple[str, ...]:

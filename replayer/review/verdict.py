@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     times are then no fair comparison, so this is said first and instead of any other verdict.
     SLOWER, FASTER: a change that is significant and larger than the effect floor.
     SAME: a change as large as the margin is ruled out (an equivalence test, not a missing alarm).
-    INCONCLUSIVE: neither; the smallest change that would have been seen stands beside it.
+    INCONCLUSIVE: neither; what the next comparison would see stands beside it.
     INVALID: a run that did not keep its schedule is among the runs; nothing was compared.
     """
 
@@ -56,8 +56,10 @@ class QuantileResult:
 
     ``baseline_ns`` and ``candidate_ns`` are geometric means over a side's runs; ``ratio`` is
     candidate / baseline, without what moved all endpoints where that was taken off, ``ci`` its 95 %
-    confidence interval, ``mde`` the smallest change (0.12 is 12 %) that would have been found four
-    times out of five, ``noise`` the change that nineteen of twenty identical pairs stay below.
+    confidence interval, ``mde`` the smallest change (0.12 is 12 %) that the next comparison of as many
+    runs finds four times out of five, ``noise`` the change that nineteen of twenty identical pairs stay
+    below, by these runs or by earlier reviews, whichever is more. ``held_back`` says that only the
+    latter keeps it from being SLOWER or FASTER.
     ``baseline_runs_ns`` and ``candidate_runs_ns`` are the Harrell-Davis estimates of the single runs,
     in the order the runs were made.
     """
@@ -73,6 +75,7 @@ class QuantileResult:
     mde: float
     noise: float
     fragile: bool
+    held_back: bool = False
     baseline_runs_ns: tuple[float, ...] = ()
     candidate_runs_ns: tuple[float, ...] = ()
 

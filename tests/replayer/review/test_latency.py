@@ -42,12 +42,30 @@ def _verdict(before_ms, after_ms, se, p_adjusted=0.001, **options):
         (5, 6.1, 0.001, 0.001, Verdict.SLOWER),
         (100, 100, 0.05, 1.0, Verdict.INCONCLUSIVE),  # nothing seen, nothing ruled out
         (100, 100, 0.02, 1.0, Verdict.SAME),
-        (100, 120, 0.10, 0.04, Verdict.INCONCLUSIVE),  # within the noise of identical pairs
     ],
 )
 def test_a_verdict_needs_significance_and_size_or_equivalence(before_ms, after_ms, se, p_adjusted, expected):
     """Each rule alone decides at its own limit."""
     assert _verdict(before_ms, after_ms, se, p_adjusted) is expected
+
+
+def test_a_change_counts_only_beyond_what_earlier_reviews_saw_of_one_build():
+    """Held back where identical builds moved as far, named beyond that; ``noise`` and ``mde`` say so."""
+    measured = _measured(100, 120)
+    effect = Effect(log_ratio=measured.log_ratio, se=0.01, df=14)
+    tested = Changed(measured=measured, absolute=effect, own=effect)
+    sure = {"p_adjusted": 0.001, "options": Options(), "passes": True, "level": 0.001}
+    unknown, below, beyond = (judge(tested, **sure, known=math.log(known)) for known in (1.0, 1.19, 1.21))
+    assert [(one.verdict, one.held_back) for one in (unknown, below, beyond)] == [
+        (Verdict.SLOWER, False),
+        (Verdict.SLOWER, False),
+        (Verdict.INCONCLUSIVE, True),
+    ]
+    assert unknown.noise < 0.03
+    assert beyond.noise == pytest.approx(0.21)
+    assert beyond.mde > 0.21 > below.mde > 0.19
+    doubtful = judge(tested, **{**sure, "passes": False}, known=math.log(1.21))
+    assert not doubtful.held_back
 
 
 def test_a_wider_margin_turns_slower_into_same():

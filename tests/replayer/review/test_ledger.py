@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from captures.errors import CaptureError, CaptureVersionError, FileKindError
-from replayer.review.ledger import Entry, Noise, add_entry, learn, observe, overhead_s, read_ledger
+from replayer.review.ledger import Entry, Noise, add_entry, floors, learn, observe, overhead_s, read_ledger
 from replayer.review.plan import floor_rows, prospect
 
 
@@ -88,6 +88,13 @@ def test_longer_replays_and_more_pairs_lower_the_floor():
     assert noise.floor(8, 1_000) < noise.floor(8, 100)
     assert noise.floor(16, 100) < noise.floor(8, 100)
     assert noise.floor(8, 1e12) == pytest.approx(1.96 * (0.0018 / 8) ** 0.5, rel=0.01)
+
+
+def test_floors_are_of_what_is_known_and_will_be_sent():
+    """An endpoint that no replay sends has no floor, nor has one that no review has seen."""
+    noise = Noise(between=0.0018, within=0.8, df=14)
+    known = {("GET /a", 0.5): noise, ("GET /gone", 0.5): noise}
+    assert floors(known, 8, {"GET /a": 100.0, "GET /new": 100.0}) == {("GET /a", 0.5): noise.floor(8, 100)}
 
 
 def test_the_pairs_for_a_change_are_the_fewest():

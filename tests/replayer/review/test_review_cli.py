@@ -116,6 +116,27 @@ def test_a_slower_build_is_named_and_the_answer_is_no(run_review, slow, tmp_path
     assert "pairs for +10 %" in result.stderr
 
 
+def test_a_change_within_the_noise_of_earlier_reviews_is_not_named(run_review, slow, tmp_path):
+    """The ledger's floor holds it back, and says so; what was learned since changes nothing afterwards."""
+    quiet_one, _ = run_review("--pairs", "3", "--json", candidate=slow, folder="first")
+    assert json.loads(quiet_one.stdout)["verdict"] == "SLOWER"
+    ledger = tmp_path / "noise"
+    values = json.loads(ledger.read_text())
+    for seen in values["entries"][0]["seen"]:
+        seen["squares"] = 0.5 * (seen["pairs"] - 1)  # pairs that differ by 70 %
+    recent = json.dumps(values)
+    values["entries"][0]["made_wall_ns"] = 1
+    ledger.write_text(json.dumps(values))
+    noisy, _ = run_review("--pairs", "3", "--json", candidate=slow, folder="second")
+    report = json.loads(noisy.stdout)
+    assert report["verdict"] == "INCONCLUSIVE"
+    changed = next(one for one in report["endpoints"] if one["endpoint"] == "GET /api/e04/{id}")
+    assert any("in earlier reviews" in warning for warning in changed["warnings"])
+    ledger.write_text(recent)
+    again, _ = run_review("--pairs", "3", "--json", candidate=slow, folder="first")
+    assert json.loads(again.stdout) == json.loads(quiet_one.stdout)
+
+
 def test_answers_of_all_replays_are_kept_under_one_key(run_review, tmp_path):
     """Equal values get equal stand-ins; the key lies beside the folder, private, and is used again."""
     _, replays = run_review("--pairs", "3", "--keep-bodies", "all")
