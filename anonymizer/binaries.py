@@ -43,7 +43,7 @@ _TAIL = re.compile(rb"[\t\n\r -~]{6,}\Z")
 
 def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
     """
-    ``data`` with other strings, binaries and integers; what stays has its bytes.
+    ``data`` with other strings, binaries, numbers and times; what stays has its bytes.
 
     Raises:
         MsgpackError: ``data`` is no MessagePack.
@@ -52,29 +52,27 @@ def rebuilt_msgpack(data: bytes, visit: Visit) -> bytes:
     leaves = msgpack.scan(data)
     keys = [leaf for leaf in leaves if leaf.role is MsgpackRole.KEY]
     people = {leaf.holder for leaf in keys if marks_a_person(data[leaf.start : leaf.stop])}
+    end = max((leaf.stop for leaf in leaves if leaf.role is not MsgpackRole.SMALL), default=0)
     parts: list[bytes] = []
     position = 0
     for leaf in leaves:
-        number = leaf.role is MsgpackRole.NUMBER
+        number = leaf.role in msgpack.NUMBERS
+        names = tuple(filter(None, (*leaf.path, leaf.key)))
+        if leaf.role is MsgpackRole.SMALL and not names:
+            continue
         context = Context(
-            key=normal_key(leaf.key),
+            key="timestamp" if leaf.role is MsgpackRole.TIMESTAMP else normal_key(leaf.key),
             parent=normal_key(leaf.path[-1]) if leaf.path else "",
             person=leaf.holder in people,
             number=number,
         )
-        names = tuple(filter(None, (*leaf.path, leaf.key)))
-        if number:
-            old = msgpack.number(data, leaf)
-            new = old if old < 0 else _number(visit(Value(b"%d" % old, context, names)), old)
-            written = msgpack.with_number(data, leaf, new) if new != old else b""
-        else:
-            content = data[leaf.start : leaf.stop]
-            made = visit(Value(content, context, names, leaf.role is MsgpackRole.KEY))
-            written = msgpack.with_content(data, leaf, made) if made != content else b""
-        if written:
-            parts += [data[position : leaf.head], written]
+        old = msgpack.number(data, leaf) if number else data[leaf.start : leaf.stop]
+        new = visit(Value(old, context, names, leaf.role is MsgpackRole.KEY))
+        if new != old:
+            write = msgpack.with_number if number else msgpack.with_content
+            parts += [data[position : leaf.head], write(data, leaf, new)]
             position = leaf.stop
-    tail = _TAIL.search(data, max(position, leaves[-1].stop if leaves else 0))
+    tail = _TAIL.search(data, max(position, end))
     if tail is not None:  # each letter is a small number in this format
         parts += [data[position : tail.start()], visit(Value(tail[0], Context(), ()))]
         position = tail.end()
@@ -98,6 +96,11 @@ def rebuilt_protobuf(data: bytes, visit: Visit, names: Names = ()) -> bytes:
             old = protobuf.varint(content, 0)[0]
             new = _number(visit(Value(b"%d" % old, Context(number=True), inside)), old)
             written = protobuf.to_varint(new) if new != old else content
+            head = data[field.tag : field.start]
+        elif field.wire in {Wire.FIXED32, Wire.FIXED64}:
+            digits = protobuf.fixed(content)
+            made = visit(Value(digits, Context(number=True), inside))
+            written = protobuf.to_fixed(made, content) if made != digits else content
             head = data[field.tag : field.start]
         elif field.wire is Wire.BYTES and content:
             if len(inside) < _MAX_DEPTH and protobuf.looks_like_message(content):
@@ -146,7 +149,7 @@ def _rebuilt_if_msgpack(data: bytes, visit: Visit) -> bytes:
 
 def _torn_texts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Printable text with the small numbers that follow it and would be letters, and the text alone."""
-    texts = [leaf for leaf in msgpack.scan(data) if leaf.role is not MsgpackRole.NUMBER]
+    texts = [leaf for leaf in msgpack.scan(data) if leaf.role not in msgpack.NUMBERS]
     starts = [leaf.start for leaf in texts]
     for run in _RUN.finditer(data):
         # A run may begin in the length of a text, and only a text's end can be in the middle of one.

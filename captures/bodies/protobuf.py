@@ -8,12 +8,17 @@ another message or packed numbers. ``looks_like_message`` guesses the way a read
 from __future__ import annotations
 
 import re
+import struct
 from enum import IntEnum
 from typing import NamedTuple
+
+from captures.bodies import floats
 
 _MAX_NUMBER = (1 << 29) - 1
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 _MAX_ONE_BYTE = 0x7F
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-6, 1e9  # of those that people write
+_MAX_DIGITS = 20
 _MIN_EXACT_BYTES = 32  # a length that is itself a printable character
 
 
@@ -112,6 +117,29 @@ def to_varint(value: int) -> bytes:
         value >>= 7
     parts.append(value)
     return bytes(parts)
+
+
+def fixed(content: bytes) -> bytes:
+    """
+    The number that ``content`` (of four or eight bytes) is, as JSON writes it.
+
+    The wire does not tell floats from integers. The bytes of an integer are a float next to
+    nothing, or immense: what is neither is a float.
+    """
+    return floats.to_text(content, "<") if _is_float(content) else b"%d" % int.from_bytes(content, "little")
+
+
+def to_fixed(text: bytes, like: bytes) -> bytes:
+    """The number that ``text`` says as `fixed` gives it, written as ``like`` is; what is none is 0."""
+    if _is_float(like):
+        return floats.from_text(text, like, "<")[0]
+    value = int(text) if text.isdigit() and len(text) <= _MAX_DIGITS else 0
+    return (value % (1 << (8 * len(like)))).to_bytes(len(like), "little")
+
+
+def _is_float(content: bytes) -> bool:
+    value: float = struct.unpack("<f" if len(content) == 4 else "<d", content)[0]
+    return _SMALLEST_FLOAT < abs(value) < _LARGEST_FLOAT
 
 
 def looks_like_message(data: bytes) -> bool:

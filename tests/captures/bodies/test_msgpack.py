@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import msgpack
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.bodies.msgpack import (
+    NUMBERS,
     MsgpackError,
     MsgpackRole,
     looks_like_msgpack,
@@ -28,14 +30,14 @@ VALUES = st.recursive(
     | st.binary(max_size=40)
     | st.text("ab", min_size=250, max_size=300)
     | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=20))
-    | st.just(msgpack.Timestamp(1, 2)),
+    | st.builds(msgpack.Timestamp, st.integers(-(2**63), 2**63 - 1), st.integers(0, 10**9 - 1)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
 
 
 def strings(value: Any) -> list[Any]:
-    """Keys, texts, binaries, extensions and numbers in the order they are packed."""
+    """Keys, texts, binaries, extensions, numbers and seconds in the order they are packed."""
     if isinstance(value, dict):
         return [leaf for key, inner in value.items() for leaf in (key, *strings(inner))]
     if isinstance(value, list):
@@ -44,20 +46,20 @@ def strings(value: Any) -> list[Any]:
         return [value.data]
     if isinstance(value, (str, bytes)):
         return [value]
-    if type(value) is int and (value > 127 or value < -32):
-        return [value]
-    return []
+    if type(value) in {int, float}:
+        return [float(value)]
+    return [float(value.seconds)] if isinstance(value, msgpack.Timestamp) else []
 
 
 @given(VALUES)
 def test_every_leaf_of_the_library_is_found(value: Any) -> None:
-    """Strings, keys, binaries, extensions and wide integers come out in order, with their bytes."""
+    """Strings, keys, binaries, extensions, numbers and times come out in order, with their bytes."""
     data = msgpack.packb(value)
     found = []
     for leaf in scan(data, documents=1):
         raw = data[leaf.start : leaf.stop]
-        if leaf.role is MsgpackRole.NUMBER:
-            found.append(number(data, leaf))
+        if leaf.role in NUMBERS:
+            found.append(float(number(data, leaf)))
         else:
             found.append(raw.decode() if leaf.role in {MsgpackRole.KEY, MsgpackRole.STRING} else raw)
     assert found == strings(value)
@@ -96,14 +98,55 @@ def test_binaries_and_extensions_keep_their_kind(role: Any, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [(200, 255), (200, 256), (70_000, 5), (2**40, 2**63), (-200, 100), (-200, 200)]
-)
-def test_integers_are_spliced(old: int, new: int) -> None:
-    """Another integer stands where the old one stood, wider where it has to be."""
+    ("old", "new"),
+    [
+        (200, 255), (200, 256), (70_000, 5), (2**40, 2**63), (-200, 100), (-200, 200), (7, 100), (7, 200),
+        (-3, -32), (7, -200), (-200, -(2**40)), (2.5, 3.25), (2.5, 4), (2, 0),
+    ],
+)  # fmt: skip
+def test_numbers_are_spliced(old: float, new: float) -> None:
+    """Another number stands where the old one stood, wider where it has to be."""
     data = msgpack.packb([old])
     (leaf,) = scan(data)
-    assert number(data, leaf) == old
-    assert msgpack.unpackb(data[: leaf.head] + with_number(data, leaf, new)) == [new]
+    assert number(data, leaf) == repr(old).encode()
+    assert msgpack.unpackb(data[: leaf.head] + with_number(data, leaf, repr(new).encode())) == [new]
+
+
+@pytest.mark.parametrize("old", [7, 70_000, -200, 2.5])
+def test_what_is_no_number_counts_as_none(old: float) -> None:
+    """Where a policy leaves nothing of a number, 0 stands for it."""
+    data = msgpack.packb([old])
+    (leaf,) = scan(data)
+    assert msgpack.unpackb(data[: leaf.head] + with_number(data, leaf, b"")) == [0]
+
+
+@pytest.mark.parametrize(("new", "wide"), [(b"13.404954", 5), (b"48.1234567", 9), (b"1e300", 9)])
+def test_a_float_of_32_bits_is_what_its_digits_say(new: bytes, wide: int) -> None:
+    """It is read in few digits, and another one becomes wider where 32 bits would change its digits."""
+    data = b"\xca" + struct.pack(">f", 52.520008)
+    (leaf,) = scan(data)
+    assert number(data, leaf) == b"52.520008"
+    written = with_number(data, leaf, new)
+    assert len(written) == wide
+    assert float(number(written, scan(written)[0])) == float(new)
+
+
+@pytest.mark.parametrize("old", [(1_700_000_000, 0), (1_700_000_000, 5), (2**40, 5), (-5, 7)])
+@pytest.mark.parametrize("new", [1_600_000_000, 0, 2**60, -1])
+def test_times_are_spliced(old: tuple[int, int], new: int) -> None:
+    """The seconds change, as far as there is room for them, and the nanoseconds stay."""
+    data = msgpack.packb(msgpack.Timestamp(*old))
+    (leaf,) = scan(data)
+    assert (leaf.role, number(data, leaf)) == (MsgpackRole.TIMESTAMP, b"%d" % old[0])
+    made = msgpack.unpackb(data[: leaf.head] + with_number(data, leaf, b"%d" % new))
+    assert made.nanoseconds == old[1]
+    assert made.seconds == (new if 0 <= new < 2**32 or len(data) == 15 else made.seconds)
+
+
+def test_keys_that_are_numbers_name_fields() -> None:
+    """A field's own number is no leaf, unless it is a wide one."""
+    data = msgpack.packb({1: "a", 1.5: "b", 2**40: "c"})
+    assert [data[leaf.start : leaf.stop] for leaf in scan(data)] == [b"a", b"b", b"\0\0\1\0\0\0\0\0", b"c"]
 
 
 def test_a_leaf_knows_its_place() -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from google.protobuf import descriptor_pb2, struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captures.bodies.protobuf import ProtobufError, Wire, fields, looks_like_message, to_varint, varint
+from captures.bodies.protobuf import (
+    ProtobufError,
+    Wire,
+    fields,
+    fixed,
+    looks_like_message,
+    to_fixed,
+    to_varint,
+    varint,
+)
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -77,3 +88,19 @@ def test_a_message_of_printable_bytes_is_told_by_its_length() -> None:
     """A field 4 of 40 letters is printable all through; its length would be a great chance."""
     assert looks_like_message(b'"(' + b"j" * 40)
     assert not looks_like_message(b'"(' + b"j" * 41)
+
+
+@pytest.mark.parametrize(
+    ("packing", "value", "text"),
+    [
+        ("<d", 52.520008, b"52.520008"), ("<f", 52.520008, b"52.520008"), ("<d", 0.0, b"0"),
+        ("<Q", 4_111_111_111_111_111, b"4111111111111111"), ("<I", 4_155_550_123, b"4155550123"),
+    ],
+)  # fmt: skip
+def test_numbers_of_fixed_size(packing: str, value: float, text: bytes) -> None:
+    """Floats are read as such, integers too, and both are written in as many bytes again."""
+    content = struct.pack(packing, value)
+    assert fixed(content) == text
+    assert to_fixed(text, content) == content
+    assert to_fixed(b"", content) == bytes(len(content))
+    assert to_fixed(b"9" * 20, b"\1" + bytes(len(content) - 1)) != content
