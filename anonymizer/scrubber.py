@@ -14,7 +14,7 @@ from anonymizer.detectors.names import marks_a_person
 from anonymizer.detectors.registry import Detectors
 from anonymizer.document import Told, passes
 from anonymizer.generators import account_of
-from anonymizer.layers import layers
+from anonymizer.layers import UNDECODABLE, layers
 from anonymizer.layouts import Layouts, LeafContext
 from anonymizer.literals import Literals
 from anonymizer.pieces import Pieces
@@ -38,7 +38,8 @@ _JSON_NUMBER = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _LONG_NAME_BYTES = 8
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
-_Where = tuple[bytes, bytes, bytes, bool, LeafRole]  # a leaf's text, key, parent, and of a person or not
+_Where = tuple[bytes, bytes, bytes, bool, LeafRole, int]
+"""A leaf's text, key, parent, whether it is of a person, and the depth of its document."""
 
 LeafTold = Callable[[JsonLeaf, list[Edit]], None]
 """Told of a leaf that changes."""
@@ -71,9 +72,9 @@ class Scrubber:
         self._detectors = Detectors(policy.name_keys, kept, prose=prose.load() if policy.prose else None)
         # what documents are not compared in, and prose would look at every text
         self._quick = {Kind.DATE, Kind.UUID} <= kept and not policy.prose
-        self._cache: dict[tuple[bytes, Context], list[Edit]] = {}
+        self._cache: dict[tuple[bytes, Context, int], list[Edit]] = {}
         self._jwts: dict[bytes, bytes] = {}
-        self._keys: dict[bytes, list[Edit]] = {}
+        self._keys: dict[tuple[bytes, int], list[Edit]] = {}
         self._leaves: dict[_Where, list[Edit]] = {}
         self._sieve = Sieve(literals)
         self.layouts = layouts or Layouts()
@@ -99,7 +100,7 @@ class Scrubber:
         """
         if len(text) > _CACHE_TEXT_BYTES:
             return self._text(text, context, depth, valued=valued, layered=layered)
-        known = self._cache.get((text, context))
+        known = self._cache.get((text, context, depth))
         if known is None:
             finds = self.finds
             known = self._text(text, context, depth, valued=valued, layered=layered)
@@ -107,7 +108,7 @@ class Scrubber:
                 known = _FOUND
             if len(self._cache) >= _CACHE_ENTRIES:
                 self._cache.clear()
-            self._cache[text, context] = known
+            self._cache[text, context, depth] = known
         elif known is _FOUND:
             self.finds += 1
         return known
@@ -120,10 +121,10 @@ class Scrubber:
             for finding in self._detectors.find(text, context, hinted=valued)
             if self._policy.action(finding.kind) is not Action.KEEP
         ]
-        inner = layered and not context.number and depth < MAX_DEPTH and not passes(text)
+        inner = layered and not context.number and not passes(text)
         if self._literals is None:
             self._collect(text, findings, depth)
-            if inner:
+            if inner and depth < MAX_DEPTH:
                 self._collect_inner(text, context, depth + 1)
             return []
         edits = [
@@ -132,7 +133,9 @@ class Scrubber:
         ]
         edits += self._literals.edits(text, number=context.number)
         if inner:
-            edits += self._inner(text, context, depth + 1)
+            edits += (
+                self._inner(text, context, depth + 1) if depth < MAX_DEPTH else self._too_deep(text, context)
+            )
         if len(edits) > 1:
             edits = without_overlaps(edits)
         if context.number and edits:
@@ -149,6 +152,17 @@ class Scrubber:
         for layer in layers(text, context, self._blank):
             edits += layer.back(self.text(layer.text, layer.context, depth))
         return edits
+
+    def _too_deep(self, text: bytes, context: Context) -> list[Edit]:
+        """Edits that take away every text inside ``text``, which is so deep that none is looked at."""
+        edits = [self._taken_away(text)] if json.looks_like_json(text) and b'"' in text else []
+        for layer in layers(text, context, self._blank):
+            edits += layer.back([self._taken_away(layer.text)] if layer.text else [])
+        return edits
+
+    def _taken_away(self, text: bytes) -> Edit:
+        dropped = self._policy.undecodable is Undecodable.DROP
+        return Edit(0, len(text), b"" if dropped else b"x" * len(text), UNDECODABLE)
 
     def _collect_inner(self, text: bytes, context: Context, depth: int) -> None:
         if json.looks_like_json(text) and b'"' in text:
@@ -271,23 +285,23 @@ class Scrubber:
                 continue
             raw = data[start:stop]
             if role is LeafRole.KEY:
-                found = self._keys.get(raw)
+                found = self._keys.get((raw, depth))
                 if found is None:
                     found = self._key(raw, depth)
             else:
                 # everything that the edits of a leaf depend on
-                where = (raw, key, path[-1] if path else b"", holder in people, role)
+                where = (raw, key, path[-1] if path else b"", holder in people, role, depth)
                 found = known_leaves.get(where)
                 if found is None:
-                    found = self._leaf(where, depth)
+                    found = self._leaf(where)
             if found:
                 edits += [edit.moved(start) for edit in found]
                 if told is not None:
                     told(leaf, found)
         return edits
 
-    def _leaf(self, where: _Where, depth: int) -> list[Edit]:
-        raw, key, parent, person, role = where
+    def _leaf(self, where: _Where) -> list[Edit]:
+        raw, key, parent, person, role, depth = where
         number = role is LeafRole.NUMBER
         context = _context((key, parent, person), number=number)
         string = role is LeafRole.STRING
@@ -305,13 +319,13 @@ class Scrubber:
         return _escaped(self.text(raw, context, depth))
 
     def _key(self, raw: bytes, depth: int) -> list[Edit]:
-        known = self._keys.get(raw)
+        known = self._keys.get((raw, depth))
         if known is None:
             known = self._string(raw, Context(), depth)
             if known and _PLAIN_KEY.fullmatch(raw) and (known[0].start, known[0].stop) != (0, len(raw)):
                 known = [edit for edit in known if _tells(edit, raw)]
             if len(self._keys) < _CACHE_ENTRIES:
-                self._keys[raw] = known
+                self._keys[raw, depth] = known
         return known
 
     def _rebuild_jwt(self, raw: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from anonymizer.passes import Passes
 from anonymizer.policy import Policy, parse_policy
 from anonymizer.report import Report
-from anonymizer.scrubber import Scrubber
+from anonymizer.scrubber import MAX_DEPTH, Scrubber
 from captures.keys import Prf
 from captures.model import Exchange
 
@@ -90,3 +91,31 @@ def test_an_escape_that_leaves_nothing_is_no_value(make_exchange: Any) -> None:
     """A credential of a character that nobody sees does not fail."""
     made = replaced(Policy(), [make_exchange(headers=((b"Cookie", b"a=\xe2\x80\x8b"),))])
     assert made[0].request.headers[0][1].startswith(b"a=")
+
+
+def nested(text: bytes, count: int) -> bytes:
+    for _ in range(count):
+        text = base64.b64encode(text)
+    return text
+
+
+def laid_bare(text: bytes) -> bytes:
+    """``text`` with base64 undone as often as it goes."""
+    try:
+        return laid_bare(base64.b64decode(text, validate=True))
+    except ValueError:
+        return text
+
+
+@pytest.mark.parametrize("inner", [b"please write to jane.doe@acme-corp.com soon", b'{"password":"monkey"}'])
+@pytest.mark.parametrize("deep", [MAX_DEPTH, MAX_DEPTH + 1, MAX_DEPTH + 3])
+def test_depth_hides_nothing(make_exchange: Any, inner: bytes, deep: int) -> None:
+    """A text at a depth where nobody looks is gone, and it is found at another depth whatever came first."""
+    ones = [make_exchange(seq, body=b'["%b"]' % nested(inner, count)) for seq, count in enumerate([deep, 1])]
+    made = [one.request.body for one in replaced(Policy(), ones)]
+    assert made[::-1] == [one.request.body for one in replaced(Policy(), ones[::-1])]
+    for body in made:
+        bare = laid_bare(body[2:-2])
+        assert b"jane" not in bare
+        assert b"monkey" not in bare
+    assert laid_bare(made[1][2:-2])[:6] == inner[:6]
