@@ -1,12 +1,14 @@
-"""The review as JUnit XML: a test case per endpoint, for pages that show such results."""
+"""The review as JUnit XML: a test case per endpoint and objective, for pages that show such results."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 
 from captures.text import clean
 from replayer.review.report import wording
 from replayer.review.report.headline import headline
+from replayer.review.slo import Proof
 from replayer.review.verdict import Comparison, EndpointResult, Verdict
 
 _FAILURES = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER)
@@ -16,12 +18,15 @@ def render(comparison: Comparison) -> str:
     """
     One XML document with a final newline.
 
-    SLOWER and BEHAVES DIFFERENTLY are failures, INCONCLUSIVE is skipped, and an INVALID
-    comparison is one test case with an error, so that no green suite stands for it.
+    SLOWER, BEHAVES DIFFERENTLY and MISSED objectives are failures, INCONCLUSIVE and NOT PROVEN are
+    skipped, and an INVALID comparison is one test case with an error, so that no green suite
+    stands for it.
     """
-    cases = [_case(endpoint) for endpoint in comparison.endpoints]
-    failures = sum(endpoint.verdict in _FAILURES for endpoint in comparison.endpoints)
-    skipped = sum(endpoint.verdict is Verdict.INCONCLUSIVE for endpoint in comparison.endpoints)
+    verdicts = [endpoint.verdict for endpoint in comparison.endpoints]
+    proofs = [result.proof for result in comparison.objectives]
+    cases = [*map(_case, comparison.endpoints), *_objectives(comparison)]
+    failures = sum(one in _FAILURES for one in verdicts) + proofs.count(Proof.MISSED)
+    skipped = verdicts.count(Verdict.INCONCLUSIVE) + proofs.count(Proof.NOT_PROVEN)
     errors = 0
     if comparison.verdict is Verdict.INVALID:
         errors = 1
@@ -57,6 +62,19 @@ def _case(endpoint: EndpointResult) -> str:
         return f'{head}>\n    <skipped message="{_text(said)}"/>\n  </testcase>'
     out = "\n".join(filter(None, (f"{endpoint.verdict}: {said}", notes)))
     return f"{head}>\n    <system-out>{_text(out)}</system-out>\n  </testcase>"
+
+
+def _objectives(comparison: Comparison) -> Iterator[str]:
+    """A case for each objective, by the words in which it was asked for."""
+    for result, line in zip(comparison.objectives, wording.objective_lines(comparison), strict=True):
+        name, said = _text(result.objective.text), _text(line)
+        inside = {
+            Proof.MISSED: f'<failure message="{said}" type="MISSED"/>',
+            Proof.NOT_PROVEN: f'<skipped message="{said}"/>',
+            Proof.MET: f"<system-out>{said}</system-out>",
+        }[result.proof]
+        head = f'  <testcase classname="hookreel diff objectives" name="{name}" time="0">'
+        yield f"{head}\n    {inside}\n  </testcase>"
 
 
 def _text(text: str) -> str:

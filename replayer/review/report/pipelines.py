@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from captures.text import clean
 from replayer.review.report import wording
 from replayer.review.report.headline import headline
-from replayer.review.verdict import Comparison, EndpointResult, Verdict
+from replayer.review.slo import Proof
+from replayer.review.verdict import Comparison, Verdict
 
 _MOST = 10  # GitHub shows no more of a kind from one step
 _LONGEST = 1_000
@@ -18,70 +20,101 @@ _SEVERITIES = {
     Verdict.SLOWER: "major",
     Verdict.INCONCLUSIVE: "info",
     Verdict.INVALID: "blocker",
+    Proof.MISSED: "major",
+    Proof.NOT_PROVEN: "info",
 }
+
+
+class _Finding(NamedTuple):
+    """An endpoint's verdict or an objective's proof; ``name`` is the endpoint's in full, empty for all."""
+
+    outcome: Verdict | Proof
+    name: str
+    shown: str
+    message: str
 
 
 def workflow_commands(comparison: Comparison) -> str:
     """
     A line per finding that GitHub turns into an annotation; empty when nothing was found.
 
-    Slower and different endpoints are errors, faster ones notices; INCONCLUSIVE as the whole
-    verdict is one warning. What does not fit into the ten that are shown is counted in the last.
+    Missed objectives, slower and different endpoints are errors, faster ones notices; objectives that
+    are not proven and INCONCLUSIVE as the whole verdict are warnings. What does not fit into the ten
+    that are shown of a kind is counted in its last.
     """
-    if comparison.verdict is Verdict.INVALID:
-        return _command("error", "INVALID", headline(comparison))
-    harmed = [one for one in comparison.endpoints if one.verdict.exit_code]
-    faster = [one for one in comparison.endpoints if one.verdict is Verdict.FASTER]
-    lines = [*_commands("error", harmed), *_commands("notice", faster)]
-    if comparison.verdict is Verdict.INCONCLUSIVE:
-        lines.append(_command("warning", "INCONCLUSIVE", headline(comparison)))
-    return "".join(lines)
+    objectives, endpoints = _objectives(comparison), _endpoints(comparison)
+    return "".join(
+        line
+        for level, findings, outcomes in (
+            ("error", _whole(comparison), (Verdict.INVALID,)),
+            ("error", objectives + endpoints, (Proof.MISSED, Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER)),
+            ("notice", endpoints, (Verdict.FASTER,)),
+            ("warning", _whole(comparison) + objectives, (Verdict.INCONCLUSIVE, Proof.NOT_PROVEN)),
+        )
+        for line in _commands(level, [one for one in findings if one.outcome in outcomes])
+    )
 
 
 def code_quality(comparison: Comparison) -> str:
     """
-    GitLab's code quality report: an issue for each endpoint that is not fine.
+    GitLab's code quality report: an issue for each endpoint and objective that is not fine.
 
     An issue needs a file; the candidate's first run stands there. Fingerprints depend on the endpoint
-    and the verdict alone, so that the merge request widget says what is new.
+    or objective and the verdict alone, so that the merge request widget says what is new.
     """
-    path = clean(comparison.candidate[0].name)
-    issues = [
-        (one.endpoint, one.verdict, f"{one.verdict}: {clean(one.endpoint)} {wording.what_changed(one)}")
-        for one in comparison.endpoints
-        if one.verdict in _SEVERITIES
-    ]
-    if comparison.verdict is Verdict.INVALID:
-        issues = [("", comparison.verdict, headline(comparison))]
+    invalid = comparison.verdict is Verdict.INVALID
+    findings = _whole(comparison) if invalid else _endpoints(comparison) + _objectives(comparison)
     report = [
         {
-            "description": clean(said)[:_LONGEST],
-            "check_name": f"hookreel diff {verdict}",
+            "description": wording.shortened(_joined(one.outcome, one.shown, one.message), _LONGEST),
+            "check_name": f"hookreel diff {one.outcome}",
             "fingerprint": hashlib.sha256(
-                f"{verdict}\0{label}".encode("utf-8", "backslashreplace")
+                f"{one.outcome}\0{one.name}".encode("utf-8", "backslashreplace")
             ).hexdigest(),
-            "severity": _SEVERITIES[verdict],
-            "location": {"path": path, "lines": {"begin": 1}},
+            "severity": _SEVERITIES[one.outcome],
+            "location": {"path": clean(comparison.candidate[0].name), "lines": {"begin": 1}},
         }
-        for label, verdict, said in issues
+        for one in findings
+        if one.outcome in _SEVERITIES
     ]
     return json.dumps(report, indent=2) + "\n"
 
 
-def _commands(level: str, endpoints: Sequence[EndpointResult]) -> list[str]:
-    more = len(endpoints) - _MOST
-    shown = endpoints[: _MOST - 1] if more > 0 else endpoints
-    lines = [
-        _command(level, f"{one.verdict}: {clean(one.endpoint)}", wording.what_changed(one)) for one in shown
+def _joined(*parts: str) -> str:
+    return ": ".join(part for part in parts if part)
+
+
+def _whole(comparison: Comparison) -> list[_Finding]:
+    said = headline(comparison).removeprefix(f"{comparison.verdict}: ")
+    return [_Finding(comparison.verdict, "", "", said)]
+
+
+def _endpoints(comparison: Comparison) -> list[_Finding]:
+    return [
+        _Finding(one.verdict, one.endpoint, wording.label_of(one), clean(wording.what_changed(one)))
+        for one in comparison.endpoints
     ]
+
+
+def _objectives(comparison: Comparison) -> list[_Finding]:
+    return [
+        _Finding(one.proof, one.objective.text, clean(one.objective.text), wording.objective_facts(one))
+        for one in comparison.objectives
+    ]
+
+
+def _commands(level: str, findings: Sequence[_Finding]) -> list[str]:
+    more = len(findings) - _MOST
+    shown = findings[: _MOST - 1] if more > 0 else findings
+    lines = [_command(level, _joined(one.outcome, one.shown), one.message) for one in shown]
     if more > 0:
-        lines.append(_command(level, "hookreel diff", f"and {more + 1} more endpoints; see the report"))
+        lines.append(_command(level, "hookreel diff", f"and {more + 1} more; see the report"))
     return lines
 
 
 def _command(level: str, title: str, message: str) -> str:
-    name = _escape(title[:200]).replace(":", "%3A").replace(",", "%2C")
-    return f"::{level} title={name}::{_escape(message[:_LONGEST])}\n"
+    name = _escape(wording.shortened(title, 200)).replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={name}::{_escape(wording.shortened(message, _LONGEST))}\n"
 
 
 def _escape(text: str) -> str:

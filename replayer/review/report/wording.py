@@ -205,12 +205,19 @@ def _coverage(comparison: Comparison) -> str:
 def objective_lines(comparison: Comparison) -> list[str]:
     """A line per objective: whether it is proven, and by what."""
     return [
-        f"{result.proof}: {result.objective.text}; {result.bad:,} of {result.requests:,} requests were"
+        f"{result.proof}: {result.objective.text}; {objective_facts(result)}"
+        for result in comparison.objectives
+    ]
+
+
+def objective_facts(result: ObjectiveResult) -> str:
+    """What proves or disproves an objective, and how many requests more would prove it."""
+    return (
+        f"{result.bad:,} of {result.requests:,} requests were"
         f" beyond it ({percent_exact(result.share)}; 95 % sure of at least {result.low * 100:.3g} % and at"
         f" most {result.high * 100:.3g} %, {percent_exact(result.objective.allowed)} permitted)"
         f"{_needed(result)}."
-        for result in comparison.objectives
-    ]
+    )
 
 
 def _needed(result: ObjectiveResult) -> str:

@@ -23,6 +23,7 @@ from replayer.review.report import pipelines
 from replayer.review.report.material import Material
 from replayer.review.report.writers import WRITERS
 from replayer.review.sides import NamedRun
+from replayer.review.slo import ObjectiveResult, Proof, parse_objectives
 from replayer.review.verdict import Verdict
 
 SCHEMA = json.loads((files("replayer") / "review/report/diff.schema.json").read_text())
@@ -135,7 +136,10 @@ def test_an_invalid_comparison_is_red_everywhere(invalid):
     assert "It lagged <b>." in suite.find("testcase/error").get("message")
     (issue,) = json.loads(WRITERS["codequality"](invalid))
     assert issue["severity"] == "blocker"
-    assert pipelines.workflow_commands(invalid.comparison).startswith("::error title=INVALID::INVALID: ")
+    assert issue["description"] == "INVALID: a.run proves nothing: It lagged <b>."
+    assert pipelines.workflow_commands(invalid.comparison) == (
+        "::error title=INVALID::a.run proves nothing: It lagged <b>.\n"
+    )
     assert "Benchmark" not in WRITERS["benchstat"](invalid)
     assert len(WRITERS["otava"](invalid).splitlines()) == 1
 
@@ -149,13 +153,56 @@ def test_code_quality_names_what_is_wrong_the_same_every_time(slower, make_mater
     assert len({each["fingerprint"] for each in issues}) == 2
 
 
+@pytest.fixture(scope="module")
+def promised(slower):
+    """Two endpoints that are fine, and objectives that are missed, not proven and met."""
+    endpoints = tuple(replace(one, verdict=Verdict.SAME) for one in slower.comparison.endpoints)
+    objectives = tuple(
+        ObjectiveResult(
+            objective=objective, requests=360, bad=bad, low=0.01, high=0.02, proof=proof, needed=needed
+        )
+        for objective, bad, proof, needed in zip(
+            parse_objectives("p99<1ms,p95<2s,errors<0.1%"),
+            (360, 2, 0),
+            (Proof.MISSED, Proof.NOT_PROVEN, Proof.MET),
+            (None, 900, None),
+            strict=True,
+        )
+    )
+    return replace(
+        slower,
+        comparison=replace(
+            slower.comparison, verdict=Verdict.SAME, endpoints=endpoints, objectives=objectives
+        ),
+    )
+
+
+def test_a_missed_objective_is_red_everywhere(promised):
+    """The exit code is 3, so no format is green: each says which one was missed, and by how much."""
+    assert promised.comparison.exit_code() == 3
+    suite = etree.fromstring(WRITERS["junit"](promised).encode())[0]
+    assert [suite.get(name) for name in ("tests", "failures", "skipped", "errors")] == ["5", "1", "1", "0"]
+    cases = {case.get("name"): case[0] for case in suite.iter("testcase")}
+    assert [cases[name].tag for name in ("p99<1ms", "p95<2s", "errors<0.1%")] == [
+        "failure", "skipped", "system-out",
+    ]  # fmt: skip
+    assert cases["p99<1ms"].get("message").startswith("MISSED: p99<1ms; 360 of 360 requests")
+    missed, unproven = json.loads(WRITERS["codequality"](promised))
+    assert (missed["severity"], unproven["severity"]) == ("major", "info")
+    assert missed["description"].startswith("MISSED: p99<1ms: 360 of 360 requests were beyond it")
+    assert missed["fingerprint"] != unproven["fingerprint"]
+    error, warning = pipelines.workflow_commands(promised.comparison).splitlines()
+    assert error.startswith("::error title=MISSED%3A p99<1ms::360 of 360 requests were beyond it")
+    assert warning.startswith("::warning title=NOT PROVEN%3A p95<2s::2 of 360 requests were beyond it")
+
+
 def test_annotations_are_one_line_each_and_never_more_than_are_shown(make_material):
     """Ten errors at most, the last of which counts the rest."""
     many = make_material([f"GET /e{at}" for at in range(30)])
     lines = pipelines.workflow_commands(many.comparison).splitlines()
     assert len(lines) == 10
     assert all(re.fullmatch(r"::error title=[^:,]+::[^\n]+", line) for line in lines)
-    assert lines[-1].endswith("and 21 more endpoints; see the report")
+    assert lines[-1].endswith("and 21 more; see the report")
     calm = replace(many.comparison, verdict=Verdict.SAME, endpoints=())
     assert pipelines.workflow_commands(calm) == ""
 
