@@ -48,6 +48,12 @@ def make_cells(rows: int, memory: memoryview | None = None) -> Cells:
     return cells
 
 
+def unsent(cells: Cells, stop: int) -> NDArray[np.int64]:
+    """The rows before ``stop`` that were never sent and have no outcome, such as a failure to connect."""
+    never = (cells["sent_ns"][:stop] == NEVER_NS) & (cells["outcome"][:stop] == Outcome.INTERRUPTED)
+    return np.flatnonzero(never)
+
+
 def joined(schedule: Schedule, cells: Cells, chosen: int | NDArray[np.bool_]) -> RunRows:
     """The rows of a run: what was offered and what came of it; the first ones, or where a mask is true."""
     part: Any = slice(chosen) if isinstance(chosen, int) else chosen
@@ -124,6 +130,11 @@ class Columns:
         self.unfinished -= 1
         if not self.unfinished:
             self._on_finished()
+
+    def drop_unsent(self, stop: int) -> None:
+        """Drop the rows before ``stop`` that were never sent and have no outcome."""
+        for row in unsent(self._arrays, stop).tolist():
+            self.finish(row, Outcome.DROPPED, NEVER_NS)
 
     def rows(self, stop: int) -> RunRows:
         """The first ``stop`` rows, as they stand."""

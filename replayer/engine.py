@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
+from bisect import bisect_right
 from time import monotonic_ns
 from typing import Any
 
@@ -38,6 +39,7 @@ from replayer.results import NEVER_NS, Outcome
 from replayer.schedule import Schedule
 from replayer.sent import Sent, Start
 from replayer.spoken import FreshWords
+from replayer.stops import why_stopped
 from replayer.streams import Streams
 
 _BEHIND_NS = NS_PER_MS  # so late, what keeps us from sending is our own work
@@ -129,6 +131,8 @@ class Engine:
         """
         Connect, send everything when it is due, and wait for what comes back.
 
+        Whatever fails after the first send ends the run early, and what was measured is kept.
+
         Raises:
             HookreelError: the target cannot be reached at the start, or the first exchange cannot
                 be compiled; nothing was sent.
@@ -150,7 +154,10 @@ class Engine:
             self._timer.close()
             if self._sweep_handle is not None:
                 self._sweep_handle.cancel()
-            await self._pool.close()
+            try:
+                await self._pool.close()
+            except Exception as error:  # noqa: BLE001  the rows are there already
+                self._stopped = self._stopped or why_stopped(error)
             if self._pool.intake is not None:
                 self._pool.intake.close()
         rows = self._columns.rows(self._backlog.row)
@@ -170,28 +177,27 @@ class Engine:
         )
 
     def stop(self, reason: str) -> None:
-        """End the run now: what is due and unsent is dropped, what waits is interrupted."""
+        """
+        End the run now: what waits for a response is interrupted, what came up and is unsent is dropped.
+
+        That goes for chained exchanges, too, which are held back until their parents are done.
+        """
         if self._finished.done():
             return
         self._stopped = reason
         self._stopped_ns = now_ns = self._columns.now_ns()
-        while self._backlog.row < self._total and self._due_ns[self._backlog.row] <= now_ns:
-            self._columns.finish(self._backlog.row, Outcome.DROPPED, NEVER_NS)
-            self._backlog.row += 1
         self._pool.next_due_ns = NEVER_DUE_NS
         self._pool.starved = False
         self._backlog.stop = 0
+        self._backlog.row = max(self._backlog.row, bisect_right(self._due_ns, now_ns))
         self._all_finished()
+        self._columns.drop_unsent(self._backlog.row)
 
-    def _stop_with(self, error: HookreelError) -> None:
+    def _stop_with(self, error: Exception) -> None:
         """A run of which nothing was sent is none, so the error comes out; else it says why it ended."""
         if self._backlog.row:
-            self.stop(str(error).rstrip("."))
-        else:
-            self._end_with(error)
-
-    def _end_with(self, error: Exception) -> None:
-        if not self._finished.done():
+            self.stop(why_stopped(error))
+        elif not self._finished.done():
             self._finished.set_exception(error)
 
     # -- before time 0 ---------------------------------------------------------------------
@@ -220,7 +226,7 @@ class Engine:
         try:
             self._send_due()
         except Exception as error:  # noqa: BLE001  whoever called may keep an error to itself
-            self._end_with(error)
+            self._stop_with(error)
 
     def _send_due(self) -> None:
         if self._finished.done():
@@ -258,8 +264,8 @@ class Engine:
             self._timer.arm(zero_ns + next_ns)
 
     def _wake_by(self, due_ns: int) -> None:
-        """Send what is due at ``due_ns`` then, unless something is due before."""
-        if due_ns < self._pool.next_due_ns:
+        """Send what is due at ``due_ns`` then, unless something is due before or the run has ended."""
+        if due_ns < self._pool.next_due_ns and not self._finished.done():
             self._pool.next_due_ns = due_ns
             self._timer.arm(self._columns.zero_ns + due_ns)
 
@@ -384,4 +390,4 @@ class Engine:
         """Errors of a transport are rows already; anything else ends the run, as it must not hang."""
         error = fatal_error(context)
         if error is not None:
-            self._end_with(error)
+            self._stop_with(error)

@@ -20,10 +20,9 @@ from replayer.http2_streams import Sending
 from replayer.intake import Intake
 from replayer.reasons import OUR_SHORTAGES, os_reason
 from replayer.results import NEVER_NS, Outcome, UInt32s
-from replayer.streams import Events, Opened, Socket
+from replayer.streams import NEVER_DUE_NS, Events, Opened, Socket
 
 _MOST_RESERVE = 64
-_NEVER_DUE_NS = 2**63 - 1
 _Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: what makes connections alike
 AnyConnection: TypeAlias = Connection | Http2Connection
 """A connection of either version; ``row`` is ``IDLE`` while it takes another request."""
@@ -31,23 +30,17 @@ Answered = Callable[[int, bytes, bytes], None]
 """Gets the row, head and body of a response that is wanted whole."""
 
 
-def _nobody(_row: int, _head: bytes, _body: bytes) -> None:
-    """Nobody depends on any."""
-
-
 class Pool:
     """
     Opens, finds and closes connections, to one target or several.
 
-    A recorded connection is opened when ``prepare`` says that it will be needed, and closed
-    after its last exchange. When it is busy at due time the exchange goes on a spare one; a
-    few of these are kept open ahead of need. Connections that the target closed are opened
-    anew while more exchanges are announced for them. An exchange whose connection this machine
-    could not open, for want of descriptors, ports or memory, is dropped; ``shortages`` counts
+    A recorded connection is opened when ``prepare`` says that it will be needed, and closed after its last
+    exchange. When it is busy at due time the exchange goes on a spare one; a few of these are kept open
+    ahead of need. Connections that the target closed are opened anew while more exchanges are announced
+    for them. An exchange whose connection this machine could not open is dropped; ``shortages`` counts
     these by reason. When it is ``pooled`` every exchange goes on any connection that is free, and as many
-    as were recorded stand ready at the start. Recorded HTTP/2 connections take many exchanges at once, and
-    are busy when the target takes no more. ``starved`` says that a row waits for a connection, ``behind``
-    that there is no time to open any ahead of need.
+    as were recorded stand ready at the start. HTTP/2 connections take many exchanges at once, until the
+    target takes no more. ``starved`` says that a row waits, ``behind`` that there is no time to open ahead.
     """
 
     def __init__(
@@ -57,7 +50,6 @@ class Pool:
         columns: Columns,
         connection: UInt32s,
         pump: Callable[[], None],
-        answered: Answered = _nobody,
         pooled: bool = False,
     ) -> None:
         numbers, counts = np.unique(connection, return_counts=True)
@@ -85,11 +77,11 @@ class Pool:
         self._opened: set[int] = set()
         self.pump = pump
         self._pooled = pooled
-        self.answered = answered
+        self.answered: Answered = lambda *_: None  # nobody depends on any
         self.stream_opened: Opened = lambda *_, **__: None  # nobody listens
         self.heads = KnownHeads()
         self.intake: Intake | None = None
-        self.next_due_ns = _NEVER_DUE_NS
+        self.next_due_ns = NEVER_DUE_NS
         self.starved = self.behind = False
         self.spares_used: set[int] = set()
         self.spare_exchanges = 0
@@ -298,16 +290,23 @@ class Pool:
     async def close(self) -> None:
         """Close all connections; exchanges that still wait were interrupted."""
         self._stopped = True
+        failed: list[Exception] = []
         for task in self._dialling:
             task.cancel()
         for connection in [*self._all, *self._streaming]:
-            connection.give_up(Outcome.INTERRUPTED, NEVER_NS)
+            try:
+                connection.give_up(Outcome.INTERRUPTED, NEVER_NS)
+            except Exception as error:  # noqa: BLE001  an event loop with open connections cannot be closed
+                failed.append(error)
+                connection.abort()
         if self._dialling:
             await asyncio.wait(self._dialling)
         for _ in range(100):  # transports tell their protocols in later iterations
             if not any(connection.attached for connection in (*self._all, *self._streaming)):
                 break
             await asyncio.sleep(0.001)
+        if failed:
+            raise failed[0]
 
     # -- opening ---------------------------------------------------------------------------
 

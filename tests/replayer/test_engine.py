@@ -9,6 +9,7 @@ import signal
 import threading
 from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from captures.errors import CaptureError, HookreelError
 from captures.model import Exchange
 from captures.reader import CaptureReader
 from replayer.compile import Window
+from replayer.connection import Connection
 from replayer.dial import Dial, Dials
 from replayer.engine import Engine
 from replayer.feed import WindowFeed
 from replayer.load import Load
 from replayer.replay import Replayed
-from replayer.results import NEVER_NS, Outcome
+from replayer.results import NEVER_NS, Outcome, read_run
 from replayer.schedule import Schedule, build_schedule
 from replayer.sent import Sent
 from replayer.targets import parse_target
@@ -274,6 +276,72 @@ def test_an_error_in_the_engine_is_not_a_hang(serve: Serve, monkeypatch: pytest.
         run_engine(make_schedule([0, MS]), iter([window(0, 2)]), serve().url)
 
 
+@pytest.mark.parametrize("place", ["_send", "_sweep"])
+def test_an_error_in_mid_run_keeps_what_was_measured(
+    serve: Serve, exchange: Make, capture: Callable[..., Path], command: Any, tmp_path: Path, place: str
+) -> None:
+    """In a callback of ours or of the event loop: an INVALID run (exit 4) with its kind, not its text."""
+    server = serve()
+    usual = getattr(Engine, place)
+
+    def broken(engine: Engine, *arguments: Any) -> Any:
+        if len(server.seen) >= 3:
+            raise ValueError("sesame")
+        return usual(engine, *arguments)
+
+    exchanges = [exchange(number, offset_ns=number * 60 * MS) for number in range(4)]
+    exchanges.append(exchange(4, offset_ns=3_600_000 * MS))
+    output = tmp_path / "a.run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, place, broken)
+        told = command(capture(exchanges), "--target", server.url, "--json", "-o", output)
+    assert told.exit_code == 4
+    run = read_run(output)
+    assert run.rows.outcome.tolist()[:3] == [Outcome.COMPLETED] * 3
+    assert run.header.interrupted
+    assert "(it failed unexpectedly (ValueError at test_engine.py:" in run.header.invalid_reasons[0]
+    assert "sesame" not in told.stdout + told.stderr
+
+
+def test_an_error_at_the_end_keeps_what_was_measured(
+    serve: Serve, exchange: Make, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that cannot be given up is closed, the rows are there, and the run says what failed."""
+
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(Connection, "give_up", broken)
+    run = send([exchange(0)], serve().url).run
+    assert run.rows.outcome.tolist() == [Outcome.COMPLETED]
+    assert "it failed unexpectedly (ValueError at" in run.header.invalid_reasons[0]
+
+
+def test_what_waits_for_its_parent_at_the_end_is_dropped(
+    exchange: Make, send: Send, serve: Serve, answer: Any
+) -> None:
+    """It was never sent, so it counts neither as sent nor as failed; its parent was interrupted."""
+    made, hold = b"9f8d7c6b-1111-4222-8333-444455556666", threading.Event()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/last":
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer(hold=hold)
+
+    parent = exchange(0, method=b"POST", target=b"/orders")
+    parent = replace(parent, outcome=replace(parent.outcome, headers=((b"Location", b"/orders/" + made),)))
+    exchanges = [
+        parent,
+        exchange(1, offset_ns=10 * MS, target=b"/orders/" + made),
+        exchange(2, offset_ns=60 * MS, connection=1, target=b"/last"),
+        exchange(3, offset_ns=3_600_000 * MS),
+    ]
+    rows = send(exchanges, serve(respond).url).run.rows
+    hold.set()
+    assert rows.outcome.tolist() == [Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.INTERRUPTED]
+    assert rows.sent_ns[1] == NEVER_NS
+
+
 def test_an_unreachable_target_is_one_sentence() -> None:
     """Nothing is sent, and the error says what to do."""
     with pytest.raises(HookreelError, match=r"^http://127\.0\.0\.1:1 cannot be reached .*--target\.$"):
@@ -307,8 +375,6 @@ def test_streams_without_a_recorded_end_last_until_the_run_ends(
     exchange: Make, send: Send, serve: Serve, answer: Any
 ) -> None:
     """They are closed when nothing else is under way, and completed."""
-    from dataclasses import replace
-
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     server = serve(lambda seen: answer([head]) if seen.request.target == b"/logs" else answer())
     stream = exchange(0, target=b"/logs", stream_ns=1)
