@@ -6,6 +6,7 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
@@ -82,9 +83,9 @@ class Source(Protocol):
         """Let the file go."""
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: Path, tally: Tally | None = None) -> BinaryIO:
     """
-    The bytes of ``path``, unzipped when they are gzip.
+    The bytes of ``path``, unzipped when they are gzip; ``tally`` is told where they cannot be.
 
     Raises:
         UsageError: the file is absent or cannot be read.
@@ -95,7 +96,7 @@ def open_bytes(path: Path) -> BinaryIO:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give a file that exists.") from error
     if file.peek(3).startswith(GZIP_MAGIC):
-        return io.BufferedReader(_Unzipped(file), 256 * KIB)
+        return io.BufferedReader(_Unzipped(file, tally or Tally()), 256 * KIB)
     return file
 
 
@@ -106,9 +107,11 @@ class _Unzipped(io.RawIOBase):
     Python's own reader raises at damage and keeps what it had unzipped before to itself.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, tally: Tally) -> None:
         self._file = file
+        self._tally = tally
         self._inflate = zlib.decompressobj(wbits=31)
+        self._begun = False  # whether anything of the member was read
         self._ended = False
 
     def readable(self) -> bool:
@@ -118,10 +121,7 @@ class _Unzipped(io.RawIOBase):
         view = memoryview(buffer)
         data = b""
         while not data and not self._ended:
-            try:
-                data = self._more(len(view))
-            except zlib.error:
-                self._ended = True
+            data = self._more(len(view))
         view[: len(data)] = data
         return len(data)
 
@@ -130,11 +130,32 @@ class _Unzipped(io.RawIOBase):
         if self._inflate.eof:
             zipped = self._inflate.unused_data
             self._inflate = zlib.decompressobj(wbits=31)
+            self._begun = False
         zipped = zipped or self._file.read(64 * KIB)
         if not zipped:
             self._ended = True
-        return self._inflate.decompress(zipped, size_bytes)
+            if self._begun:
+                self._tally.remark("gzip file that is cut, read up to there")
+        if not self._begun:
+            zipped = zipped.lstrip(b"\0")  # some tools fill a file's last block with them
+        self._begun = self._begun or bool(zipped)
+        before = self._inflate.copy()
+        try:
+            return self._inflate.decompress(zipped, size_bytes)
+        except zlib.error:
+            self._ended = True
+            self._tally.remark("gzip file that is damaged, read up to there")
+        return _until_damage(before, zipped)[:size_bytes]
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _until_damage(inflate: zlib._Decompress, zipped: bytes) -> bytes:
+    """What a piece holds before its damage, for which the decompressor gives an error alone."""
+    data = bytearray()
+    with suppress(zlib.error):
+        for at in range(len(zipped)):
+            data += inflate.decompress(zipped[at : at + 1])
+    return bytes(data)

@@ -76,7 +76,7 @@ class GorSource:
         """Exchanges as their responses come; those without one when it is clear that none comes."""
         waiting = _Waiting()
         number = 0
-        for record in _records(self._path):
+        for record in _records(self._path, self.tally):
             if record is None:
                 self.tally.drop("stretch that is no GoReplay record")
             elif record.kind == 1:
@@ -264,10 +264,10 @@ def _exchange(sent: _Sent, offset_ns: int, sent_ns: int, outcome: Response | Fai
 def _parse(
     payload: bytes, first_line: re.Pattern[bytes], tally: Tally, *, method: bytes = b""
 ) -> _Message | None:
-    head, _, rest = payload.partition(b"\r\n\r\n")
+    head, end, rest = payload.partition(b"\r\n\r\n")
     line, _, fields = head.partition(b"\r\n")
     first = first_line.fullmatch(line)
-    if first is None:
+    if first is None or not end:
         return None
     try:
         headers = parse_headers(fields)
@@ -305,6 +305,6 @@ def _length(headers: Headers) -> int | None:
     return int(values[0]) if values and values[0].isdigit() and len(values[0]) < 13 else None
 
 
-def _records(path: Path) -> Iterator[Record | None]:
-    with open_bytes(path) as file:
+def _records(path: Path, tally: Tally | None = None) -> Iterator[Record | None]:
+    with open_bytes(path, tally) as file:
         yield from RecordReader(file).records()

@@ -49,7 +49,7 @@ class HarSource:
     def items(self) -> Iterator[Item]:
         """Exchanges in the document's order, each followed by its messages."""
         number = 0
-        for entry in _entries(self._path):
+        for entry in _entries(self._path, self.tally):
             if isinstance(entry, Broken):
                 self._drop_broken(entry)
                 continue
@@ -222,8 +222,8 @@ def _host(entry: dict[str, Any]) -> str:
     return "/".join(url.split("/", 3)[:3]) if isinstance(url, str) else ""
 
 
-def _entries(path: Path) -> Iterator[Any]:
-    with open_bytes(path) as file:
+def _entries(path: Path, tally: Tally | None = None) -> Iterator[Any]:
+    with open_bytes(path, tally) as file:
         scanner = EntryScanner(file)
         yield from scanner.entries()
     if scanner.cut:

@@ -56,7 +56,7 @@ class MitmSource:
         """Exchanges in file order, each followed by its messages."""
         connections: dict[str, int] = {}
         number = 0
-        for frame in _frames(self._path):
+        for frame in _frames(self._path, self.tally):
             if isinstance(frame, DamagedStretch):
                 what = "flow that the end of the file cuts" if frame.cut else "damaged stretch between flows"
                 self.tally.drop(what)
@@ -124,8 +124,8 @@ def open_mitmproxy(path: Path) -> MitmSource:
     return MitmSource(path)
 
 
-def _frames(path: Path) -> Iterator[bytes | DamagedStretch]:
-    with open_bytes(path) as file:
+def _frames(path: Path, tally: Tally | None = None) -> Iterator[bytes | DamagedStretch]:
+    with open_bytes(path, tally) as file:
         yield from FrameReader(file).frames()
 
 

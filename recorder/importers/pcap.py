@@ -65,9 +65,9 @@ class PcapSource:
             CaptureError: it does not begin as pcap or pcapng.
 
         """
-        self._file = open_bytes(path)
         memory = Memory(memory_bytes)
         self._output = output = Output(memory, max_body_bytes=max_body_bytes)
+        self._file = open_bytes(path, self.tally)
         self._reassembler = Reassembler(lambda key, opener: HttpStream(key, opener, output), memory, limits)
         try:
             packets = _packets(self._file, self.tally)

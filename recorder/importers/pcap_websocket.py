@@ -101,7 +101,10 @@ class WebSocketSide:
             self._frame_done(time_ns)
 
     def release(self) -> None:
-        """There are no more bytes; what is held of a message is let go."""
+        """There are no more bytes; what is held of a message is let go, and told."""
+        if self._kind is not None and not self._lost:
+            self._output.tally.remark("WebSocket message that the file or its connection ends in, left out")
+        self._kind = None
         self._body.take()
 
     def _head(self, data: bytes, at: int) -> int:

@@ -27,17 +27,45 @@ def test_plain_and_gzip_files_read_the_same(tmp_path: Path) -> None:
         assert b"".join(parts) == TEXT
 
 
-def test_damaged_gzip_gives_what_came_before(tmp_path: Path) -> None:
-    """Where a gzip file is cut or changed its contents end, without an error."""
-    whole = gzip.compress(TEXT)
-    changed = bytearray(whole)
-    changed[len(whole) // 2] ^= 0xFF
-    for content in (whole[: len(whole) // 2], bytes(changed), whole + b"trailing junk"):
-        path = tmp_path / "x"
-        path.write_bytes(content)
-        with open_bytes(path) as file:
-            got = file.read()
-        assert got[:1000] == TEXT[:1000]
+ZIPPED = gzip.compress(TEXT)
+STORED = gzip.compress(TEXT, 0)
+CUT, DAMAGED = "gzip file that is cut, read up to there", "gzip file that is damaged, read up to there"
+
+
+def unzipped(path: Path, content: bytes) -> tuple[bytes, list[str]]:
+    path.write_bytes(content)
+    tally = Tally()
+    with open_bytes(path, tally) as file:
+        return file.read(), list(tally.remarks.elements())
+
+
+@pytest.mark.parametrize(
+    ("content", "least_bytes", "why"),
+    [
+        (ZIPPED[: len(ZIPPED) // 2], len(TEXT) // 3, CUT),
+        (STORED[:-1000] + b"\0" + STORED[-999:], len(TEXT) - 1000, DAMAGED),
+        (ZIPPED[:-1], len(TEXT), CUT),
+        (ZIPPED[:-8] + bytes(8), len(TEXT), DAMAGED),
+        (gzip.compress(b"short")[:-8] + bytes(8), 5, DAMAGED),
+        (ZIPPED + b"trailing junk", len(TEXT), DAMAGED),
+        (ZIPPED + ZIPPED[:100], len(TEXT), CUT),
+    ],
+    ids=["half", "overwritten", "cut end", "checksum", "short", "junk behind", "second member cut"],
+)
+def test_damaged_gzip_gives_all_that_came_before(
+    tmp_path: Path, content: bytes, least_bytes: int, why: str
+) -> None:
+    """Where a gzip file is cut or changed its contents end, without an error, and that is told."""
+    got, remarks = unzipped(tmp_path / "x", content)
+    assert len(got) >= least_bytes
+    assert got[:least_bytes] == (TEXT if len(got) > 5 else b"short")[:least_bytes]
+    assert remarks == [why]
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(700), bytes(70_000), bytes(9) + ZIPPED])
+def test_zeros_behind_gzip_are_no_damage(tmp_path: Path, behind: bytes) -> None:
+    """Some tools fill a file with zeros up to a size."""
+    assert unzipped(tmp_path / "x", ZIPPED + behind) == (TEXT * (2 if behind.endswith(ZIPPED) else 1), [])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -164,6 +164,23 @@ def test_waiting_requests_are_bounded(take: Callable[..., Any], monkeypatch: pyt
     assert result.remarks["response without its request, left out"] == 1
 
 
+def test_a_file_that_ends_inside_a_head_does_not_make_it_whole(take: Callable[..., Any]) -> None:
+    """What stands in a head that was cut is no message; a response of that kind is a failure."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bea"
+    result = take(record(1, "a", T, GET) + record(1, "b", T + 1, head).removesuffix(SEPARATOR))
+    assert len(result.exchanges) == 1
+    assert result.counters.dropped == 1
+    result = take(record(1, "a", T, GET) + record(2, "a", T + 1, b"HTTP/1.1 200 OK\r\nSet-Coo"))
+    assert isinstance(result.exchanges[0].outcome, Failure)
+
+
+def test_a_zipped_file_that_is_cut_says_so(take: Callable[..., Any]) -> None:
+    """Its records are read as far as they go, even where it ends between two of them."""
+    result = take(gzip.compress(record(1, "a", T, GET))[:-4])
+    assert len(result.exchanges) == 1
+    assert result.remarks["gzip file that is cut, read up to there"] == 1
+
+
 def test_requests_with_one_id_do_not_use_up_the_room(
     take: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

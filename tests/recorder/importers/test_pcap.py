@@ -273,7 +273,7 @@ def test_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write)
     """A disk that cannot be read any more is no clean end of a file."""
     path = write(tmp_path / "made", frames(Talk().open().client(GET).server(OK).packets))
     disk = FailingDisk(path.read_bytes())
-    monkeypatch.setattr(pcap, "open_bytes", lambda _: io.BufferedReader(disk))
+    monkeypatch.setattr(pcap, "open_bytes", lambda *_: io.BufferedReader(disk))
     exchanges, _, source = read(path)
     assert bodies(exchanges) == [b"hello"]
     assert sum(source.tally.remarks.values()) == 1

@@ -165,3 +165,23 @@ def test_agreed_deflate() -> None:
         (name.lower(), b"Permessage-Deflate; server_max_window_bits=10;client_no_context_takeover"),
     )
     assert agreed_deflate(headers) == Deflate(client_resets=True, server_resets=False)
+
+
+@pytest.mark.parametrize(
+    ("stream", "told"),
+    [
+        (frame(b"whole"), 0),
+        (frame(b"whole") + frame(b"ping", opcode=9)[:-1], 0),
+        (frame(b"cut")[:-1], 1),
+        (frame(b"first", last=False), 1),
+        (frame(b"first", last=False) + frame(b"rest", opcode=0), 0),
+    ],
+    ids=["whole", "ping", "cut", "unfinished", "finished"],
+)
+def test_a_message_that_never_ends_is_told(stream: bytes, told: int) -> None:
+    """What the file or its connection ends in the middle of is no message, and that is told."""
+    one, output = side()
+    one.feed(stream, 0, 0, 0)
+    one.release()
+    assert sum(output.tally.remarks.values()) == told
+    assert output.memory.used_bytes == 0
