@@ -59,6 +59,13 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError("not a text")
+    value.encode()  # JSON may hold halves of characters, which no file of ours does
+    return value
+
+
 def _from_pairs(value: Any) -> Headers:
     return tuple((name.encode("latin-1"), content.encode("latin-1")) for name, content in value)
 
@@ -119,7 +126,7 @@ _RESPONSE = {
 _FAILURE = {
     "reason": _Kind(lambda value: value.value, FailureReason),
     "offset_ns": _TIME,
-    "detail": _Kind(str, str),
+    "detail": _Kind(str, _text),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -71,7 +72,8 @@ def import_files(paths: Sequence[Path], out: Path) -> list[Imported]:
 
 
 def _name(path: Path) -> str:
-    return "standard input" if path == STANDARD_INPUT else path.name
+    """What the account and the capture's header call a source; a file may have a name that is no text."""
+    return "standard input" if path == STANDARD_INPUT else os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def _seekable(path: Path, scratch: Path) -> Path:

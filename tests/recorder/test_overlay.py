@@ -99,6 +99,14 @@ def test_any_json_is_an_overlay_or_a_value_error(value: Any) -> None:
     assert overlay.started_wall_ns_of(value) is not None
 
 
+@pytest.mark.parametrize("detail", ["\ud800", 5, None, ["d"]])
+def test_a_detail_that_is_no_text_is_refused(detail: Any) -> None:
+    """JSON has halves of characters, which a capture does not."""
+    failure = {"reason": "timeout", "offset_ns": 9, "detail": detail}
+    with pytest.raises(ValueError, match="damaged"):
+        overlay.apply(EXCHANGE, {"started_wall_ns": 0, "failure": failure}, started_wall_ns=0)
+
+
 def test_errors_hold_no_traffic() -> None:
     """The error for a damaged overlay quotes nothing of it."""
     with pytest.raises(ValueError, match=r"^the overlay is damaged$"):

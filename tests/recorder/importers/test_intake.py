@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from captures.errors import UsageError
+from captures.reader import CaptureReader
 from recorder.importers import intake
 from recorder.importers.intake import import_files
 
@@ -114,3 +115,13 @@ def test_numbers_that_cannot_be_break_nothing(take: Callable[..., Any], changes:
     assert result.complete
     assert result.counters.seen == 3
     assert result.counters.written >= 2
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    """A name of other bytes than UTF-8 is shown with a mark in their place."""
+    source = tmp_path / os.fsdecode(b"caf\xe9.gor")
+    source.write_bytes(b"1 aa 1700000000000000000 0\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    (imported,) = import_files([source], tmp_path / "out.reel")
+    assert imported.name == "caf\ufffd.gor"
+    with CaptureReader.open(tmp_path / "out.reel") as reader:
+        assert "caf\ufffd.gor" in reader.header.source
