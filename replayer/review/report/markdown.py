@@ -19,8 +19,8 @@ MARKER = "<!-- hookreel diff -->"
 MAX_BYTES = 60_000
 """GitHub takes 65,536 characters in a comment; the rest is left for what a bot adds."""
 
-_LONGEST_LABEL = 200
-_LONGEST_LIST = 20
+_LONGEST_LINE = 1_000  # characters of one sentence; the longest of our own with two names are half of it
+_EVIDENCE_BYTES = 15_000
 _PLAIN = frozenset(" /.,:;=?%+-()'{}\"$^")
 _CHANGED = (Verdict.BEHAVES_DIFFERENTLY, Verdict.SLOWER, Verdict.FASTER)
 _HEAD = (
@@ -34,15 +34,15 @@ def render(comparison: Comparison) -> str:
     changed = [endpoint for endpoint in comparison.endpoints if _in_sight(endpoint)]
     rest = [endpoint for endpoint in comparison.endpoints if not _in_sight(endpoint)]
     top = [MARKER, f"### {_headline(comparison)}"]
-    if objectives := wording.objective_lines(comparison):
-        top.append("\n".join(f"- {escape(line, code=True)}" for line in objectives[:_LONGEST_LIST]))
+    objectives, _ = _within(wording.objective_lines(comparison), _item, _EVIDENCE_BYTES)
+    if objectives:
+        top.append("\n".join(objectives))
     bottom = [
-        *_folded("How sure, and which runs", _evidence(comparison)),
+        *_folded("How sure, and which runs", [_evidence(comparison)]),
         "\n".join(f"- {escape(line, code=True)}" for line in wording.what_next(comparison, markdown=True)),
     ]
-    left = (
-        MAX_BYTES - _size([*top, *bottom]) - 1_000
-    )  # headings, folds and the lines that say what was left out
+    # Headings, folds and the lines that say what was left out need the rest.
+    left = MAX_BYTES - _size([*top, *bottom]) - 1_000
     row = partial(_row, comparison.options)
     shown, left = _within(changed, row, left)
     if changed:
@@ -73,42 +73,54 @@ def escape(text: str, *, code: bool = False) -> str:
     ``code`` keeps the backticks of our own sentences.
     """
     kept = _PLAIN | {"`"} if code else _PLAIN
-    short = text if len(text) <= _LONGEST_LABEL * (3 if code else 1) else text[:_LONGEST_LABEL] + "..."
     return "".join(
         char if (char.isascii() and char.isalnum()) or char in kept else f"&#{ord(char)};"
-        for char in clean(short)
+        for char in clean(text)
     )
 
 
+def _sentence(text: str) -> str:
+    """One of our own sentences, whatever names stand in it; its end, which is the advice, is never cut."""
+    return escape(wording.shortened(text, _LONGEST_LINE))
+
+
+def _item(text: str) -> str:
+    return f"- {_sentence(text)}"
+
+
 def _headline(comparison: Comparison) -> str:
-    line = escape(headline(comparison), code=True).replace("`", "&#96;")
+    line = _sentence(headline(comparison))
     verdict = escape(str(comparison.verdict))
     return f"**{verdict}**{line[len(verdict) :]}"
 
 
-def _evidence(comparison: Comparison) -> list[str]:
-    sides = (("baseline", comparison.baseline), ("candidate", comparison.candidate))
-    lines = [
-        f"- {name} {escape(wording.run_line(run))}" for name, runs in sides for run in runs[:_LONGEST_LIST]
-    ]
+def _evidence(comparison: Comparison) -> str:
+    """What the verdict rests on, what to be warned of first; the runs as many as fit."""
+    lines = [f"warning: {text}" for text in comparison.warnings]
+    lines += wording.how_sure(comparison)
     lines += [
-        f"- and {len(runs) - _LONGEST_LIST} more {name} runs"
-        for name, runs in sides
-        if len(runs) > _LONGEST_LIST
+        f"{name} {wording.run_line(run)}"
+        for name, runs in (("baseline", comparison.baseline), ("candidate", comparison.candidate))
+        for run in runs
     ]
-    lines += [f"- warning: {escape(text)}" for text in comparison.warnings[:_LONGEST_LIST]]
-    return ["\n".join([*lines, *(f"- {escape(line, code=True)}" for line in wording.how_sure(comparison))])]
+    shown, _ = _within(lines, _item, _EVIDENCE_BYTES)
+    more = len(lines) - len(shown)
+    return "\n".join([*shown, *([f"- and {more} more; the JSON report has them all"] if more else [])])
 
 
 def _row(options: Options, endpoint: EndpointResult) -> str:
     cells = [
         wording.verdict_cell(endpoint, options),
-        f"<code>{escape(endpoint.endpoint)}</code>",
+        _code(endpoint),
         wording.requests_cell(endpoint),
         *(wording.quantile_cell(endpoint, quantile) for quantile in (0.5, 0.95, 0.99)),
         *wording.change_cells(endpoint),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _code(endpoint: EndpointResult) -> str:
+    return f"<code>{escape(wording.label_of(endpoint))}</code>"
 
 
 def _table(rows: list[str], total: int) -> str:
@@ -119,7 +131,7 @@ def _table(rows: list[str], total: int) -> str:
 
 def _notes(endpoints: Iterable[EndpointResult]) -> list[str]:
     return [
-        f"- <code>{escape(endpoint.endpoint)}</code>: {escape(note, code=True)}"
+        f"- {_code(endpoint)}: {_sentence(note)}"
         for endpoint in endpoints
         for note in wording.notes_of(endpoint)
     ]

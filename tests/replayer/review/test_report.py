@@ -114,8 +114,8 @@ def test_markdown_shows_changes_and_folds_the_rest(changed):
 def test_markdown_escapes_what_labels_bring(hostile):
     """Pipes, backticks, HTML, mentions and line breaks of a label are entities in the comment."""
     report = markdown.render(hostile)
-    for raw in ("<script", "`c", "@all", "*_", "[x]", "\x1b", "|`.run"):
-        assert raw not in report
+    for raw in ("<script", "`", "@all", "*_", "[x]", "\x1b", "|.run"):
+        assert raw not in report.partition("For firm evidence")[0]
     row = next(line for line in report.splitlines() if line.startswith("| SLOWER |"))
     assert row.count("|") == 10
     assert "<code>GET /a&#124;b&#96;c&#60;script" in row
@@ -129,6 +129,41 @@ def test_markdown_stays_below_the_limit_of_a_comment(campaign):
     assert len(report.encode()) < 60_000
     assert re.search(r"and \d+ more; the JSON report has them all", report)
     assert report.count("<details>") == report.count("</details>")
+
+
+@pytest.mark.parametrize("length", [150, 700])
+def test_markdown_keeps_the_advice_at_the_end_of_a_warning(changed, length):
+    """However long the names in it are, the load to replay at and the second class of machine are there."""
+    fell = f"{'c' * length}.run: SATURATED at 10x: in flight rose from 4 to 90; replay at 6.3x or less."
+    unlike = (
+        f"Unlike runs: {'c' * length}.run was sent by a machine of another class (Xeon, 4 cores) than"
+        f" {'b' * 100}.run (EPYC, 8 cores); a difference may come from that alone."
+    )
+    report = markdown.render(replace(changed, warnings=(fell, unlike)))
+    assert "- warning: cc" in report
+    assert "replay at 6.3x or less." in report
+    assert "(EPYC, 8 cores); a difference may come from that alone." in report
+
+
+def test_markdown_shows_warnings_before_runs_and_counts_what_did_not_fit(changed):
+    """Fifty runs with long names leave room for warnings and for every changed endpoint."""
+    runs = tuple(replace(changed.candidate[0], name=f"{at}{'é' * 200}.run") for at in range(50))
+    report = markdown.render(replace(changed, warnings=("It rained.",), candidate=runs))
+    assert len(report.encode()) < 60_000
+    assert report.index("warning: It rained.") < report.index("- baseline ")
+    assert re.search(r"- and \d+ more; the JSON report has them all", report)
+    assert report.index("| SLOWER |") < report.index("<details>")
+
+
+def test_no_report_for_readers_drowns_in_one_name(campaign):
+    """A path of 5,000 characters is cut in its middle; what happened there is said in the first line."""
+    quiet = campaign.World(medians_ms={f"GET /start/{'x' * 5_000}/end": 10.0, "GET /b": 10.0}, requests=200)
+    slow = replace(quiet, factor={next(iter(quiet.medians_ms)): 30.0})
+    comparison = campaign.review(quiet, slow, (1, 1), 3)
+    assert re.fullmatch(r"SLOWER: GET /start/x+\.\.\.x+/end p50 .*", headline(comparison))
+    assert len(headline(comparison)) < 400
+    for render in (text.render, markdown.render):
+        assert max(map(len, render(comparison).splitlines())) < 1_200
 
 
 @pytest.mark.parametrize(
