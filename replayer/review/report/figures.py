@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from replayer.review.sides import NamedRun, by_start, split_by_endpoint
 from replayer.review.verdict import QUANTILES, Verdict
 
 _BEYOND = 10  # samples that a quantile needs beyond it
+_LONGEST_NAME = 120
 _SAFE = "/{}.:~"  # beside letters, digits, _ and -: no blank, quote or comma; none of them starts a formula
 
 Figures = dict[tuple[str, float], float]
@@ -90,8 +92,14 @@ def _labels(material: Material) -> Sequence[str]:
 
 
 def _name(text: str) -> str:
-    """``text`` as one word of letters, digits and a few signs, everything else percent-encoded."""
+    """
+    ``text`` as one word of letters, digits and a few signs, everything else percent-encoded.
+
+    Of a very long one the beginning and a digest of all of it, so that two never become the same.
+    """
     word = quote(text, safe=_SAFE, errors="backslashreplace")
+    if len(word) > _LONGEST_NAME:
+        word = f"{word[:_LONGEST_NAME]}...{hashlib.sha256(word.encode()).hexdigest()[:8]}"
     return f"%2D{word[1:]}" if word.startswith("-") else word
 
 

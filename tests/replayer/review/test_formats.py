@@ -241,6 +241,17 @@ def test_names_from_traffic_stay_inside_every_format(nasty):
     ] * 3
 
 
+def test_figures_of_very_long_names_can_be_read_and_told_apart(make_material):
+    """Two paths that differ in their last characters are two short names, the same in every run."""
+    long = make_material([f"GET /{'é' * 5_000}/a", f"GET /{'é' * 5_000}/b"], runs=1)
+    lines = [line.split()[0] for line in WRITERS["benchstat"](long).splitlines() if line[:5] == "Bench"]
+    columns = next(csv.reader(io.StringIO(WRITERS["otava"](long))))[3:]
+    for names in (lines, columns):
+        assert len(set(names)) == 2
+        assert max(map(len, names)) < 200
+    assert lines[:2] == lines[2:]
+
+
 @given(label=st.text(min_size=1, max_size=60), name=st.text(min_size=1, max_size=30))
 def test_no_text_breaks_out(make_material, label, name):
     """A property over any text: all formats stay readable and keep their number of records."""
