@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.http1 import Http1Error, parse_headers
-from captures.model import Headers, Request
+from captures.model import Request
+from replayer.answers import headers_of
 from replayer.chain import Chains, Link
 from replayer.places import Spot, fits, minted, spots, substituted
 from replayer.results import ChainCounts, Outcome
@@ -86,9 +86,10 @@ class Chaining:
     def answered(self, row: int, head: bytes, body: bytes) -> None:
         """Take the values that the response to ``row`` minted; ``head`` is its raw head."""
         parent = self._parents.get(row)
-        if parent is None:
+        if parent is None or not parent.wanted:
             return  # messages say its values, and no request does
-        for found in minted(_headers_of(head), body):
+        places = {place for place, _ in parent.wanted}
+        for found in minted(headers_of(head) or (), body, places):
             if (found.place, found.ordinal) in parent.wanted:
                 parent.values[found.place, found.ordinal] = found.value
 
@@ -164,13 +165,6 @@ def _moved(old: tuple[Spot, ...], now: dict[tuple[str, bytes], list[Spot]]) -> I
     """Where the values of ``old`` stand now; equal values at equal places are one to a chain."""
     for known in dict.fromkeys((spot.place, spot.value) for spot in old):
         yield from now.get(known, ())
-
-
-def _headers_of(head: bytes) -> Headers:
-    try:
-        return parse_headers(head.partition(b"\n")[2])
-    except Http1Error:
-        return ()
 
 
 def rows_of(schedule: Schedule, wanted: Collection[int]) -> dict[tuple[int, int], int]:

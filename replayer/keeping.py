@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.errors import UsageError
-from captures.http1 import Http1Error, parse_headers
 from captures.model import Exchange, Headers, Provenance, Request, Response
 from captures.units import MIB, parse_share
+from replayer.answers import Answered, both, headers_of
 from replayer.kept import KeptFacts, KeptResponse, KeptResponses
 from replayer.results import RunRows
 from replayer.schedule import UPGRADED, Schedule
@@ -20,9 +20,6 @@ from replayer.schedule import UPGRADED, Schedule
 BUDGET_BYTES = 64 * MIB
 _HOW = "write none, all, mismatches, sample:1%, or mismatches,sample:1%"
 _SECRET_HEADER = b"Authorization"
-
-Answered = Callable[[int, bytes, bytes], None]
-"""Gets the row, head and body of a whole response."""
 
 
 class Cleaner(Protocol):
@@ -162,12 +159,7 @@ class Keeper:
 
     def beside(self, answered: Answered) -> Answered:
         """What tells ``answered`` and this of a response."""
-
-        def both(row: int, head: bytes, body: bytes) -> None:
-            answered(row, head, body)
-            self.answered(row, head, body)
-
-        return both
+        return both(answered, self.answered)
 
     def _is_mismatch(self, row: int, head: bytes) -> bool:
         recorded: int = self._recorded[row]
@@ -216,9 +208,8 @@ def _cleaned(
     exchanges = [_saying(number, secret) for number, secret in enumerate(sorted(secrets))]
     whole: list[Came] = []
     for one in came:
-        try:
-            headers = parse_headers(one.head.partition(b"\n")[2])
-        except Http1Error:
+        headers = headers_of(one.head)
+        if headers is None:
             continue  # a body whose coding is not known cannot be read, so it cannot be anonymized
         seq = int(rows.seq[one.row])
         request = known.get(seq) or known.setdefault(seq, request_of(seq))

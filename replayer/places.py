@@ -10,7 +10,7 @@ the fresh response goes to that span of the request).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from captures.bodies.json import LeafRole
 from captures.credentials import CredentialKind, find_credentials
 from captures.model import Headers, Request
 from captures.units import MIB
+from replayer.json_values import LONGEST_PLACE, ROOT, values_at
 from replayer.opened import opened
 
 MAX_BODY_BYTES = 4 * MIB  # a larger body is data, not the answer that names a new thing
@@ -96,11 +97,15 @@ def spots(request: Request) -> Iterator[Spot]:
         yield from form_spots(body)
 
 
-def minted(headers: Headers, body: bytes) -> Iterator[Minted]:
-    """Every value of a response (body with its content coding) that a client may send back."""
+def minted(headers: Headers, body: bytes, places: Collection[str] | None = None) -> Iterator[Minted]:
+    """
+    Every value of a response (body with its content coding) that a client may send back.
+
+    With ``places`` only those that stand there, which takes a fraction of the time.
+    """
     seen: dict[str, int] = {}
-    for place, value in _response_values(headers, body):
-        if MIN_VALUE_BYTES <= len(value) <= MAX_VALUE_BYTES:
+    for place, value in _response_values(headers, body, places):
+        if MIN_VALUE_BYTES <= len(value) <= MAX_VALUE_BYTES and (places is None or place in places):
             ordinal = seen[place] = seen.get(place, -1) + 1
             yield Minted(place, ordinal, value)
 
@@ -215,10 +220,15 @@ def json_spots(body: bytes) -> Iterator[Spot]:
 
 
 def _json_place(path: tuple[bytes, ...], key: bytes) -> str:
-    return ".".join(("body", *(name.decode("utf-8", "replace") for name in (*path, key) if name)))
+    """The place of a leaf; only the end of a long one, as every value below a long key would repeat it."""
+    names = (name[-4 * LONGEST_PLACE :].decode("utf-8", "replace") for name in (*path, key) if name)
+    place = ".".join((ROOT, *names))
+    return place if len(place) < LONGEST_PLACE else ROOT + "." + place[-LONGEST_PLACE:]
 
 
-def _response_values(headers: Headers, body: bytes) -> Iterator[tuple[str, bytes]]:
+def _response_values(
+    headers: Headers, body: bytes, places: Collection[str] | None
+) -> Iterator[tuple[str, bytes]]:
     encoding = kind = b""
     for name, value in headers:
         lower_name = name.lower()
@@ -234,11 +244,15 @@ def _response_values(headers: Headers, body: bytes) -> Iterator[tuple[str, bytes
             kind = media_type(value)
         elif lower_name not in PLAIN_HEADERS and value:
             yield f"header.{lower_name.decode('latin-1')}", value
-    yield from _body_values(body, encoding, kind)
+    yield from _body_values(body, encoding, kind, places)
 
 
-def _body_values(body: bytes, encoding: bytes, kind: bytes) -> Iterator[tuple[str, bytes]]:
+def _body_values(
+    body: bytes, encoding: bytes, kind: bytes, places: Collection[str] | None
+) -> Iterator[tuple[str, bytes]]:
     if not body or len(body) > MAX_BODY_BYTES:
+        return
+    if places is not None and not any(place.startswith((ROOT, "field.")) for place in places):
         return
     try:
         plain = coding.decode(body, encoding)
@@ -247,8 +261,8 @@ def _body_values(body: bytes, encoding: bytes, kind: bytes) -> Iterator[tuple[st
     if len(plain) > MAX_BODY_BYTES:
         return
     if is_json(plain, kind):
-        for spot in json_spots(plain):
-            yield spot.place, spot.value
+        found = None if places is None else values_at(plain, places)
+        yield from ((spot.place, spot.value) for spot in json_spots(plain)) if found is None else found
     elif b"html" in kind:
         for match in _FIELD.finditer(plain):
             yield f"field.{match[1].decode('utf-8', 'replace')}", match[2]

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from captures.credentials import Credential, CredentialKind
-from captures.http1 import Http1Error, parse_headers
 from captures.index import CaptureIndex
 from captures.model import Exchange, Message, MessageKind, Response
+from replayer.answers import Answered, both, headers_of
 from replayer.carried import WORDS, Carried, Minter, carried_by, respoken, words_of
 from replayer.chain import VALUES_MAX, may_be_minted
 from replayer.chaining import rows_of
@@ -28,7 +28,6 @@ from replayer.schedule import Schedule
 NEVER_SAID_NS = 2**63 - 1
 
 Place = tuple[str, int]
-Answered = Callable[[int, bytes, bytes], None]
 
 
 class Said(NamedTuple):
@@ -221,12 +220,9 @@ class FreshWords:
         wanted = self._wanted.get(row)
         if wanted is None:
             return
-        try:
-            headers = parse_headers(head.partition(b"\n")[2])
-        except Http1Error:
-            return
         instance = self._instance[row]
-        for one in minted(headers, body):
+        places = {place for place, _ in wanted}
+        for one in minted(headers_of(head) or (), body, places):
             recorded = wanted.get((one.place, one.ordinal))
             if recorded is not None:
                 self._fresh[instance, recorded] = one.value
@@ -234,12 +230,7 @@ class FreshWords:
 
     def beside(self, answered: Answered) -> Answered:
         """What tells ``answered`` and this of a response."""
-
-        def both(row: int, head: bytes, body: bytes) -> None:
-            answered(row, head, body)
-            self.answered(row, head, body)
-
-        return both
+        return both(answered, self.answered)
 
     def carried(self, row: int, number: int) -> tuple[Carried, ...]:
         """What a client's message, by its number on the stream of ``row``, carries of what responses mint."""
