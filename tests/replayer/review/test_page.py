@@ -193,10 +193,13 @@ def test_no_text_breaks_out_of_the_page(material, text):
     comparison = replace(material.comparison, endpoints=(replace(endpoint, endpoint=text, answers=answers),))
     quiet = replace(material, comparison=comparison)
     assert Page(page.render(quiet)).open == []
-    tags = [tag for tag, _ in Page(page.render(quiet)).tags if tag != "bdi"]
     calm = replace(answers, changes=(replace(change, path="$.a", examples=(replace(example, before="x"),)),))
     plain = replace(comparison, endpoints=(replace(endpoint, endpoint="GET /a", answers=calm),))
-    assert tags == [tag for tag, _ in Page(page.render(replace(material, comparison=plain))).tags]
+    tags, plain_tags = (
+        [tag for tag, _ in Page(page.render(one)).tags if tag != "bdi"]
+        for one in (quiet, replace(material, comparison=plain))
+    )
+    assert tags == plain_tags
 
 
 def test_the_chart_data_is_what_the_script_reads(material, found):
