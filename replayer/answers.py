@@ -22,7 +22,7 @@ def both(first: Answered, second: Answered) -> Answered:
 
 
 def headers_of(head: bytes) -> Headers | None:
-    """The headers of a response's raw head, None where they cannot be read."""
+    """The headers of a response's raw head (without the empty line after it), None if they cannot be read."""
     try:
         return parse_headers(head.partition(b"\n")[2])
     except Http1Error:
