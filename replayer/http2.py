@@ -60,9 +60,8 @@ class Http2Connection(asyncio.Protocol):
     """
     A connection to the target; ``number`` is the recorded one it stands for, below 0 for a spare.
 
-    ``row`` is ``IDLE`` while it can take another request, as with an HTTP/1.1 one. Requests are sent
-    once the target has said how many it takes at once. After ``closed`` it takes no request;
-    those under way are finished.
+    ``row`` is ``IDLE`` while it can take another request, as with an HTTP/1.1 one. Requests are sent once the
+    target has said how many it takes at once. After ``closed`` it takes none; those under way are finished.
     """
 
     __slots__ = (
@@ -123,7 +122,7 @@ class Http2Connection(asyncio.Protocol):
     def take(self, sending: Sending) -> None:
         """Send it likewise."""
         self.exchanges += 1
-        if self._ready:
+        if self._ready and len(self._streams) < self._streams.most:  # which it may just have lowered
             self._begin(sending)
         else:
             # What it waits for now is the target: a handshake is part of the service, not of our lag.
@@ -259,8 +258,9 @@ class Http2Connection(asyncio.Protocol):
     def _head(self, number: int, stream: Stream, headers: Headers) -> None:
         self._first_byte(stream)
         sending = stream.sending
-        stream.take_head(headers, keep=bool(sending.trait & _WANTED))
-        if sending.trait & _STREAM:
+        if not stream.take_head(headers, keep=bool(sending.trait & _WANTED)):
+            self._cancel(number, Outcome.BAD_RESPONSE, self._now_ns)
+        elif sending.trait & _STREAM:
             stream.head_ns = self._now_ns
             if sending.stream_ns is not None:
                 left_ns = self._columns.sent_ns[sending.row] + sending.stream_ns - self._now_ns

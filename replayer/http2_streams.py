@@ -6,6 +6,7 @@ jh2 does the protocol; what is added is how bodies share the windows, and life a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ _WINDOW_BYTES = 16 * MIB  # how much of a response may come before it is acknowl
 _CONNECTION_WINDOW_BYTES = 1024 * MIB
 _MAX_HEAD_BYTES = MIB
 _LAST_STREAM = 2**31 - 3
+_STATUS = re.compile(rb"[1-9][0-9]{2}")
 
 
 class BrokenProtocolError(Exception):
@@ -61,13 +63,17 @@ class Stream:
         """Whether only the end of the run closes it."""
         return self.head_ns != NEVER_NS and self.sending.stream_ns is None
 
-    def take_head(self, headers: Headers, *, keep: bool) -> None:
-        """The response began; ``keep`` its head, written as in HTTP/1."""
+    def take_head(self, headers: Headers, *, keep: bool) -> bool:
+        """The response began; ``keep`` its head, written as in HTTP/1. False when its status is none."""
         self.sending.wire = b""  # it will not be sent again, and its window can go
-        self.status = int(headers[0][1])
+        status = _STATUS.fullmatch(headers[0][1])
+        if status is None:
+            return False
+        self.status = int(status[0])
         if keep:
             fields = b"\r\n".join(b"%s: %s" % (name, value) for name, value in headers[1:])
             self.head = b"HTTP/2 %d\r\n%s" % (self.status, fields)
+        return True
 
     def take_body(self, data: bytes, *, keep: bool) -> None:
         """Count a part of the response's body, and keep it if wanted and not too long."""
@@ -153,6 +159,9 @@ class Streams:
         while sent and self._blocked:
             sent = False
             for number, stream in list(self._blocked.items()):
+                if not self._stands(number):
+                    del self._blocked[number]
+                    continue
                 room = min(h2.local_flow_control_window(number), h2.max_outbound_frame_size)
                 if room <= 0:
                     continue
@@ -184,13 +193,24 @@ class Streams:
         self._h2.acknowledge_received_data(flow_bytes, number)
 
     def cancel(self, number: int) -> None:
-        """Tell the peer that nobody waits for the stream any more."""
-        self._h2.reset_stream(number, ErrorCodes.CANCEL)
+        """Tell the peer that nobody waits for the stream any more, unless it has ended it itself."""
+        if self._stands(number):
+            self._h2.reset_stream(number, ErrorCodes.CANCEL)
 
     def answered(self, number: int) -> None:
         """The response is whole; a request that is not will not be sent to its end."""
         if number in self._blocked:
             self.cancel(number)
+
+    def _stands(self, number: int) -> bool:
+        """
+        Whether the protocol still has the stream open.
+
+        It knows all that came in one piece before the first event of it is told, so the peer may have
+        answered early and reset the stream (RFC 9113 section 8.1) by the time a window's update is.
+        """
+        stream = self._h2.streams.get(number)
+        return stream is not None and not stream.closed
 
     def leave(self) -> None:
         """End the connection in good order."""

@@ -563,6 +563,53 @@ def test_an_early_answer_ends_the_upload(ask: Make, send: Send, server: Http2Ser
     assert server.asked[0].body in {b"", bytes(1_000)}
 
 
+@pytest.mark.parametrize("window", [False, True], ids=["blocked", "window-too"])
+def test_an_early_answer_may_end_the_stream_at_once(
+    ask: Make, send: Send, server: Http2Server, *, window: bool
+) -> None:
+    """The answer and RST_STREAM(NO_ERROR), even a larger window before, come in one piece: a row like any."""
+    server.settings = {SETTING.INITIAL_WINDOW_SIZE: 1_000}
+    server.acknowledges = False
+
+    def answer(asked: Asked) -> None:
+        protocol = asked.peer.h2
+        if window:
+            protocol.increment_flow_control_window(500, asked.number)
+        protocol.send_headers(asked.number, [(":status", "413")], end_stream=True)
+        asked.reset(h2.errors.ErrorCodes.NO_ERROR)
+
+    server.began = lambda asked: answer(asked) if asked.path == b"/large" else None
+    exchanges = [
+        ask(method=b"POST", target=b"/large", body=bytes(100_000)),
+        ask(1, offset_ns=60 * MS, target=b"/next"),
+    ]
+    replayed = send(exchanges, server.url)
+    assert outcomes(replayed) == [Outcome.COMPLETED] * 2
+    assert replayed.run.rows.status.tolist() == [413, 200]
+    assert len(server.used) == 1
+
+
+@pytest.mark.parametrize("status", ["abc", "", "99999", "-5", "099"])
+def test_a_status_that_is_none_is_a_bad_response(
+    ask: Make, send: Send, server: Http2Server, status: str
+) -> None:
+    """Its stream is cancelled, and the rest of the connection goes on."""
+
+    def respond(asked: Asked) -> None:
+        if asked.path == b"/0":
+            asked.peer.h2.send_headers(asked.number, [(":status", status)])
+            asked.peer.flush()
+        else:
+            asked.answer()
+
+    server.respond = respond
+    replayed = send(together(ask, 2), server.url)
+    assert outcomes(replayed) == [Outcome.BAD_RESPONSE, Outcome.COMPLETED]
+    assert len(server.used) == 1
+    assert server.used[0].gone.wait(10)
+    assert server.used[0].cancelled == [h2.errors.ErrorCodes.CANCEL]
+
+
 def test_minted_values_are_carried_on(ask: Make, send: Send, server: Http2Server) -> None:
     """An id that the target mints over HTTP/2 stands in the chained request that asks for it."""
     recorded, fresh = b"9f8d7c6b-1111-4222-8333-444455556666", "0a1b2c3d-9999-4888-8777-666655554444"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from replayer.columns import Columns
 from replayer.http2 import USUAL_STREAMS, Http2Connection
+from replayer.http2_wire import FRAME_HEAD_BYTES, PREFACE, SETTINGS, pack_request
 from replayer.load import Load
 from replayer.schedule import Schedule
 
 NEVER_DUE_NS = 2**63 - 1
+_HEADERS = 1
 
 
 class Event:
@@ -41,7 +44,11 @@ class Owner:
 
 
 class Transport(asyncio.Transport):
-    """Swallows what is written."""
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return Plain() if name == "socket" else None
@@ -53,7 +60,15 @@ class Transport(asyncio.Transport):
         return 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
+        self.written += data
+
+    def frames(self) -> list[int]:
+        """The kinds of the frames after the preface."""
+        kinds, at = [], len(PREFACE)
+        while at < len(self.written):
+            kinds.append(self.written[at + 3])
+            at += FRAME_HEAD_BYTES + int.from_bytes(self.written[at : at + 3], "big")
+        return kinds
 
 
 class Plain:
@@ -61,9 +76,8 @@ class Plain:
         return -1
 
 
-def test_what_is_due_is_sent_between_the_events_of_one_read(monkeypatch: Any) -> None:
-    """A due send comes before the next event, not after the last, and only as long as something is due."""
-    rows = Schedule(
+def one_row() -> Schedule:
+    return Schedule(
         seq=np.zeros(1, np.int64),
         due_ns=np.zeros(1, np.int64),
         endpoint=np.zeros(1, np.uint32),
@@ -73,12 +87,16 @@ def test_what_is_due_is_sent_between_the_events_of_one_read(monkeypatch: Any) ->
         load=Load(),
         pace=Fraction(1),
     )
+
+
+def test_what_is_due_is_sent_between_the_events_of_one_read(monkeypatch: Any) -> None:
+    """A due send comes before the next event, not after the last, and only as long as something is due."""
     said: list[str] = []
 
     async def run() -> None:
         owner = Owner(said)
         connection = Http2Connection(
-            columns=Columns(rows, lambda: None),
+            columns=Columns(one_row(), lambda: None),
             owner=owner,  # type: ignore[arg-type]
             loop=asyncio.get_running_loop(),
             number=0,
@@ -99,3 +117,36 @@ def test_what_is_due_is_sent_between_the_events_of_one_read(monkeypatch: Any) ->
 
     asyncio.run(run())
     assert said == ["send", "event", "event", "send", "event"]
+
+
+def at_once(streams: int) -> bytes:
+    """A SETTINGS frame that permits so many streams at once."""
+    return b"\0\0\x06" + bytes([SETTINGS]) + bytes(5) + b"\0\x03" + streams.to_bytes(4, "big")
+
+
+def test_what_is_due_while_the_target_takes_less_waits_for_its_word(exchange: Callable[..., Any]) -> None:
+    """A limit that was lowered in the very read before whose end a request is due holds for that request."""
+
+    async def run() -> None:
+        owner = Owner([])
+        columns = Columns(one_row(), lambda: None)
+        connection = Http2Connection(
+            columns=columns,
+            owner=owner,  # type: ignore[arg-type]
+            loop=asyncio.get_running_loop(),
+            number=0,
+            server_name="",
+        )
+        transport = Transport()
+        connection.connection_made(transport)
+        connection.data_received(at_once(1))
+        wire = pack_request(exchange().request)
+        owner.next_due_ns = columns.now_ns()
+        owner.pump = lambda: connection.send(0, wire)  # type: ignore[method-assign]
+        connection.data_received(at_once(0))
+        assert _HEADERS not in transport.frames()
+        owner.next_due_ns = NEVER_DUE_NS
+        connection.data_received(at_once(1))
+        assert transport.frames().count(_HEADERS) == 1
+
+    asyncio.run(run())
