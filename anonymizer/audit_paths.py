@@ -6,18 +6,21 @@ import re
 from collections.abc import Callable
 
 _SHAPE_MAX = 40
+_SEPARATOR = re.compile(r"[@._:/+ (),-]")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 
 
 def masked_shape(value: bytes) -> str:
     """
-    Letters as ``a`` and ``A``, digits as ``9``, other ASCII signs kept: ``Aaaa.aaa@aaaa.aaa``.
+    Letters as ``a`` and ``A``, digits as ``9``, common separators kept: ``Aaaa.aaa@aaaa.aaa``.
 
-    At most 40 characters, with the size in bytes after them where more was cut off.
+    Other characters are ``?``, and so are all where letters and digits are the fewer: a password may
+    be signs alone. At most 40 characters, with the size in bytes after them where more was cut off.
     """
     text = value.decode("utf-8", "replace")
-    shape = "".join(_masked(character) for character in text[:_SHAPE_MAX])
+    plain = "".join(_masked(character) for character in text[:_SHAPE_MAX])
+    shape = _SEPARATOR.sub("?", plain) if 2 * sum(map(str.isalnum, plain)) < len(plain) else plain
     return shape if len(text) <= _SHAPE_MAX else f"{shape}... ({len(value)} bytes)"
 
 
@@ -26,7 +29,7 @@ def _masked(character: str) -> str:
         return "9"
     if character.isalpha():
         return "A" if character.isupper() else "a"
-    return character if character.isascii() and character.isprintable() else "?"
+    return character if _SEPARATOR.fullmatch(character) else "?"
 
 
 def string_offset(data: bytes, holds: Callable[[bytes], bool]) -> int | None:
