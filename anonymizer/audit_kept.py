@@ -13,6 +13,7 @@ from captures.errors import UsageError
 
 _KEEP = "keep"
 _INDEX = re.compile(r"\[\d+\]")
+_KEY = re.compile(r'\["[^"]*"\]')  # a name that is no plain one stands there by its shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ def read_kept(path: Path) -> KeptOnPurpose:
         rules = [_rule(table) for table in document.get("rules", [])]
         return KeptOnPurpose(
             kinds=frozenset(kind for kind, action in document.get("kinds", {}).items() if action == _KEEP),
-            paths=tuple(str(pattern) for pattern in document.get("keep", {}).get("paths", [])),
+            paths=tuple(_pattern(str(text)) for text in document.get("keep", {}).get("paths", [])),
             rules=tuple(sorted(rules, key=_Rule.specific, reverse=True)),
         )
     except OSError as error:
@@ -75,17 +76,23 @@ def _rule(table: dict[str, Any]) -> _Rule:
     kind = table.get("kind")
     return _Rule(
         action=str(table.get("action")),
-        endpoint=str(table.get("endpoint", "*")),
-        path=str(table.get("path", "*")),
+        endpoint=_pattern(str(table.get("endpoint", "*"))),
+        path=_pattern(str(table.get("path", "*"))),
         kind=None if kind is None else str(kind),
     )
 
 
+def _pattern(text: str) -> str:
+    """What a policy means: ``{key}`` is any name, ``*`` is anything, and brackets stand for themselves."""
+    return text.replace("{key}", "*").replace("[", "[[]")
+
+
 def field_path(place: str, path: str) -> str:
     """What policies call the field ``path`` of ``place``, for instance ``request.body.user.email``."""
-    if place.startswith("message "):
-        return "message.sent" if place.endswith("client") else "message.received"
     side, _, part = place.partition(" ")
     if part == "target":
         return f"{side}.query.{path.removeprefix('?')}" if path else f"{side}.path"
-    return f"{side}.{part.replace(' ', '.', 1)}{_INDEX.sub('', path.removeprefix('$'))}"
+    inside = _KEY.sub(".{key}", _INDEX.sub("", path.removeprefix("$")))
+    if side == "message":
+        return f"{side}.{'sent' if part.endswith('client') else 'received'}{inside}"
+    return f"{side}.{part.replace('trailer ', 'header ', 1).replace(' ', '.', 1)}{inside}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import click
 from tabulate import tabulate
 
+from anonymizer.audit import AuditReport
 from anonymizer.audit import audit as run_audit
 from anonymizer.audit_kept import KeptOnPurpose, read_kept
 from anonymizer.census import UnknownFieldsError
@@ -192,6 +193,7 @@ def run(source: Path, output: Path, options: Options) -> Outcome:
             raise error if finish.began else nothing_left(output, error) from error
         made.append(output)
         outcome.report.audit = finish.audit
+        outcome = replace(outcome, problems=(*outcome.problems, *finish.notes))
         if report_descriptor is not None and options.report_path is not None:
             _write_report(report_descriptor, options.report_path, outcome.report)
     except BaseException:
@@ -207,6 +209,7 @@ class _Finish:
 
     def __init__(self, options: Options, made: list[Path]) -> None:
         self.audit: AuditResult | None = None
+        self.notes: tuple[str, ...] = ()
         self.began = False
         self._audited = options.audit
         self._kept = read_kept(options.policy_path) if options.policy_path else KeptOnPurpose()
@@ -222,7 +225,14 @@ class _Finish:
         self.began = True
         with CaptureReader.open(written) as anonymized:
             if self._audited:
-                self.audit = _audited(original, anonymized, self._kept)
+                found = _audited(original, anonymized, self._kept)
+                self.notes = tuple(_notes(found))
+                self.audit = AuditResult(
+                    originals=found.originals,
+                    patterns=found.patterns,
+                    searched_bytes=found.searched_bytes,
+                    unsearched=found.unsearched,
+                )
             if self._vault is not None:
                 write_vault(self._vault, self._vault_key, original, anonymized)
                 self._made.append(self._vault)
@@ -230,7 +240,7 @@ class _Finish:
             mark_audited(written)
 
 
-def _audited(original: CaptureReader, anonymized: CaptureReader, kept: KeptOnPurpose) -> AuditResult:
+def _audited(original: CaptureReader, anonymized: CaptureReader, kept: KeptOnPurpose) -> AuditReport:
     found = run_audit(original, anonymized, kept=kept)
     if not found.clean:
         leaks, shapes = counted(found.leak_count, "leak"), counted(found.unreplaced_count, "value")
@@ -238,12 +248,18 @@ def _audited(original: CaptureReader, anonymized: CaptureReader, kept: KeptOnPur
             f"Nothing was written, since the audit found {leaks} and {shapes} of a known shape that nothing "
             "replaced; leave --audit out and run hookreel audit IN OUT to see where, or change the policy."
         )
-    return AuditResult(
-        originals=found.originals,
-        patterns=found.patterns,
-        searched_bytes=found.searched_bytes,
-        unsearched=found.unsearched,
-    )
+    return found
+
+
+def _notes(found: AuditReport) -> Iterator[str]:
+    """What a passed audit does not mean."""
+    yield from found.notes
+    if found.kept_count:
+        kept = counted(found.kept_count, "value")
+        yield f"The audit passed with {kept} of a known shape in the copy, since the policy keeps such."
+    if found.undecodable:
+        bodies = counted(found.undecodable, "body", "bodies")
+        yield f"The audit searched {bodies} as stored, since the content coding cannot be undone."
 
 
 def _key(path: Path, key_file: Path | None, made: list[Path], purpose: str = "key") -> bytes:

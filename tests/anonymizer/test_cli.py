@@ -124,6 +124,17 @@ def test_a_report_is_a_page_or_text_by_its_name(source: Path, tmp_path: Path) ->
     assert "alice" not in page + text
 
 
+def test_what_a_passed_audit_does_not_mean_is_told(source: Path, tmp_path: Path) -> None:
+    """Values that the policy keeps are counted, and so is that nothing was replaced at all."""
+    policy = tmp_path / "p.toml"
+    policy.write_text('[keep]\npaths = ["*"]\n')
+    result = run(source, "-o", tmp_path / "a.reel", "--policy", policy, "--audit")
+    assert result.exit_code == 0, result.exception
+    assert "with 1 value of a known shape in the copy" in result.stderr
+    assert "nothing was anonymized" in result.stderr
+    assert SECRET.decode() not in result.stderr + result.stdout
+
+
 def test_an_audit_is_written_into_the_capture(source: Path, tmp_path: Path) -> None:
     """With --audit the capture and the report say that it passed; without it that it was not run."""
     audited, plain = tmp_path / "a.reel", tmp_path / "b.reel"
