@@ -22,6 +22,7 @@ from anonymizer.audit_places import (
     Place,
     capture_places,
     exchange_places,
+    facts_place,
     message_place,
     stored_bodies,
     stored_message,
@@ -163,7 +164,7 @@ def _endpoint_of(reader: CaptureReader) -> Callable[[int], str]:
 
 def _all_places(reader: CaptureReader, seqs: Container[int | None] | None = None) -> Iterator[Group]:
     """The places of the capture itself, of each exchange (or those in ``seqs``) and of each message."""
-    yield None, list(capture_places(reader.header))
+    yield None, [*capture_places(reader.header), *([facts_place(reader.facts)] if reader.facts else [])]
     for exchange in reader.exchanges() if seqs is None else _exchanges(reader, seqs):
         yield exchange.seq, [*exchange_places(exchange), *stored_bodies(exchange)]
     numbers: dict[int, int] = {}

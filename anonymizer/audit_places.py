@@ -7,7 +7,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from anonymizer.audit_decode import content_codings, decode_body, decode_runs, unpacked
-from captures.model import CaptureHeader, Exchange, Failure, Headers, Message, Request, Response
+from captures.model import (
+    CaptureHeader,
+    Exchange,
+    Failure,
+    Headers,
+    Message,
+    RecorderFacts,
+    Request,
+    Response,
+    SigningRecipe,
+)
 
 DERIVED_HEADERS = frozenset(
     {
@@ -45,6 +55,8 @@ def exchange_places(exchange: Exchange) -> Iterator[Place]:
     """The places of ``exchange`` with content codings undone."""
     yield from request_places(exchange.request)
     yield from outcome_places(exchange.outcome)
+    if exchange.signing is not None:
+        yield _plain("signing recipe", _recipe_text(exchange.signing))
 
 
 def request_places(request: Request, headers: Headers | None = None) -> Iterator[Place]:
@@ -52,6 +64,8 @@ def request_places(request: Request, headers: Headers | None = None) -> Iterator
     yield _plain("request method", request.method)
     yield _plain("request authority", request.authority)
     yield _plain("request target", request.target)
+    yield _plain("request scheme", request.scheme)
+    yield _plain("request http_version", request.http_version)
     yield from _parts("request", request, headers)
 
 
@@ -61,6 +75,7 @@ def outcome_places(outcome: Response | Failure) -> Iterator[Place]:
         yield _plain("failure detail", outcome.detail.encode())
         return
     yield _plain("response reason", outcome.reason)
+    yield _plain("response http_version", outcome.http_version)
     yield from _parts("response", outcome, None)
 
 
@@ -101,6 +116,19 @@ def capture_places(header: CaptureHeader) -> Iterator[Place]:
     yield _plain("capture header tool", header.tool.encode())
     if header.anonymized is not None:
         yield _plain("capture header policy", header.anonymized.policy.encode())
+
+
+def facts_place(facts: RecorderFacts) -> Place:
+    """What a recorder told of connections, in words."""
+    words = [*facts.added_ns, *facts.client_tls, *facts.server_tls]
+    return _plain("recorder facts", "\n".join(words).encode())
+
+
+def _recipe_text(recipe: SigningRecipe) -> bytes:
+    template = recipe.template
+    if template is None:
+        return recipe.header
+    return b"\n".join((recipe.header, template.prefix, template.signed, template.timestamp_header))
 
 
 def _plain(name: str, data: bytes) -> Place:

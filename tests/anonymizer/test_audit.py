@@ -24,12 +24,17 @@ from captures.model import (
     Failure,
     FailureReason,
     Headers,
+    HmacTemplate,
     Message,
     MessageKind,
     Provenance,
+    RecorderFacts,
     Request,
     Response,
+    SignatureScheme,
+    SigningRecipe,
 )
+from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
 
 # Its spelling differs in every encoding of the table.
@@ -281,13 +286,51 @@ def test_a_leak_in_the_capture_header_is_found(run):
     assert (leak["exchange"], leak["place"]) == (None, "capture header source")
 
 
+def recipe_of(value):
+    template = HmacTemplate(algorithm="sha256", encoding="hex", prefix=value, signed=b"{body}")
+    return SigningRecipe(scheme=SignatureScheme.HMAC, header=b"X-Acme-Signature", template=template)
+
+
+@pytest.mark.parametrize(
+    ("place", "edit"),
+    [
+        ("request scheme", lambda one, value: with_request(one, scheme=value)),
+        ("request http_version", lambda one, value: with_request(one, http_version=value)),
+        (
+            "response http_version",
+            lambda one, value: with_response(one, http_version=value),
+        ),
+        ("signing recipe", lambda one, value: replace(one, signing=recipe_of(value))),
+    ],
+)
+def test_a_leak_in_the_words_around_a_message_is_found(run, place, edit):
+    """Every field of an exchange is searched."""
+    before = (BEFORE[0], edit(BEFORE[1], b"5"))
+    assert found(run(before, seeded(lambda one: edit(one, ORIGINAL)), "--json"))["place"] == place
+
+
+def test_a_leak_in_the_facts_of_a_recorder_is_found(write_capture):
+    """What is counted by connection is searched, too."""
+    before, after = write_capture("before.reel", BEFORE), write_capture("after.reel", AFTER)
+    anonymized = after.with_name("told.reel")
+    with (
+        CaptureReader.open(after) as reader,
+        CaptureWriter.create(anonymized, replace(reader.header, anonymized=PROVENANCE)) as writer,
+    ):
+        for exchange in AFTER:
+            writer.write(exchange)
+        writer.facts = RecorderFacts(server_tls={ORIGINAL.decode(): 1})
+    result = CliRunner().invoke(audit, [str(before), str(anonymized), "--json"])
+    assert found(result)["place"] == "recorder facts"
+
+
 def test_a_leak_names_its_json_path(run):
     """In a JSON body the path of the leaf is given."""
     edit = PLACES["json body"][1](ORIGINAL)
     leak = found(run(BEFORE, seeded(edit), "--json"))
     assert leak["path"] == "$.list[1].note"
     assert leak["replaced_at"] == "exchange 0, request body"
-    assert leak["shape"] == "Aaaa Aa+9/?~?~?@Aaaa-Aaaa.aaaa"
+    assert leak["shape"] == "Aaaa Aa+9/?????@Aaaa-Aaaa.aaaa"
 
 
 def test_a_key_that_is_personal_is_not_printed(run):
