@@ -70,8 +70,8 @@ def run_worker(job: Job, control: socket.socket, reports: Connection) -> None:
     ``control`` brings a byte, the mode's number, and a descriptor for each connection. DRAIN is the
     order to stop, and its end the order to wait for nothing more. ``reports`` takes ("ready", None),
     ("note", sentence), ("state", Snapshot) when metrics are served, ("waiting", requests that the
-    drain begins with), and at last ("finished", Recording), or ("failed", Recording) when the proxy did
-    not start or ended by itself.
+    drain begins with), ("closing", None) when the proxy has ended, and at last ("finished", Recording),
+    or ("failed", Recording) when the proxy did not start or ended by itself.
     """
     # Ctrl-C reaches every process of a terminal; only the parent decides what it means. When the
     # parent is gone, the control socket says so.
@@ -99,6 +99,7 @@ def _record(job: Job, parent: Parent) -> None:
             added = runner.run(_work(job, sink, addon, parent))
         end = "finished"
     finally:
+        parent.tell("closing", None)
         account = sink.close(in_flight=addon.end(), connections=addon.connections)
         parent.tell(end, Recording(account=account, added=added, tls=addon.tls))
 

@@ -36,7 +36,7 @@ from recorder.settings import RecorderSettings, Recording
 from recorder.stopping import Stopping
 from recorder.worker import DRAIN, Job, run_worker
 
-END_S = 60.0  # a worker that has not ended this long after its drain is killed
+END_S = 60.0  # a worker whose proxy has not ended this long after its drain began is killed
 _FULL_RETRY_S = 0.005
 _LOST = "A worker process ended by itself; what it had not written is lost."
 
@@ -51,6 +51,7 @@ class Worker:
     reports: Connection
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
     latest: Recording | None = None
@@ -115,25 +116,31 @@ class WorkerPool:
                 await asyncio.sleep(_FULL_RETRY_S)
 
     async def drain(self, stopping: Stopping, limit_s: float) -> None:
-        """Has every worker end: requests on their way get ``limit_s``, then its part is closed."""
+        """
+        Has every worker end: requests on their way get ``limit_s``, then its part is closed.
+
+        A worker gives up on a disk that takes nothing, so a part may take as long as it needs.
+        """
         for worker in self.workers:
             try:
                 worker.control.send(DRAIN)
             except OSError:  # its buffer is full: the end of all orders means the same
                 self._end_orders(worker)
-        gone = asyncio.create_task(self.all_gone())
+        closing = asyncio.create_task(self._all_closing())
         hurried = asyncio.create_task(stopping.hurried.wait())
         try:
             async with asyncio.timeout(END_S):
                 await asyncio.gather(*(worker.draining.wait() for worker in self.workers))
                 stopping.tell(self._note, sum(worker.waiting for worker in self.workers), limit_s)
-                await asyncio.wait({gone, hurried}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({closing, hurried}, return_when=asyncio.FIRST_COMPLETED)
                 for worker in self.workers:
                     self._end_orders(worker)
-                await gone
+                await closing
+            await self.all_gone()
         except TimeoutError:
-            gone.cancel()
+            pass  # close() ends what is left
         finally:
+            closing.cancel()
             hurried.cancel()
 
     @staticmethod
@@ -156,6 +163,9 @@ class WorkerPool:
         """Waits until no worker is left."""
         await asyncio.gather(*(worker.ended.wait() for worker in self.workers))
 
+    async def _all_closing(self) -> None:
+        await asyncio.gather(*(worker.closing.wait() for worker in self.workers))
+
     def latest(self) -> list[Recording]:
         """What each worker that has ended came to."""
         return [worker.latest for worker in self.workers if worker.latest is not None]
@@ -174,6 +184,7 @@ class WorkerPool:
                 self._note(_LOST)
             worker.ready.set()
             worker.draining.set()
+            worker.closing.set()
             worker.ended.set()
             return
         if kind == "ready":
@@ -185,6 +196,8 @@ class WorkerPool:
         elif kind == "waiting":
             worker.waiting = value
             worker.draining.set()
+        elif kind == "closing":
+            worker.closing.set()
         elif kind == "state":
             worker.snapshot = value
         else:

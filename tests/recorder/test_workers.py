@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -21,12 +22,13 @@ from captures.errors import HookreelError, WriteError
 from captures.model import Counters, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
-from recorder import worker
+from recorder import worker, workers
 from recorder.account import Account
 from recorder.facts import TlsTally
 from recorder.latency import LatencyHistogram
 from recorder.library import FileRecorder
 from recorder.settings import Recording
+from recorder.stopping import Stopping
 from recorder.workers import Worker, WorkerPool, merge_parts
 from tests.recorder.made import made_exchange
 from tests.recorder.memory import MemoryWriter, offer, start
@@ -233,6 +235,7 @@ def test_a_worker_whose_proxy_ended_says_that_it_failed(error: Exception, monkey
     job = SimpleNamespace(settings=settings, choices=None, path=Path("part"), header=None, started_ns=0)
     with socket.socket() as control, suppress(ValueError):
         worker.run_worker(cast("worker.Job", job), control, theirs)
+    assert reports.recv() == ("closing", None)
     kind, recording = reports.recv()
     assert (kind, recording.account.counters) == ("failed", Counters(seen=1, written=1))
     if isinstance(error, HookreelError):
@@ -260,3 +263,25 @@ def test_a_failed_worker_makes_the_recording_one_that_is_not_whole(end: str, los
         return pool
 
     assert asyncio.run(hear()).lost is lost
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_worker_that_closes_its_part_is_waited_for(closes: bool, monkeypatch: pytest.MonkeyPatch):
+    """A slow disk may take its time with what was recorded; only a proxy that does not end is given up."""
+    monkeypatch.setattr(workers, "END_S", 0.01)
+
+    async def drain() -> None:
+        pool = WorkerPool(note=lambda _text: None)
+        with socket.socket() as control:
+            one = Worker(path=Path("part"), process=None, control=control, reports=cast("Connection", None))
+            one.draining.set()
+            if closes:
+                one.closing.set()
+            pool.workers.append(one)
+            draining = asyncio.create_task(pool.drain(Stopping(), 1))
+            done, _ = await asyncio.wait({draining}, timeout=0.2 if closes else WAIT_S)
+            assert bool(done) is not closes
+            one.ended.set()
+            await asyncio.wait_for(draining, WAIT_S)
+
+    asyncio.run(drain())
