@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,6 +79,67 @@ def test_each_command_and_option_exists(line: str) -> None:
     for option, value in pairwise(rest):
         if option == "--format":
             assert value in WRITERS
+
+
+@pytest.fixture
+def found_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place to run scripts in, with a hookreel that writes its report and ends with 3, and a gh."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    hookreel = 'while [ $# -gt 1 ]; do if [ "$1" = -o ]; then echo found > "$2"; fi; shift; done; exit 3'
+    for name, does in (("hookreel", hookreel), ("gh", 'echo "$@" >> gh.log')):
+        tool = tools / name
+        tool.write_text(f"#!/bin/sh\n{does}\n")
+        tool.chmod(0o755)
+    (tmp_path / "review").mkdir()
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    return tmp_path
+
+
+def run(lines: list[str], place: Path) -> int:
+    """Run lines as both systems do: in one shell that ends at the first command that fails."""
+    script = re.sub(r"\$\{\{.*?\}\}", "1", "\n".join(lines))
+    return subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=place, check=False).returncode
+
+
+def steps_with(word: str) -> list[str]:
+    return [step["run"] for step in jobs()[0]["jobs"]["review"]["steps"] if word in step.get("run", "")]
+
+
+def test_every_report_is_written_when_something_was_found(found_something: Path) -> None:
+    """Exit code 3 of the first report ends neither job before the others are written."""
+    assert run(jobs()[1]["release-review"]["after_script"], found_something) == 0
+    (annotate,) = steps_with("--annotate")
+    written = {path.name for path in (found_something / "review").iterdir()}
+    assert written == {"junit.xml", "codequality.json"}
+    assert run([annotate], found_something) == 0
+
+
+def test_a_review_without_a_report_fails_no_further_step(found_something: Path) -> None:
+    """A run that proves nothing leaves no report.md to show; with one it is shown and sent."""
+    (comment,) = steps_with("gh pr comment")
+    assert run([comment], found_something) == 0
+    assert not (found_something / "gh.log").exists()
+    (found_something / "review" / "report.md").write_text("told\n")
+    assert run([comment], found_something) == 0
+    assert (found_something / "summary.md").read_text() == "told\n"
+    assert "--body-file review/report.md" in (found_something / "gh.log").read_text()
+
+
+def test_what_is_learned_of_noise_is_kept_also_by_a_job_that_fails() -> None:
+    """Both cache the file that a review puts beside its capture, under one name to save and restore."""
+    github, gitlab = jobs()
+    capture = next(line for line in scripts() if line.startswith("hookreel review")).split()[2]
+    steps = github["jobs"]["review"]["steps"]
+    restore, save = (step for step in steps if "actions/cache" in step.get("uses", ""))
+    assert steps.index(restore) < steps.index(next(step for step in steps if "review" in step.get("run", "")))
+    assert "always()" in save["if"]
+    assert restore["with"]["path"] == save["with"]["path"] == f"{capture}.noise"
+    assert save["with"]["key"] == restore["with"]["key"]
+    assert restore["with"]["key"].startswith(restore["with"]["restore-keys"])
+    assert gitlab["release-review"]["cache"]["paths"] == [f"{capture}.noise"]
+    assert gitlab["release-review"]["cache"]["when"] == "always"
 
 
 def test_there_are_commands_to_check() -> None:
