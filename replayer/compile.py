@@ -243,7 +243,7 @@ class Compiler:
     ) -> UnsignedRequest:
         """``request``, rewritten, with what is to be signed in it; without a secret nothing is."""
         recipe = exchange.signing
-        if recipe is None and self._keyring.signs:
+        if recipe is None and self._keyring.has_secrets:
             recipe = recognise(request.headers)
         secret = None if recipe is None else self._keyring.secret(recipe.scheme, label)
         minting = None

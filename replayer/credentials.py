@@ -8,12 +8,14 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from captures.credentials import Credential, CredentialKind
 from captures.errors import UsageError
-from captures.model import SignatureScheme
+from captures.model import Exchange, SignatureScheme
+from captures.signatures import recognise
 from replayer.minting import Minter, MintingKey, checked_key
 
 _FINGERPRINT = re.compile(r"(?:bearer|basic|cookie:[^\s]+|api-key:[^\s]+):[0-9a-f]{12}")
@@ -39,9 +41,24 @@ class Keyring:
     minting: Mapping[str, MintingKey] = field(default_factory=dict, repr=False)
 
     @property
-    def signs(self) -> bool:
+    def has_secrets(self) -> bool:
         """Whether there is any signing secret."""
         return bool(self.by_endpoint or self.by_scheme)
+
+    def signs(self, exchange: Exchange) -> bool:
+        """
+        Whether the request may change, as no signature is recorded in it or it is signed anew.
+
+        What the anonymizer changed has no valid one.
+        """
+        if exchange.signing is not None:
+            return True
+        request = exchange.request
+        recipe = recognise(request.headers)
+        if recipe is None or recipe.scheme in self.by_scheme:
+            return True
+        asked = (request.method + b" " + request.target.partition(b"?")[0]).decode("latin-1")
+        return any(_pattern(label).fullmatch(asked) for label in self.by_endpoint)
 
     def values(self) -> frozenset[bytes]:
         """Everything in it that must not be told."""
@@ -76,6 +93,14 @@ class Keyring:
         if value is not None and credential.kind is CredentialKind.BASIC:
             return base64.b64encode(value)
         return value
+
+
+@lru_cache(maxsize=1_024)
+def _pattern(label: str) -> re.Pattern[str]:
+    """Matches method and path of the requests that an endpoint of this label may have."""
+    segments = label.partition("?")[0].split("/")
+    named = (".*" if one == "**" else "[^/]+" if one[:1] == "{" else re.escape(one) for one in segments)
+    return re.compile("/".join(named), re.DOTALL)
 
 
 def build_keyring(*, file: Path | None, secrets: Sequence[str], environment: Mapping[str, str]) -> Keyring:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from captures.bodies import url
 from captures.model import Exchange, Request
-from captures.signatures import recognise
 from replayer.opened import opened
 
 IDS_MAX = 2_000_000  # remembered for later requests; further ones are replaced where they are known by place
@@ -59,10 +58,11 @@ class FreshIds:
 
     ``key`` is a run's own secret. The same id gives the same fresh one within an instance (a copy
     and loop), and another one in every other. ``kept`` values, those that the target mints, stay.
-    Without ``signs`` nothing is signed anew, so a request with a recorded signature stays whole.
+    ``signs`` tells whether a request may change: one with a recorded signature stays whole unless it is
+    signed anew.
     """
 
-    def __init__(self, key: bytes, *, kept: Iterable[bytes] = (), signs: bool = False) -> None:
+    def __init__(self, key: bytes, *, signs: Callable[[Exchange], bool], kept: Iterable[bytes] = ()) -> None:
         self._key = key
         self._signs = signs
         self._kept = frozenset(kept)
@@ -72,9 +72,9 @@ class FreshIds:
 
     def __call__(self, exchange: Exchange, instance: int) -> Exchange:
         """``exchange`` with fresh ids in its request; every byte else stays where it was."""
-        request = exchange.request
-        if not self._signs and exchange.signing is None and recognise(request.headers) is not None:
+        if not self._signs(exchange):
             return exchange
+        request = exchange.request
         plain = opened(request)
         ids = self._ids_of(plain.request)
         if not ids:
@@ -135,9 +135,26 @@ def _like(byte: int, alphabet: bytes | None, number: int) -> int:
 
 
 def _with(request: Request, fresh: dict[bytes, bytes]) -> Request:
+    """``request`` with fresh ids; of two that stand at one place, the longer is meant."""
     target, body, headers = request.target, request.body, request.headers
-    for old, new in fresh.items():
-        target = target.replace(old, new)
-        body = body.replace(old, new)
-        headers = tuple((name, value.replace(old, new)) for name, value in headers)
+    for old in sorted(fresh, key=lambda one: (-len(one), one)):
+        new = fresh[old]
+        target = _replaced(target, old, new)
+        body = _replaced(body, old, new)
+        headers = tuple((name, _replaced(value, old, new)) for name, value in headers)
     return replace(request, target=target, body=body, headers=headers)
+
+
+def _replaced(data: bytes, old: bytes, new: bytes) -> bytes:
+    """``data`` with ``new``, which is as long, for each ``old`` that is no part of a longer word."""
+    at = data.find(old)
+    if at < 0:
+        return data
+    made = bytearray(data)
+    while at >= 0:
+        stop = at + len(old)
+        whole = not (data[at - 1 : at].isalnum() or data[stop : stop + 1].isalnum())
+        if whole:
+            made[at:stop] = new
+        at = data.find(old, stop if whole else at + 1)
+    return bytes(made)

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from captures.credentials import find_credentials
 from captures.model import Exchange, Request
-from captures.signatures import recognise
 from replayer.credentials import Keyring
 
 
@@ -54,9 +53,14 @@ MakeIdentities = Callable[[int], Identities]
 
 
 class Copies:
-    """Gives each exchange the identity of its copy; a callable for ``exchanges_of``."""
+    """
+    Gives each exchange the identity of its copy; a callable for ``exchanges_of``.
 
-    def __init__(self, identities: Identities, copies: int, *, signs: bool) -> None:
+    ``signs`` tells whether a request may change: one with a recorded signature stays whole unless it is
+    signed anew.
+    """
+
+    def __init__(self, identities: Identities, copies: int, *, signs: Callable[[Exchange], bool]) -> None:
         self._identities = identities
         self._copies = copies
         self._signs = signs
@@ -64,9 +68,7 @@ class Copies:
     def __call__(self, exchange: Exchange, instance: int) -> Exchange:
         """``exchange`` as the copy of ``instance`` (the number of a copy and loop) sends it."""
         copy = instance % self._copies
-        if not copy or (
-            not self._signs and exchange.signing is None and recognise(exchange.request.headers) is not None
-        ):
+        if not copy or not self._signs(exchange):
             return exchange
         return replace(exchange, request=self._identities.request(exchange.request, copy))
 

@@ -79,7 +79,7 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_environment(toml: Ca
     keyring = build_keyring(file=path, secrets=["github=option"], environment=environment)
     found = [keyring.secret(SignatureScheme(name), "") for name in ("github", "stripe", "slack")]
     assert found == [b"option", b"file", b"environment"]
-    assert not build_keyring(file=None, secrets=(), environment={}).signs
+    assert not build_keyring(file=None, secrets=(), environment={}).has_secrets
 
 
 def test_a_file_that_others_can_read_is_refused_with_the_cure(toml: Callable[..., Path]) -> None:

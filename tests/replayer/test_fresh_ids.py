@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures.bodies.coding import decode, encode
-from captures.model import Exchange
+from captures.model import Exchange, SignatureScheme, SigningRecipe
+from replayer.credentials import Keyring
 from replayer.fresh_ids import FreshIds
 
 Make = Callable[..., Exchange]
@@ -20,9 +22,13 @@ DELIVERY = b"72d3162e-cc78-11e3-81ab-4c9367dc0958"
 JSON = (b"Content-Type", b"application/json")
 
 
+def made(key: bytes, **more: Any) -> FreshIds:
+    return FreshIds(key, signs=Keyring().signs, **more)
+
+
 def test_an_id_changes_alike_wherever_it_stands(exchange: Make) -> None:
     """In its header, in the body and in a later request's path; the next instance has another one."""
-    fresh = FreshIds(b"key")
+    fresh = made(b"key")
     body = b'{"n": 1.10, "delivery_id": "%b", "text": "no id: %b"}' % (DELIVERY, DELIVERY)
     delivery = exchange(0, headers=((b"X-GitHub-Delivery", DELIVERY), JSON), body=body)
     look = exchange(1, target=b"/deliveries/" + DELIVERY + b"?x=1")
@@ -50,25 +56,25 @@ def test_ids_are_fresh_in_packed_bodies_and_forms(exchange: Make, coding: bytes,
     """Header and body of a delivery say the same new id, in the body's own coding."""
     headers = ((b"X-GitHub-Delivery", DELIVERY), *(((b"Content-Encoding", coding),) if coding else ()))
     one = exchange(0, headers=headers, body=encode(template % DELIVERY, coding))
-    made = FreshIds(b"key")(one, 0).request
-    new = made.headers[0][1]
+    sent = made(b"key")(one, 0).request
+    new = sent.headers[0][1]
     assert new != DELIVERY
-    assert decode(made.body, coding) == template % new
+    assert decode(sent.body, coding) == template % new
     bare = exchange(1, headers=headers[1:], body=encode(template % DELIVERY, coding))
-    assert decode(FreshIds(b"key")(bare, 0).request.body, coding) == template % new
+    assert decode(made(b"key")(bare, 0).request.body, coding) == template % new
 
 
 def test_a_packed_body_without_ids_stays_as_it_was(exchange: Make) -> None:
     """It is not packed anew, whoever packed it."""
     packed = encode(b'{"n": 1}', b"gzip").replace(b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x01", 1)
     one = exchange(0, headers=((b"X-GitHub-Delivery", DELIVERY), (b"Content-Encoding", b"gzip")), body=packed)
-    assert FreshIds(b"key")(one, 0).request.body == packed
+    assert made(b"key")(one, 0).request.body == packed
 
 
 def test_runs_differ_and_repeat(exchange: Make) -> None:
     """The key decides: another run has other ids, the same key the same ones."""
     one = exchange(0, headers=((b"Idempotency-Key", b"order-2026-0001"),))
-    values = [FreshIds(key)(one, 0).request.headers[0][1] for key in (b"a", b"b", b"a")]
+    values = [made(key)(one, 0).request.headers[0][1] for key in (b"a", b"b", b"a")]
     assert values[0] == values[2] != values[1]
     assert re.fullmatch(rb"[a-z]{5}-\d{4}-\d{4}", values[0])
 
@@ -86,7 +92,7 @@ def test_runs_differ_and_repeat(exchange: Make) -> None:
 )
 def test_the_shape_of_an_id_is_kept(old: bytes, shape: bytes) -> None:
     """Length, prefix, UUID version and variant, a ULID's time, hex, digits."""
-    new = FreshIds(b"key").fresh(old, 3)
+    new = made(b"key").fresh(old, 3)
     assert new != old
     assert re.fullmatch(shape, new)
 
@@ -94,7 +100,7 @@ def test_the_shape_of_an_id_is_kept(old: bytes, shape: bytes) -> None:
 @given(st.from_regex(rb"[A-Za-z0-9_.:-]{8,60}", fullmatch=True), st.integers(0, 10**6))
 def test_any_id_keeps_length_and_kinds_of_characters(old: bytes, instance: int) -> None:
     """What is no letter or digit stays where it was."""
-    new = FreshIds(b"key").fresh(old, instance)
+    new = made(b"key").fresh(old, instance)
     assert len(new) == len(old)
     assert [(at, byte) for at, byte in enumerate(new) if not bytes((byte,)).isalnum()] == [
         (at, byte) for at, byte in enumerate(old) if not bytes((byte,)).isalnum()
@@ -103,24 +109,54 @@ def test_any_id_keeps_length_and_kinds_of_characters(old: bytes, instance: int) 
 
 def test_a_hundred_thousand_instances_do_not_meet() -> None:
     """Ids of different instances are different."""
-    fresh = FreshIds(b"key")
+    fresh = made(b"key")
     assert len({fresh.fresh(DELIVERY, instance) for instance in range(100_000)}) == 100_000
 
 
 def test_what_the_target_mints_and_what_is_signed_as_recorded_stay(exchange: Make) -> None:
     """A kept value is no id of the client; a signature that nobody makes anew must still fit."""
     one = exchange(0, headers=((b"X-Request-Id", b"run_4f81a9c2d3e0b7"),))
-    assert FreshIds(b"key", kept=[b"run_4f81a9c2d3e0b7"])(one, 0) == one
+    assert made(b"key", kept=[b"run_4f81a9c2d3e0b7"])(one, 0) == one
     signature = (b"X-Hub-Signature-256", b"sha256=" + b"a" * 64)
     signed = exchange(0, headers=((b"X-GitHub-Delivery", DELIVERY), signature))
-    assert FreshIds(b"key")(signed, 0) == signed
-    assert FreshIds(b"key", signs=True)(signed, 0) != signed
+    assert made(b"key")(signed, 0) == signed
+    for ring, changes in [
+        (Keyring(by_scheme={SignatureScheme.SHOPIFY: b"s"}), False),
+        (Keyring(by_scheme={SignatureScheme.GITHUB: b"s"}), True),
+        (Keyring(by_endpoint={"POST /": b"s"}), False),
+        (Keyring(by_endpoint={"GET /other": b"s", "GET /": b"s"}), True),
+    ]:
+        assert (FreshIds(b"key", signs=ring.signs)(signed, 0) != signed) is changes
+    recipe = SigningRecipe(scheme=SignatureScheme.GITHUB, header=signature[0])
+    assert made(b"key")(replace(signed, signing=recipe), 0) != signed  # its signature is a stand-in
+
+
+def test_an_id_is_no_part_of_a_longer_word(exchange: Make) -> None:
+    """Amounts and times that begin with its digits stay, and so does a longer id."""
+    body = (
+        b'{"event_id":"10000000","amount":100000000,"ts":1710000000123,"ref":"a-10000000/b","x":"10000000"}'
+    )
+    one = exchange(0, target=b"/e/10000000", headers=((b"X-Ref", b"n10000000 10000000"), JSON), body=body)
+    sent = made(b"key")(one, 0).request
+    new = made(b"key").fresh(b"10000000", 0)
+    assert sent.target == b"/e/" + new
+    assert sent.headers[0][1] == b"n10000000 " + new
+    assert sent.body == body.replace(b'"10000000"', b'"%b"' % new).replace(b"a-10000000", b"a-" + new)
+
+
+def test_the_longer_of_two_ids_is_meant(exchange: Make) -> None:
+    """An id that begins with another one is that one in no run, however a set is ordered."""
+    ids = [b"order-1001" + b"-x1" * more for more in range(6)]
+    names = (b"Webhook-Id", b"Svix-Id", b"X-Event-Id", b"X-Request-Id", b"Ce-Id", b"X-Message-Id")
+    headers = tuple(zip(names, ids, strict=True))
+    sent = made(b"key")(exchange(0, headers=headers), 0).request
+    assert [value for _, value in sent.headers] == [made(b"key").fresh(one, 0) for one in ids]
 
 
 def test_plain_words_are_no_ids(exchange: Make) -> None:
     """A header of that name without a digit, or a short one, is left alone."""
     one = exchange(0, headers=((b"X-Request-Id", b"health-check"), (b"Webhook-Id", b"a1")))
-    assert FreshIds(b"key")(one, 0) == one
+    assert made(b"key")(one, 0) == one
 
 
 def test_a_replay_has_ids_of_its_own(command: Any, serve: Any, exchange: Make, capture: Any) -> None:

@@ -291,7 +291,7 @@ class Upper:
 
 def test_a_copy_keeps_its_identity_in_every_loop(exchange: Make) -> None:
     """Instances are numbered loop by loop; copy 0 is the recorded traffic."""
-    copies = Copies(Upper(), 3, signs=False)
+    copies = Copies(Upper(), 3, signs=Keyring().signs)
     one = exchange(0, target=b"/a")
     assert [copies(one, instance).request.target for instance in range(7)] == [
         b"/a", b"/A1", b"/A2", b"/a", b"/A1", b"/A2", b"/a",
@@ -300,7 +300,7 @@ def test_a_copy_keeps_its_identity_in_every_loop(exchange: Make) -> None:
 
 def test_a_message_is_said_by_the_customer_of_its_copy() -> None:
     """What is said on a socket is as much a customer's as what is asked."""
-    copies = Copies(Upper(), 2, signs=False)
+    copies = Copies(Upper(), 2, signs=Keyring().signs)
     assert [copies.message(b"hi", instance) for instance in range(4)] == [b"hi", b"HI1", b"hi", b"HI1"]
 
 
@@ -308,8 +308,10 @@ def test_a_recorded_signature_that_nobody_renews_stays_whole(exchange: Make) -> 
     """Whoever has no secret sends the signed bytes as they were."""
     headers = ((b"Host", b"h"), (b"X-Hub-Signature-256", b"sha256=" + HEX * 4))
     one = exchange(0, target=b"/a", headers=headers)
-    assert Copies(Upper(), 2, signs=False)(one, 1) is one
-    assert Copies(Upper(), 2, signs=True)(one, 1).request.target == b"/A1"
+    other = Keyring(by_scheme={SignatureScheme.SHOPIFY: b"s"})
+    assert Copies(Upper(), 2, signs=other.signs)(one, 1) is one
+    ring = Keyring(by_scheme={SignatureScheme.GITHUB: b"s"})
+    assert Copies(Upper(), 2, signs=ring.signs)(one, 1).request.target == b"/A1"
 
 
 def test_what_is_minted_or_mapped_is_kept_and_all_is_learnt(exchange: Make) -> None:
