@@ -20,6 +20,7 @@ from replayer.review.answers import Change
 
 _MOST_BYTES = MIB  # a larger body is compared as a whole
 _MOST_DEPTH = 60  # a deeper one too, as no honest answer is
+_LONGEST_KEY = 200  # characters in a path, which is made anew for each element of an array under it
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _IDS = "{id}"
 
@@ -155,8 +156,9 @@ def _compare_objects(
 
 
 def path_of(path: str, key: str) -> str:
-    """The path of the field ``key`` of the object at ``path``."""
-    return f"{path}.{key}" if key == _IDS or _PLAIN_KEY.fullmatch(key) else f"{path}[{json.dumps(key)}]"
+    """The path of the field ``key`` of the object at ``path``; of a very long key its beginning."""
+    name = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}..."
+    return f"{path}.{name}" if name == _IDS or _PLAIN_KEY.fullmatch(name) else f"{path}[{json.dumps(name)}]"
 
 
 def _fields(path: str, values: dict[str, Any], leniency: Leniency) -> dict[str, Any]:

@@ -66,6 +66,15 @@ def test_an_insertion_is_one_addition():
     assert [(one.path, one.change, one.after) for one in found] == [("$[*]", Change.ADDED, 0)]
 
 
+def test_a_very_long_key_makes_no_long_path():
+    """Its beginning names it, and fields whose keys begin alike are compared with their own."""
+    before = {"k" * 5_000 + end: at for at, end in enumerate("abc")}
+    after = {**before, "k" * 5_000 + "b": "other"}
+    (one,) = differences(before, after, Leniency())
+    assert (one.change, one.before, one.after) == (Change.TYPE, 1, "other")
+    assert one.path == f'$["{"k" * 200}..."]'
+
+
 def test_the_order_of_keys_is_none():
     """Objects are sets of fields; numbers have one type."""
     assert differences({"a": 1, "b": 2}, {"b": 2, "a": 1.0}, Leniency()) == []
