@@ -95,7 +95,9 @@ def replay(reader: CaptureReader, options: ReplayOptions, onlooker: Onlooker = _
     spoken = spoken_of(reader, schedule, mints=chains is not None)
     identities = identities_of(reader, options, chains, spoken)
     studied = Studied(chains=chains, spoken=spoken, identities=identities)
-    offered = _offer(reader, options, schedule, routing, studied, onlooker)
+    parts = _parts(options, schedule, studied)
+    options = replace(options, workers=len(parts))  # fewer than asked for where there are fewer sessions
+    offered = _offer(reader, options, schedule, routing, studied, parts, onlooker)
     sent = offered.sent
     kept, facts = _kept(reader, options, offered)
     notes = (
@@ -148,21 +150,26 @@ def _offer(
     schedule: Schedule,
     routing: Routing,
     studied: Studied,
+    parts: Sequence[Rows],
     onlooker: Onlooker,
 ) -> Offered:
-    """Send the schedule, from this process or from several."""
-    parts: Sequence[Rows] = [slice(0, len(schedule))]
-    if options.workers > 1:
-        ties = () if studied.chains is None else Chaining(schedule, studied.chains).pairs()
-        if studied.spoken is not None:
-            ties = chain(ties, studied.spoken.ties(schedule))
-        parts = shares_of(sessions(schedule, ties), options.workers)
+    """Send the schedule, from this process or from one for each of several ``parts``."""
     board = Board(parts, len(schedule))
     send_share = partial(_send_share, reader, options, routing, studied, board)
     with onlooker.looking_on(schedule, board, f"{options.load.text}, to {routing.text}"):
-        if options.workers == 1:
+        if len(parts) == 1:
             return send_share(schedule, soon, board.shares[0].cells)
         return send_in_workers(schedule, board, send_share)
+
+
+def _parts(options: ReplayOptions, schedule: Schedule, studied: Studied) -> Sequence[Rows]:
+    """The rows of each process that sends."""
+    if options.workers == 1:
+        return [slice(0, len(schedule))]
+    ties = () if studied.chains is None else Chaining(schedule, studied.chains).pairs()
+    if studied.spoken is not None:
+        ties = chain(ties, studied.spoken.ties(schedule))
+    return shares_of(sessions(schedule, ties), options.workers)
 
 
 def rehearse(reader: CaptureReader, options: ReplayOptions) -> Rehearsal:

@@ -30,15 +30,15 @@ from numpy.typing import NDArray
 from captures.errors import HookreelError
 from captures.units import NS_PER_MS
 from replayer.board import Board, Share
-from replayer.columns import Cells, joined, make_cells
-from replayer.feed import telling
+from replayer.columns import Cells, joined, make_cells, unsent
 from replayer.generator import GeneratorFacts, GeneratorWatch, together
 from replayer.keeping import Came, Gathered
-from replayer.results import NEVER_NS, ChainCounts, Outcome
+from replayer.results import ChainCounts, Outcome
 from replayer.rewrite import Tally
 from replayer.schedule import Schedule
 from replayer.sending import Offered
 from replayer.sent import Sent
+from replayer.stops import why_stopped
 from replayer.streams import StreamsSent, merged
 
 _START_DELAY_NS = 100 * NS_PER_MS  # for the word to reach every worker
@@ -82,6 +82,7 @@ class _Worker:
     ready: bool = False
     account: _Account | None = None
     error: HookreelError | None = None
+    failed_ns: int = 0  # run time
 
     @property
     def ended(self) -> bool:
@@ -134,10 +135,11 @@ class _Crew:
 
     def __init__(self, schedule: Schedule, board: Board, send_share: SendShare) -> None:
         self._schedule = schedule
-        self._died_ns: int | None = None
         self._interrupted = False
         self._zero_ns = 0
-        self._workers = [self._fork(share, send_share) for share in board.shares]
+        self._workers: list[_Worker] = []
+        for share in board.shares:
+            self._workers.append(self._fork(share, send_share))
 
     def _fork(self, share: Share, send_share: SendShare) -> _Worker:
         # Forked, not spawned: keys, TLS contexts and the open capture go along as they are.
@@ -145,8 +147,9 @@ class _Crew:
         ours, theirs = context.Pipe()
         rows = np.arange(len(self._schedule))[share.rows]
         part = _part(self._schedule, rows)
+        parents = [*(worker.pipe for worker in self._workers), ours]
         process = context.Process(
-            target=_work, args=(part, share.cells, send_share, theirs, os.getpid()), daemon=True
+            target=_work, args=(part, share.cells, send_share, theirs, parents, os.getpid()), daemon=True
         )
         process.start()
         theirs.close()
@@ -165,7 +168,8 @@ class _Crew:
                     raise HookreelError("A replay worker could not start; replay with fewer --workers.")
         self._zero_ns = monotonic_ns() + _START_DELAY_NS
         for worker in self._workers:
-            worker.pipe.send(self._zero_ns)
+            with suppress(OSError):  # of one that died just now its pipe tells
+                worker.pipe.send(self._zero_ns)
 
     def attend(self, timeout_s: float | None) -> bool:
         """Take what the workers say; whether one is still at work."""
@@ -180,17 +184,23 @@ class _Crew:
         except (EOFError, OSError):
             worker.pipe.close()
             if worker.account is None and worker.error is None and self._zero_ns:
-                self._died_ns = monotonic_ns() - self._zero_ns
-                self.interrupt()
+                self._failed(worker, HookreelError(_DIED))
             return
         if isinstance(said, _Account):
             worker.account = said
             if said.stopped is not None:
                 self.interrupt()
         elif isinstance(said, HookreelError):
-            worker.error = said
+            self._failed(worker, said)
         else:
             worker.ready = True
+
+    def _failed(self, worker: _Worker, error: HookreelError) -> None:
+        """Without its part the run proves nothing, so in mid-run the others end, too."""
+        worker.error = error
+        if self._zero_ns:
+            worker.failed_ns = monotonic_ns() - self._zero_ns
+            self.interrupt()
 
     def interrupt(self) -> None:
         """End the run in good order."""
@@ -223,9 +233,8 @@ class _Crew:
             offered[worker.rows[:stop]] = True
             for name, column in whole.items():
                 column[worker.rows] = worker.cells[name]
-        died = _DIED if self._died_ns is not None else None
         errors = [str(worker.error).rstrip(".") for worker in self._workers if worker.error is not None]
-        stopped = next((text for text in (died, *errors, *(one.stopped for one in accounts)) if text), None)
+        stopped = next((text for text in (*errors, *(one.stopped for one in accounts)) if text), None)
         tally, chains = Tally(), ChainCounts()
         for account in accounts:
             tally.merge(account.tally)
@@ -277,11 +286,10 @@ class _Crew:
                 yield worker.account.streams, place[worker.rows]
 
     def _settled(self, worker: _Worker) -> int:
-        """How many rows came due to a worker that died; those that it had not sent were dropped."""
+        """How many rows came due to a worker that failed; those that it had not sent were dropped."""
         due_ns = self._schedule.due_ns[worker.rows]
-        stop = int(np.searchsorted(due_ns, self._died_ns or 0, side="right"))
-        unsent = worker.cells["sent_ns"][:stop] == NEVER_NS
-        worker.cells["outcome"][:stop][unsent] = Outcome.DROPPED
+        stop = int(np.searchsorted(due_ns, worker.failed_ns, side="right"))
+        worker.cells["outcome"][unsent(worker.cells, stop)] = Outcome.DROPPED
         return stop
 
 
@@ -298,8 +306,17 @@ def _part(schedule: Schedule, rows: NDArray[np.int64]) -> Schedule:
     )
 
 
-def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection, parent: int) -> None:
-    """The whole life of a worker process."""
+def _work(
+    share: Schedule,
+    cells: Cells,
+    send_share: SendShare,
+    pipe: Connection,
+    parents: Sequence[Connection],
+    parent: int,
+) -> None:
+    """The whole life of a worker process; ``parents`` are ends of pipes that are the parent's."""
+    for end in parents:  # else no worker would see its pipe end when the parent closes it or is gone
+        end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
     started = False
     # The engine takes SIGTERM while it sends; before, the worker just ends, and after, it has to tell.
@@ -317,7 +334,7 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
         offered = send_share(share, start, cells)
     except Exception as error:  # noqa: BLE001  whatever it was, the parent tells it
         with suppress(OSError):  # a parent that has gone wants no word
-            pipe.send(telling(error))
+            pipe.send(_telling(error))
         return
     sent = offered.sent
     pipe.send(
@@ -341,6 +358,16 @@ def _work(share: Schedule, cells: Cells, send_share: SendShare, pipe: Connection
             gathered=offered.gathered,
             streams=sent.streams,
         )
+    )
+
+
+def _telling(error: Exception) -> HookreelError:
+    """What failed in a worker, for its parent."""
+    if isinstance(error, HookreelError):
+        return error
+    return HookreelError(
+        f"A worker process had to end, as {why_stopped(error)}; replay without --workers, with --debug, and "
+        "report what that prints."
     )
 
 

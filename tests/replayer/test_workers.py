@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captures.errors import HookreelError
 from captures.model import Exchange
+from replayer.board import Board
+from replayer.columns import Cells
+from replayer.load import Load
 from replayer.results import NEVER_NS, Outcome, read_run
-from replayer.workers import shares_of
+from replayer.schedule import Schedule
+from replayer.workers import send_in_workers, shares_of
 
 Make = Callable[..., Exchange]
 Write = Callable[..., Path]
@@ -180,6 +186,89 @@ def test_no_worker_outlives_the_command(serve: Serve, exchange: Make, capture: W
     process.communicate(timeout=30)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and _alive(pid) for pid in workers))
     assert len(workers) == 2
+
+
+def schedule_of(workers: int, due_ns: list[int]) -> tuple[Schedule, Board]:
+    """As many rows for each worker, at these due times."""
+    rows = len(due_ns) * workers
+    schedule = Schedule(
+        seq=np.arange(rows, dtype=np.int64),
+        due_ns=np.repeat(np.array(due_ns, np.int64), workers),
+        endpoint=np.zeros(rows, np.uint32),
+        connection=np.arange(rows, dtype=np.uint32) % workers,
+        recorded_status=np.zeros(rows, np.uint16),
+        instance=np.zeros(rows, np.uint32),
+        load=Load(),
+        pace=Fraction(1),
+    )
+    return schedule, Board(shares_of(schedule.connection.astype(np.int64), workers), rows)
+
+
+def test_workers_that_wait_are_ended_when_another_cannot_begin() -> None:
+    """They see the end of their pipes, though signals are not theirs then, and a later process lives on."""
+    waiting_read, waiting_write = os.pipe()
+    told_read, told_write = os.pipe()
+
+    def send_share(share: Schedule, start: Callable[[], int], _cells: Cells) -> Any:
+        number = int(share.connection[0])
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if number == 1:
+            os.read(waiting_read, 1)
+            raise HookreelError("Nobody is there.")
+        if number == 2:
+            os.write(waiting_write, b".")
+            os.close(told_write)
+            os.read(told_read, 1)  # lives until the first has ended
+            os._exit(0)
+        try:
+            start()
+        except (EOFError, OSError):
+            os.write(told_write, b".!")
+        os._exit(0)
+
+    schedule, board = schedule_of(3, [0])
+    with pytest.raises(HookreelError, match="Nobody is there"):
+        send_in_workers(schedule, board, send_share)
+    os.close(told_write)
+    assert os.read(told_read, 2) == b"!"
+
+
+def test_a_worker_that_fails_in_mid_run_ends_it_and_loses_nothing() -> None:
+    """Its rows are kept, what it had not sent is dropped, the others end, and the reason is its own."""
+
+    def send_share(share: Schedule, start: Callable[[], int], cells: Cells) -> Any:
+        ended = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        start()
+        cells["sent_ns"][:3] = cells["done_ns"][:3] = 1
+        cells["outcome"][:3] = [Outcome.COMPLETED, Outcome.COMPLETED, Outcome.INTERRUPTED]
+        cells["outcome"][3] = Outcome.CONNECT_FAILED
+        if share.connection[0] == 0:
+            raise ValueError("sesame")
+        assert ended.wait(30)
+        raise HookreelError("It was interrupted.")
+
+    schedule, board = schedule_of(2, [-1_000 * MS] * 5 + [3_600_000 * MS])  # from before time 0 on
+    sent = send_in_workers(schedule, board, send_share).sent
+    each = [
+        Outcome.COMPLETED, Outcome.COMPLETED, Outcome.INTERRUPTED, Outcome.CONNECT_FAILED, Outcome.DROPPED,
+    ]  # fmt: skip
+    assert sent.rows.outcome.tolist() == [outcome for outcome in each for _ in range(2)]
+    assert sent.stopped is not None
+    assert sent.stopped.startswith(
+        "A worker process had to end, as it failed unexpectedly (ValueError at test_workers.py"
+    )
+    assert "sesame" not in sent.stopped
+
+
+def test_no_more_processes_than_sessions(serve: Serve, exchange: Make, send: Callable[..., Any]) -> None:
+    """Where there are fewer sessions than workers asked for, the run tells how many sent."""
+    server = serve()
+    one = send([exchange(0)], server.url, workers=3).run.header
+    assert not any("worker processes" in note for note in one.notes)
+    two = send([exchange(0), exchange(1, connection=1)], server.url, workers=3).run.header
+    assert "2 worker processes sent it." in two.notes
+    assert (one.generator.workers, two.generator.workers) == (1, 2)
 
 
 def _alive(pid: int) -> bool:
