@@ -18,6 +18,8 @@ from replayer.results import RunRows
 from replayer.schedule import UPGRADED, Schedule
 
 BUDGET_BYTES = 64 * MIB
+BATCH_BYTES = 2 * BUDGET_BYTES
+"""What is anonymized at once: what is recognised in one of these is replaced in all of them."""
 _HOW = "write none, all, mismatches, sample:1%, or mismatches,sample:1%"
 _SECRET_HEADER = b"Authorization"
 
@@ -181,9 +183,9 @@ def clean_kept(
     not lost to this: what cannot be anonymized, or takes so long that somebody interrupts it, is
     left out and counted.
     """
-    came = sorted(gathered.came)
     try:
-        kept = list(_cleaned(keep, came, rows, request_of, secrets))
+        cleaned = _cleaned(keep, gathered.came, rows, request_of, secrets)
+        kept = sorted(cleaned, key=lambda one: one.row)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001  whatever it is, the times of the run stand
         kept = []
     facts = KeptFacts(
@@ -191,7 +193,7 @@ def clean_kept(
         budget_bytes=keep.budget_bytes,
         kept=len(kept),
         over_budget=gathered.over_budget,
-        lost=len(came) - len(kept),
+        lost=len(gathered.came) - len(kept),
         anonymized=keep.clean.provenance,
     )
     return KeptResponses.of(kept), facts
@@ -204,28 +206,60 @@ def _cleaned(
     request_of: Callable[[int], Request],
     secrets: Collection[bytes],
 ) -> Iterator[KeptResponse]:
-    known: dict[int, Request] = {}
-    exchanges = [_saying(number, secret) for number, secret in enumerate(sorted(secrets))]
-    whole: list[Came] = []
-    for one in came:
+    told = [_saying(number, secret) for number, secret in enumerate(sorted(secrets))]
+    for batch in _batches(came, rows, request_of):
+        exchanges = [
+            _exchange(seq, one.request, one.headers, one.came.body, one.cut_bytes)
+            for seq, one in enumerate(batch, start=len(told))
+        ]
+        cleaned = list(keep.clean([*told, *exchanges]))[len(told) :]
+        for one, exchange in zip(batch, cleaned, strict=True):
+            response = exchange.outcome
+            assert isinstance(response, Response)
+            yield KeptResponse(
+                row=one.came.row,
+                headers=response.headers,
+                body=response.body,
+                truncated_bytes=response.truncated_bytes,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """A response that can be read, and the request that it is to; ``cut_bytes`` of it were not kept."""
+
+    came: Came = field(repr=False)
+    headers: Headers = field(repr=False)
+    request: Request = field(repr=False)
+    cut_bytes: int
+
+
+def _batches(
+    came: Iterable[Came], rows: RunRows, request_of: Callable[[int], Request]
+) -> Iterator[list[_Whole]]:
+    """
+    The responses that can be read, with those to the same request in a row, about ``BATCH_BYTES`` at once.
+
+    Requests count too: they are in no budget, and may be a hundred times their responses.
+    """
+    batch: list[_Whole] = []
+    size_bytes = 0
+    known: tuple[int, Request] | None = None
+    for one in sorted(came, key=lambda one: (int(rows.seq[one.row]), one.row)):
+        seq = int(rows.seq[one.row])
         headers = headers_of(one.head)
         if headers is None:
             continue  # a body whose coding is not known cannot be read, so it cannot be anonymized
-        seq = int(rows.seq[one.row])
-        request = known.get(seq) or known.setdefault(seq, request_of(seq))
+        if known is None or known[0] != seq:
+            known = seq, request_of(seq)
         cut_bytes = max(0, int(rows.response_bytes[one.row]) - len(one.body))
-        exchanges.append(_exchange(len(exchanges), request, headers, one.body, cut_bytes))
-        whole.append(one)
-    cleaned = list(keep.clean(exchanges))[len(secrets) :]
-    for one, exchange in zip(whole, cleaned, strict=True):
-        response = exchange.outcome
-        assert isinstance(response, Response)
-        yield KeptResponse(
-            row=one.row,
-            headers=response.headers,
-            body=response.body,
-            truncated_bytes=response.truncated_bytes,
-        )
+        batch.append(_Whole(came=one, headers=headers, request=known[1], cut_bytes=cut_bytes))
+        size_bytes += len(known[1].body) + len(one.head) + len(one.body)
+        if size_bytes >= BATCH_BYTES:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
 
 
 def _exchange(seq: int, request: Request, headers: Headers, body: bytes, cut_bytes: int) -> Exchange:

@@ -181,6 +181,33 @@ def test_what_is_kept_was_anonymized_first() -> None:
     assert facts.anonymized == Shouting.provenance
 
 
+def test_large_requests_are_anonymized_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests count, a request with all its responses once read; the target's secrets come first in each."""
+    monkeypatch.setattr("replayer.keeping.BATCH_BYTES", 2_000)
+    batches: list[list[Exchange]] = []
+    asked: list[int] = []
+
+    class Counting(Shouting):
+        def __call__(self, exchanges: Sequence[Exchange]) -> Iterable[Exchange]:
+            batches.append(list(exchanges))
+            return super().__call__(exchanges)
+
+    def large(seq: int) -> Request:
+        asked.append(seq)
+        return replace(request_of(seq), body=b"x" * 900)
+
+    rows = rows_of(12, 4)
+    rows.seq[:] = np.tile(np.arange(100, 106), 2)
+    gathered = Gathered(came=[Came(row, PLAIN % 200, b"%d" % row) for row in range(12)])
+    kept, facts = clean_kept(Keep(clean=Counting(), everything=True), gathered, rows, large, {b"sesame"})
+    assert {row: kept.body(row) for row in kept} == {row: b"%d" % row for row in range(12)}
+    assert list(kept) == list(range(12))
+    assert asked == list(range(100, 106))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4]
+    assert all(batch[0].request.headers[0][1] == b"Bearer sesame" for batch in batches)
+    assert (facts.kept, facts.lost) == (12, 0)
+
+
 @pytest.mark.parametrize("error", [ValueError("sesame"), KeyboardInterrupt()])
 def test_a_run_is_not_lost_to_what_it_keeps(error: BaseException) -> None:
     """When anonymizing fails or is interrupted nothing is kept, and counted."""
