@@ -120,10 +120,13 @@ class ExchangeScrubber:
             detail = self._headers.field(outcome.detail.encode(), Context(), "failure.detail")
             new_outcome = replace(outcome, detail=detail.decode("utf-8", "replace"))
         if self._scrubber.collecting:
+            if signing is not None:
+                self._headers.recipe(signing)
             for tag in tags_of_bodies(exchange):
                 self._scrubber.text(tag, Context(credential=True))
             return exchange
-        return replace(exchange, request=new_request, outcome=new_outcome, signing=signing)
+        recipe = signing and self._headers.recipe(signing)
+        return replace(exchange, request=new_request, outcome=new_outcome, signing=recipe)
 
     def follow(self, exchange: Exchange) -> None:
         """Take note of ``exchange``, which another process scrubbed; its messages come here."""
@@ -158,6 +161,10 @@ class ExchangeScrubber:
     def source(self, source: str) -> str:
         """The header's source text with every known value replaced."""
         return self._headers.field(source.encode(), Context(), "header.source").decode("utf-8", "replace")
+
+    def sentence(self, text: str) -> str:
+        """``text``, which hookreel wrote itself, anonymized."""
+        return self._headers.protocol(text.encode(), "", count=False).decode("utf-8", "replace")
 
     # -- parts -----------------------------------------------------------------------------
 

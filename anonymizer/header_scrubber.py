@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import replace
 
 from anonymizer.body_scrubber import BodyScrubber
 from anonymizer.detectors import credentials
@@ -39,6 +40,7 @@ _COMMON_NAMES = PROTOCOL_HEADERS | SIGNATURE_HEADERS | API_KEY_HEADERS | frozens
 _WORDS = frozenset({Kind.DOMAIN, Kind.NAME, Kind.USERNAME, Kind.ADDRESS})
 _SIGN = re.compile(rb"[-_.]")
 _STAMP = re.compile(rb"(?<![0-9A-Za-z])\d{10}(?:\d{3})?(?![0-9A-Za-z])")  # of Stripe's t=
+_BRACES = re.compile(rb"(\{[^}]*\})")  # of a template: {body} and the like
 _CHARSET = re.compile(rb"charset=\"?\Z", re.IGNORECASE)
 
 
@@ -54,6 +56,9 @@ class HeaderScrubber:
         self._bodies = bodies
         self._fields = fields
         self._same = Unchanged()
+        self._templates = {recipe.template for recipe in policy.signatures}
+        named = {recipe.header.lower() for recipe in policy.signatures}
+        self._common_names = _COMMON_NAMES | named  # by whoever wrote the policy
 
     def headers(self, headers: Headers, side: str, signing: SigningRecipe | None) -> Headers:
         """``headers`` of a ``side`` anonymized, without the signature that ``signing`` makes anew."""
@@ -72,11 +77,10 @@ class HeaderScrubber:
         for index in changing:
             name, value = headers[index]
             lower_name = name.lower()
+            new_name = self._name(name, f"{side}.header")
             if is_signature(name, value, signing):
-                made[index] = name, self._signature(value)
+                made[index] = new_name, self._signature(value)
                 continue
-            common = lower_name == signed or lower_name in _COMMON_NAMES
-            new_name = name if common else self._header_name(name, f"{side}.header")
             path = f"{side}.header.{new_name.lower().decode('latin-1')}"
             found = secrets.get(index, [])
             if (
@@ -115,12 +119,33 @@ class HeaderScrubber:
             if edit.label:
                 self._tally.replaced(path, edit.label, 1)
 
-    def _header_name(self, name: bytes, path: str) -> bytes:
+    def recipe(self, signing: SigningRecipe) -> SigningRecipe:
+        """``signing`` with its header's name as it came out, and without values in its template."""
+        name = self._name(signing.header, "")
+        template = signing.template
+        if template is None or template in self._templates:
+            return signing if name == signing.header else replace(signing, header=name)
+        scrubbed = replace(
+            template,
+            prefix=self._around_braces(template.prefix),
+            signed=self._around_braces(template.signed),
+            timestamp_header=self._name(template.timestamp_header, ""),
+        )
+        return replace(signing, header=name, template=scrubbed)
+
+    def _around_braces(self, text: bytes) -> bytes:
+        parts = _BRACES.split(text)
+        parts[::2] = [self.protocol(part, "", count=False) for part in parts[::2]]
+        return b"".join(parts)
+
+    def _name(self, name: bytes, path: str) -> bytes:
         """``name`` without the values in it, also behind a sign: X-Amz-Meta-jane-doe."""
+        if name.lower() in self._common_names:
+            return name
         edits = list(self._scrubber.text(name, Context()))
         for sign in _SIGN.finditer(name):
             edits += [edit.moved(sign.end()) for edit in self._scrubber.text(name[sign.end() :], Context())]
-        return self.made(name, without_overlaps(edits), f"{path}.{{name}}")
+        return self.made(name, without_overlaps(edits), path and f"{path}.{{name}}", count=path != "")
 
     def authority(self, value: bytes) -> bytes:
         """The host of a request, and before an at sign user name and password."""
@@ -161,11 +186,14 @@ class HeaderScrubber:
         return found is not None and found[0] == whole
 
     def protocol(self, value: bytes, path: str, *, count: bool = True) -> bytes:
-        """``value`` without what has a shape; names that are words of the protocol stay."""
+        """``value`` anonymized; where it is words of the protocol, one that is somebody's name stays."""
         if not value or self._policy.keeps(path):
             return value
-        edits = [edit for edit in self._scrubber.text(value, Context()) if edit.label not in _WORDS]
-        return self.made(value, edits, path, count=count, known=self._fields is None or is_protocol(value))
+        edits = self._scrubber.text(value, Context())
+        known = (bool(edits) or self._fields is not None) and is_protocol(value)
+        if known:
+            edits = [edit for edit in edits if edit.label not in _WORDS]
+        return self.made(value, edits, path, count=count, known=known)
 
     def _signature(self, value: bytes) -> bytes:
         """A signature blanked, and its time moved as other times are."""
@@ -180,11 +208,12 @@ class HeaderScrubber:
     def _content_type(self, value: bytes, path: str, side: str) -> bytes:
         """A Content-Type without values; a boundary becomes what it became in the body."""
         head, _, _ = value.partition(b";")
+        known = len(head) if is_protocol(head) else 0
         edits = [
             edit
             for edit in self._scrubber.text(value, Context())
             if edit.label not in _WORDS  # types and charsets are words of the protocol
-            or (edit.start > len(head) and not _CHARSET.search(value[: edit.start]))
+            or (edit.start >= known and not _CHARSET.search(value[: edit.start]))
         ]
         mark = multipart.boundary(value)
         if mark is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from captures.units import NS_PER_S
 from captures.writer import CaptureWriter
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+_ID = re.compile("[0-9a-f]{32}")
 _DAY_NS = 86_400 * NS_PER_S
 
 
@@ -128,6 +130,8 @@ def _collect(reader: CaptureReader, passes: Passes, crew: Workers | None) -> Non
     for message in reader.messages():
         scrubber.message(message)
     scrubber.source(reader.header.source)
+    for problem in reader.header.source_problems:
+        scrubber.sentence(problem)
 
 
 def _exchanges(
@@ -166,6 +170,8 @@ def _header(
     return replace(
         header,
         capture_id=_capture_id(reader.header.capture_id, policy, prf),
+        lineage=tuple(other for other in header.lineage if _ID.fullmatch(other)),
+        source_problems=tuple(map(scrubber.sentence, header.source_problems)),
         started_wall_ns=max(0, header.started_wall_ns + moved_days * _DAY_NS),
         # with the original's own, credentials could be guessed whose fingerprints somebody has seen
         fingerprint_salt=prf.digest("fingerprint-salt", header.fingerprint_salt),
