@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from captures.errors import UsageError
 from captures.units import NS_PER_MS, NS_PER_S
+from replayer.quantiles import BEYOND
 from replayer.results import Int64s, Outcome, Run
 from replayer.review.quantile_estimates import Floats
 from replayer.review.sides import NamedRun
@@ -20,7 +21,6 @@ MOST_STEPS = 120
 _FEWEST_STEPS = 12
 _MOST_STAGES = 30
 _A_STEP = 200  # answers, so that ten of them are beyond the p95
-_BEYOND = 10  # samples that a quantile needs beyond it
 _FAILING_STATUS = 500
 
 Flags = NDArray[np.bool_]
@@ -181,7 +181,7 @@ def _rates(step: Int64s, steps: int, seconds: float) -> tuple[float, ...]:
 
 def _percentile_ms(ordered: Int64s, quantile: float) -> float | None:
     """Of sorted times; None when fewer than ten of them are beyond the quantile, on either side."""
-    if round(len(ordered) * min(quantile, 1 - quantile), 6) < _BEYOND:  # 100 * (1 - 0.9) is 9.99...98
+    if round(len(ordered) * min(quantile, 1 - quantile), 6) < BEYOND:  # 100 * (1 - 0.9) is 9.99...98
         return None
     return _short(float(ordered[int(len(ordered) * quantile)]) / NS_PER_MS)
 

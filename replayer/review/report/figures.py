@@ -12,13 +12,13 @@ from urllib.parse import quote
 import numpy as np
 
 from captures.units import NS_PER_S
+from replayer.quantiles import BEYOND
 from replayer.review.quantile_estimates import harrell_davis
 from replayer.review.report import wording
 from replayer.review.report.material import Material
 from replayer.review.sides import NamedRun, by_start, split_by_endpoint
 from replayer.review.verdict import QUANTILES, Verdict
 
-_BEYOND = 10  # samples that a quantile needs beyond it
 _LONGEST_NAME = 120
 _SAFE = "/{}.:~"  # beside letters, digits, _ and -: no blank, quote or comma; none of them starts a formula
 
@@ -82,7 +82,7 @@ def _figures(named: NamedRun, classes: dict[str, int]) -> Figures:
     for label, sample in split_by_endpoint(named.run).items():
         times = np.sort(sample.times_ns.get(classes.get(label, 0), np.empty(0)))
         for quantile in QUANTILES:
-            if round(len(times) * (1 - quantile), 6) >= _BEYOND:
+            if round(len(times) * (1 - quantile), 6) >= BEYOND:
                 figures[label, quantile] = harrell_davis(times, quantile)
     return figures
 
