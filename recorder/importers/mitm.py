@@ -140,4 +140,14 @@ def _flow(frame: bytes) -> http.HTTPFlow | None:
         flow = mitm_flow.Flow.from_state(compat.migrate_flow(state))
     except Exception:  # noqa: BLE001  # migrations of damaged flows raise whatever they trip over
         return None
-    return flow if isinstance(flow, http.HTTPFlow) else None
+    return flow if isinstance(flow, http.HTTPFlow) and _is_sound(flow) else None
+
+
+def _is_sound(flow: Any) -> bool:
+    """Whether that is of its type which mitmproxy takes from a file as it stands."""
+    messages = () if flow.websocket is None else flow.websocket.messages
+    return (
+        isinstance(flow.metadata, dict)
+        and isinstance(flow.error, mitm_flow.Error | None)
+        and all(type(each.from_client) is bool and type(each.content) is bytes for each in messages)
+    )

@@ -74,6 +74,30 @@ def test_a_start_that_cannot_be_is_no_start(take: Callable[..., Any], stated: An
     assert len(result.exchanges) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(metadata=5),
+        lambda state: state.update(error=[]),
+        lambda state: state["websocket"]["messages"].append([1, 7, b"a", 5.0, False, False]),
+        lambda state: state["websocket"]["messages"].append([1, True, "a", 5.0, False, False]),
+        lambda state: state["websocket"]["messages"].append([1, True, 10**30, 5.0, False, False]),
+    ],
+    ids=["metadata", "error", "side", "text", "number"],
+)
+def test_a_flow_with_a_value_of_another_type_costs_only_itself(
+    take: Callable[..., Any], change: Callable[[dict[str, Any]], object]
+) -> None:
+    """What mitmproxy does not look at is looked at, before it makes a capture that does not open."""
+    odd = tflow.twebsocketflow().get_state()
+    odd["websocket"]["messages"] = list(odd["websocket"]["messages"])
+    change(odd)
+    result = take(written(make_flow()) + tnetstring.dumps(odd))
+    assert len(result.exchanges) == 1
+    assert result.messages == []
+    assert result.remarks == {"flow that mitmproxy cannot read": 1}
+
+
 def test_connections_are_the_clients(take: Callable[..., Any]) -> None:
     """Flows of one client connection are exchanges of one connection."""
     client = tflow.tclient_conn()
