@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from captures.errors import HookreelError, UsageError, WriteError
+from captures.errors import CaptureError, HookreelError, UsageError, WriteError
 from captures.merge import merge_captures, merged_header
 from captures.model import Counters, Exchange, Message, MessageKind, Request, Response
 from captures.reader import CaptureReader
@@ -56,8 +56,7 @@ def import_files(paths: Sequence[Path], out: Path) -> list[Imported]:
     folder = out.parent
     if not folder.is_dir():
         raise UsageError(f"The folder of {out} does not exist; create it first.")
-    # Parts and pipes' contents stand beside the output: it is the place that has room for them.
-    with tempfile.TemporaryDirectory(prefix=".hookreel-import-", dir=folder) as scratch, ExitStack() as stack:
+    with _scratch(folder) as scratch, ExitStack() as stack:
         sources = [_seekable(path, Path(scratch) / str(number)) for number, path in enumerate(paths)]
         names = [_name(path) for path in paths]
         if len(paths) == 1:
@@ -69,6 +68,16 @@ def import_files(paths: Sequence[Path], out: Path) -> list[Imported]:
             readers.append(stack.enter_context(CaptureReader.open(part)))
         _merge(readers, out)
     return imported
+
+
+def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Where parts and what came through pipes stand: beside the output, which has room for them."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=".hookreel-import-", dir=folder)
+    except OSError as error:
+        raise WriteError(
+            f"The folder {folder} cannot be written ({error.strerror}); choose another place."
+        ) from error
 
 
 def _name(path: Path) -> str:
@@ -104,6 +113,15 @@ def _merge(readers: Sequence[CaptureReader], out: Path) -> None:
 
 
 def _import_one(path: Path, out: Path, name: str) -> Imported:
+    try:
+        return _import_source(path, out, name)
+    except OSError as error:  # those of the output are WriteErrors
+        raise CaptureError(
+            f"{name} cannot be read to its end ({error.strerror}); give a copy from another disk."
+        ) from error
+
+
+def _import_source(path: Path, out: Path, name: str) -> Imported:
     source = open_source(path)
     try:
         note = f" ({source.note})" if source.note else ""

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from captures.errors import UsageError
+from captures.errors import CaptureError, UsageError, WriteError
 from captures.reader import CaptureReader
 from recorder.importers import intake
+from recorder.importers.base import Item, Source
 from recorder.importers.intake import import_files
 
 SEPARATOR = "\n🐵🙈🙉\n".encode()
@@ -125,3 +127,31 @@ def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
     assert imported.name == "caf\ufffd.gor"
     with CaptureReader.open(tmp_path / "out.reel") as reader:
         assert "caf\ufffd.gor" in reader.header.source
+
+
+def test_a_disk_that_fails_is_told_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read to its end is no import, and says which file it was."""
+
+    class Failing:
+        def __init__(self, source: Source) -> None:
+            self.tally, self.format, self.note = source.tally, source.format, source.note
+            self.started_wall_ns, self.close = source.started_wall_ns, source.close
+
+        def items(self) -> Iterator[Item]:
+            raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "a.gor").write_bytes(gor(1))
+    opened = intake.open_source
+    monkeypatch.setattr(intake, "open_source", lambda path: Failing(opened(path)))
+    with pytest.raises(CaptureError, match=r"a\.gor cannot be read to its end \(Input/output error\)"):
+        import_files([tmp_path / "a.gor"], tmp_path / "out.reel")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gor"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Before anything is read."""
+    (tmp_path / "a.gor").write_bytes(gor(1))
+    with pytest.raises(WriteError, match="The folder /proc cannot be written"):
+        import_files([tmp_path / "a.gor"], Path("/proc/out.reel"))
