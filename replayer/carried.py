@@ -13,6 +13,7 @@ from typing import NamedTuple
 from captures.bodies import json
 from replayer.chain import holds_id, is_weak
 from replayer.places import MAX_VALUE_BYTES, Spot, json_spots
+from replayer.shown import by_sizes
 
 WORD_BYTES = 6
 WORDS = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w-]{%d,}" % WORD_BYTES, re.ASCII)
@@ -42,6 +43,10 @@ class Carried(NamedTuple):
     parent: int
     place: str
     think_ns: int
+
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
 
 
 def words_of(payload: bytes, *, text: bool) -> set[bytes]:

@@ -27,7 +27,7 @@ class _Parent:
 
     wanted: set[tuple[str, int]] = field(default_factory=set)
     children: list[int] = field(default_factory=list)
-    values: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    values: dict[tuple[str, int], bytes] = field(default_factory=dict, repr=False)
     done_ns: int | None = None
     left: int = 0
 

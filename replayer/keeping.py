@@ -16,6 +16,7 @@ from replayer.answers import Answered, both, headers_of
 from replayer.kept import KeptFacts, KeptResponse, KeptResponses
 from replayer.results import RunRows
 from replayer.schedule import UPGRADED, Schedule
+from replayer.shown import by_sizes
 
 BUDGET_BYTES = 64 * MIB
 BATCH_BYTES = 2 * BUDGET_BYTES
@@ -121,6 +122,10 @@ class Came(NamedTuple):
     row: int
     head: bytes
     body: bytes
+
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

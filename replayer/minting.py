@@ -25,6 +25,7 @@ from captures.bodies.edits import Edit, splice
 from captures.bodies.json import LeafRole, scan
 from captures.errors import UsageError
 from captures.model import Request
+from replayer.shown import by_sizes
 
 ANY_ISSUER = "*"
 _TOKEN = re.compile(rb"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+", re.ASCII)
@@ -81,10 +82,18 @@ class _Parsed(NamedTuple):
     issuer: str
     times: dict[bytes, int]
 
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
+
 
 class _Made(NamedTuple):
     token: bytes
     dies_s: int | None  # Unix time; None for never
+
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
 
 
 class Minter:

@@ -23,6 +23,7 @@ from captures.model import Headers, Request
 from captures.units import MIB
 from replayer.json_values import LONGEST_PLACE, ROOT, values_at
 from replayer.opened import opened
+from replayer.shown import by_sizes
 
 MAX_BODY_BYTES = 4 * MIB  # a larger body is data, not the answer that names a new thing
 MAX_VALUE_BYTES = 4096
@@ -74,6 +75,10 @@ class Spot(NamedTuple):
     stop: int
     spelling: Spelling
 
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
+
 
 class Minted(NamedTuple):
     """A value in a response; ``ordinal`` tells equal places of one response apart."""
@@ -81,6 +86,10 @@ class Minted(NamedTuple):
     place: str
     ordinal: int
     value: bytes
+
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
 
 
 def spots(request: Request) -> Iterator[Spot]:

@@ -24,6 +24,7 @@ from replayer.chaining import rows_of
 from replayer.credentials import Keyring
 from replayer.places import minted, spots
 from replayer.schedule import Schedule
+from replayer.shown import by_sizes
 
 NEVER_SAID_NS = 2**63 - 1
 
@@ -38,6 +39,10 @@ class Said(NamedTuple):
     payload: bytes
     offset_ns: int
 
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
+
 
 class Answer(NamedTuple):
     """
@@ -48,6 +53,10 @@ class Answer(NamedTuple):
 
     end_ns: int
     values: Mapping[Place, bytes]
+
+    def __repr__(self) -> str:
+        """Sizes alone."""
+        return by_sizes(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
