@@ -173,11 +173,13 @@ def domain_of(prf: Prf, value: bytes, attempt: int = 0, new_registrable: bytes =
     if domains.is_reserved_domain(value):
         return value
     known = domains.registrable(value)
-    if is_platform_domain(value.rpartition(b".")[0]):
+    if not attempt and is_platform_domain(value.rpartition(b".")[0]):
         return value.rpartition(b".")[0] + b".example.com"  # users.noreply.github names a platform
     if known != value and not value.startswith(b"["):
         labels = value[: -len(known) - 1].split(b".")
-        above = (label if _tells_nothing(label) else username(prf, label) for label in labels)
+        above = [label if _tells_nothing(label) else username(prf, label) for label in labels]
+        numbers = random_bytes(prf, "subdomain", value, attempt)
+        above[0] += bytes(_LOWER[next(numbers) % 26] for _ in range(attempt))
         return b".".join((*above, new_registrable or domain_of(prf, known, attempt)))
     return _label(prf, value, attempt) + b".example.com"
 

@@ -17,6 +17,7 @@ from captures.keys import Prf
 
 _NEW_MAC = b"02005e"  # locally administered (IEEE 802), so no vendor has it
 _BANK_BYTES = 4
+_MOST_YEARS = 1_000  # before 1800 there are few people, so that some years are always free
 _MAX_TRIES = 4_000  # numbers with a date in them are seldom hit by chance
 _LITERAL_DIGITS = re.compile(rb"\d+")  # with which all numbers of a country begin
 _DIGIT = re.compile(rb"\d")
@@ -44,7 +45,8 @@ def national_id(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     Letters become letters and digits digits; check digits are right where the country is known.
 
     United States numbers start with 9 and a group never given out, British insurance numbers with
-    QQ; of the other countries a stand-in may by chance be somebody's.
+    QQ; of the other countries a stand-in may by chance be somebody's. What has no known form becomes
+    longer after clashes.
     """
     family = national_ids.family_of(value)
     if family is not None and family.module in {"us.ssn", "us.itin"}:
@@ -53,7 +55,7 @@ def national_id(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
     if re.fullmatch(rb"[A-Z]{2}\d{6}[A-D]", value):
         return b"QQ" + _alike(prf, "national-id", value[2:8], value, attempt) + value[8:]
     if family is None:
-        return _alike(prf, "national-id", value, value, attempt)
+        return _alike(prf, "national-id", value + b"0" * (attempt // 8), value, attempt)
     fixed = _LITERAL_DIGITS.match(family.shape)
     head = value[: len(fixed[0])] if fixed else b""
     for turn in range(_MAX_TRIES):
@@ -91,9 +93,15 @@ def coarse(value: bytes) -> bytes:
 
 
 def birth_date(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
-    """Another date in the same spelling, at most two years away; after clashes further."""
+    """
+    Another date in the same spelling, at most two years away.
+
+    After clashes it is further away, and a year of two digits becomes one of four: a capture may
+    hold all dates of a century, and a stand-in is none of them.
+    """
     numbers = generators.random_bytes(prf, "birth", value, attempt)
-    years = 2 + max(0, attempt - 7)
+    clashes = max(0, attempt - 7)
+    years = min(2 << clashes, _MOST_YEARS)
 
     def other(match: re.Match[bytes]) -> bytes:
         part = match[0]
@@ -108,7 +116,7 @@ def birth_date(prf: Prf, value: bytes, attempt: int = 0) -> bytes:
         if len(part) == 4:
             return b"%04d" % (int(part) + next(numbers) % (2 * years + 1) - years)
         if match.end() == len(value) and not _FULL_YEAR.search(value):
-            return b"%02d" % (next(numbers) % 100)  # a year of two digits
+            return b"%d" % (1900 + next(numbers) % years) if clashes else b"%02d" % (next(numbers) % 100)
         # day or month: nobody knows which, and up to twelve is both
         return b"%0*d" % (len(part), 1 + next(numbers) % (12 if len(part) == 2 else 9))
 

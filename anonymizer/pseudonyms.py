@@ -22,10 +22,12 @@ from anonymizer.detectors.base import Kind
 from anonymizer.detectors.ips import REVERSE
 from anonymizer.escapes import INVISIBLE
 from anonymizer.policy import Action, Policy
+from captures.errors import HookreelError
 from captures.keys import Prf
 
 _DIGITS = frozenset(b"0123456789")
 _WORD_ATTEMPTS = 16  # so often no word may be an original: of "- 1 2 3" each candidate shares one
+_MAX_ATTEMPTS = 1_000  # every family has room for more by then; none may go on without end
 _UNIT = re.compile(rb"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 
 
@@ -97,7 +99,9 @@ class PseudonymTable:
         self.full_names: set[tuple[bytes, tuple[bytes, ...]]] = set()
         self.rebuild_jwt: Callable[[bytes], bytes] = lambda raw: generators.secret(prf, raw)
         for domain in policy.own_domains:
-            self.add(Kind.DOMAIN, fold(domain.encode()))
+            own = fold(domain.encode())
+            if not domains.is_reserved_domain(own):
+                self.add(Kind.DOMAIN, own)
 
     def __repr__(self) -> str:
         return f"PseudonymTable({len(self._kinds)} values)"
@@ -119,7 +123,13 @@ class PseudonymTable:
         self.full_names.add((text or b" ".join(words), words))
 
     def freeze(self) -> None:
-        """Give every value its stand-in."""
+        """
+        Give every value its stand-in.
+
+        Raises:
+            HookreelError: there are more values of one shape than it has stand-ins.
+
+        """
         for raw, kind in sorted(self.spellings.items()):
             folded = fold(raw)
             family = FAMILIES[kind]
@@ -137,15 +147,22 @@ class PseudonymTable:
         # A surname that is somebody's here would look like a leak of it, so names share no word either.
         originals.update(word for _, value in self._kinds if b" " in value for word in value.split())
         for (family, value), kind in sorted(self._kinds.items(), key=_turn):
-            attempt = 0
-            while family is not Family.JWT:
-                candidate = self._candidate(kind, value, attempt)
-                words = candidate.split() if attempt < _WORD_ATTEMPTS else ()
-                if candidate not in used[family] and originals.isdisjoint((candidate, *words)):
-                    used[family].add(candidate)
-                    self._stand_ins[family, value] = candidate
-                    break
-                attempt += 1
+            if family is not Family.JWT:
+                new = self._free(kind, value, used[family], originals)
+                used[family].add(new)
+                self._stand_ins[family, value] = new
+
+    def _free(self, kind: Kind, value: bytes, used: set[bytes], originals: set[bytes]) -> bytes:
+        """The first candidate for ``value`` that is neither in use nor somebody's."""
+        for attempt in range(_MAX_ATTEMPTS):
+            candidate = self._candidate(kind, value, attempt)
+            words = candidate.split() if attempt < _WORD_ATTEMPTS else ()
+            if candidate not in used and originals.isdisjoint((candidate, *words)):
+                return candidate
+        raise HookreelError(
+            f"The capture holds so many values of the kind {kind} that stand-ins run out; "
+            "anonymize parts of it (hookreel slice)."
+        )
 
     def _candidate(self, kind: Kind, value: bytes, attempt: int) -> bytes:
         prf = self._prf
@@ -176,7 +193,7 @@ class PseudonymTable:
         known = domains.registrable(value)
         if known == value or not domains.is_own(value):
             return generators.domain_of(self._prf, value, attempt)
-        return generators.domain_of(self._prf, value, 0, self.stand_in(Kind.DOMAIN, known))
+        return generators.domain_of(self._prf, value, attempt, self.stand_in(Kind.DOMAIN, known))
 
     def stand_in(self, kind: Kind, raw: bytes) -> bytes:
         """The canonical stand-in of ``raw``: lower case for words, digits alone for numbers."""

@@ -104,11 +104,11 @@ def test_phones_are_fictional(value: bytes, attempt: int) -> None:
 
 @given(st.ip_addresses(v=4), st.integers(0, 20))
 def test_ipv4_stand_ins_are_never_public(address: ipaddress.IPv4Address, attempt: int) -> None:
-    """Private addresses stay in their network, others move to the reserved range."""
+    """Private addresses stay in their network, after clashes in a private one; others are reserved."""
     new = ipaddress.ip_address(addresses.stand_in(PRF, str(address).encode(), attempt).decode())
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"):
         if address in ipaddress.ip_network(network):
-            assert new in ipaddress.ip_network(network)
+            assert new in ipaddress.ip_network(network if attempt < 8 else "10.0.0.0/8")
     assert not new.is_global
 
 

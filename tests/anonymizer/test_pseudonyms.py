@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import random
 from datetime import date, timedelta
+from itertools import product
 
 import pytest
 
+from anonymizer import pseudonyms
 from anonymizer.detectors.base import Kind
 from anonymizer.policy import Action, Policy
 from anonymizer.pseudonyms import PseudonymTable, with_case_of, with_digits
+from captures.errors import HookreelError
 from captures.keys import Prf
 
 PRF = Prf(b"a key for tests, 32 bytes long..")
@@ -58,6 +61,52 @@ def test_the_order_does_not_matter(kind: Kind) -> None:
     random.Random(1).shuffle(mixed)
     one, other = table_of(kind, values), table_of(kind, mixed)
     assert all(one.replacement(kind, value) == other.replacement(kind, value) for value in values)
+
+
+CROWDED = {
+    "years of two digits": (Kind.BIRTH_DATE, [b"%d/%02d" % at for at in product(range(1, 10), range(100))]),
+    "years of four digits": (
+        Kind.BIRTH_DATE,
+        [b"%d-%02d-%02d" % at for at in product(range(1930, 1940), range(1, 13), range(1, 13))],
+    ),
+    "numbers of no known form": (Kind.NATIONAL_ID, [b"%03d" % at for at in range(1_000)]),
+    "subdomains": (
+        Kind.DOMAIN,
+        [b"acme-corp.io", *(b"%b.acme-corp.io" % bytes(at) for at in product(b"qwzxkj", repeat=4))],
+    ),
+    "domains of platforms": (Kind.DOMAIN, [b"github.com", b"github.io", b"github.dev"]),
+    "postal codes": (Kind.ADDRESS, [b"%03d" % at for at in range(1_000)]),
+    "user names": (Kind.USERNAME, [bytes(at) for at in product(b"abcdefghijklmnopqrstuvwxyz", repeat=2)]),
+    "numbers for fiction": (Kind.PHONE, [b"+141555501%02d" % at for at in range(100)]),
+    "codes": (Kind.CREDENTIAL, [b"%03d" % at for at in range(1_000)]),
+    "whole degrees": (Kind.GEO, [b"%d" % at for at in range(1, 181)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("crowd", CROWDED)
+def test_a_shape_with_too_few_stand_ins_gives_way(crowd: str) -> None:
+    """Where all that has a value's shape is somebody's, stand-ins get another shape, and none is shared."""
+    kind, values = CROWDED[crowd]
+    table = table_of(kind, values)
+    stand_ins = {table.stand_in(kind, value) for value in values}
+    assert len(stand_ins) == len(values)
+    assert stand_ins.isdisjoint(values)
+
+
+def test_a_family_without_stand_ins_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is an end to looking for one, and no value in the sentence that says so."""
+    monkeypatch.setitem(pseudonyms._GENERATORS, pseudonyms.Family.MAC, lambda *_: b"02005e000000")
+    with pytest.raises(HookreelError, match="kind mac") as told:
+        table_of(Kind.MAC, [b"001b44000001", b"001b44000002"])
+    assert "001b44" not in str(told.value)
+
+
+def test_a_domain_that_nobody_can_own_stays() -> None:
+    """Also where a policy calls it its own."""
+    table = PseudonymTable(PRF, Policy(own_domains=("example.com", "localhost", "acme.test")))
+    table.freeze()
+    assert list(table.spellings) == [b"acme.test"]
+    assert table.replacement(Kind.DOMAIN, b"acme.test") != b"acme.test"
 
 
 def test_spellings_of_one_value_agree() -> None:
