@@ -27,7 +27,7 @@ class Shape:
     Numbers of one run.
 
     ``drift_ppm`` is the slope of the lag over the run (Theil-Sen over medians of 200 stretches)
-    with its 95 % interval; None when the run has too few sends for one. ``gap_ks`` and
+    with its 95 % interval; None when the run has too few sends, or times, for one. ``gap_ks`` and
     ``gap_w1_ns`` are the distances between the distributions of scheduled and achieved gaps
     (Kolmogorov-Smirnov, Wasserstein-1). ``dispersion`` is, by window in ns, the achieved index of
     dispersion of counts over the scheduled one: 1 is the same burstiness. ``inversions`` counts
@@ -69,9 +69,13 @@ def _drift_ppm(due_ns: Int64s, sent_ns: Int64s) -> tuple[float | None, float | N
         return None, None, None
     parts = np.array_split(np.arange(len(due_ns)), bins)
     lag_ns = sent_ns - due_ns
-    middle_ns = [float(np.median(due_ns[part])) for part in parts]
-    medians = [float(np.median(lag_ns[part])) for part in parts]
-    slope, _, low, high = stats.theilslopes(medians, middle_ns, 0.95)
+    # Stretches of one burst are due at one time: between them is no slope, and no interval could be computed.
+    middle_ns, place = np.unique([np.median(due_ns[part]) for part in parts], return_inverse=True)
+    if len(middle_ns) == 1:
+        return None, None, None
+    medians = np.array([np.median(lag_ns[part]) for part in parts])
+    lags = [np.median(medians[place == number]) for number in range(len(middle_ns))]
+    slope, _, low, high = stats.theilslopes(lags, middle_ns, 0.95)
     return float(slope) * 1e6, float(low) * 1e6, float(high) * 1e6
 
 

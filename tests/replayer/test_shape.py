@@ -83,6 +83,15 @@ def test_inversions_count_within_a_connection() -> None:
     assert shape_of(make_rows(due, sent, np.array([0, 1, 1, 0]))).inversions == 0
 
 
+@pytest.mark.parametrize(("bursts", "found"), [((59, 1), False), ((55, 5), True), ((30, 30), True)])
+def test_bursts_give_a_drift_or_none(bursts: tuple[int, ...], *, found: bool) -> None:
+    """Sends of one moment have no slope between them: every number is finite, or there is none."""
+    due = np.repeat(np.arange(len(bursts)) * 10 * S, bursts)
+    shape = shape_of(make_rows(due, due + MS))
+    drift = (shape.drift_ppm, shape.drift_low_ppm, shape.drift_high_ppm)
+    assert drift == ((0.0, 0.0, 0.0) if found else (None, None, None))
+
+
 def test_a_run_too_short_for_a_number_has_none() -> None:
     """Few sends give no drift and no dispersion; none at all give zeros; what was not sent is left out."""
     due = np.arange(4) * MS
