@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from replayer.results import NEVER_NS, Outcome, RunRows
+from replayer.results import ERROR_STATUS, NEVER_NS, Outcome, RunRows
 from replayer.schedule import Schedule
 
 Cells: TypeAlias = dict[str, NDArray[Any]]
@@ -25,7 +25,6 @@ _UNKNOWN: dict[str, tuple[type[np.generic], int]] = {
     "outcome": (np.uint8, Outcome.INTERRUPTED),
 }  # the widest first, so that each column lies on a boundary of its own width
 _ALIGNED_BYTES = 8
-_ERROR_STATUS = 500
 
 
 def cells_bytes(rows: int) -> int:
@@ -77,14 +76,15 @@ class Columns:
     Results by schedule row. Times are ns since ``zero_ns``, run time 0 on CLOCK_MONOTONIC.
 
     The memoryviews are written directly, as nothing is quicker; an outcome is set by ``finish``, or by
-    the intake for a response that it knows. ``unfinished`` counts rows without outcome, ``errors`` those
-    that did not complete or were answered with 500 or above; ``on_finished`` is called when it comes to 0,
-    ``on_done`` for each row of ``watched``.
+    the intake for a response that it knows. ``unfinished`` counts rows without outcome, ``dropped`` those
+    that were not sent, ``errors`` those that failed or were answered with 500 or above; ``on_finished`` is
+    called when ``unfinished`` comes to 0, ``on_done`` for each row of ``watched``.
     """
 
     __slots__ = (
-        "_arrays", "_on_finished", "_schedule", "done_ns", "due_ns", "errors", "first_byte_ns", "on_done",
-        "outcome", "response_bytes", "sent_ns", "status", "unfinished", "waited_ns", "watched", "zero_ns",
+        "_arrays", "_on_finished", "_schedule", "done_ns", "dropped", "due_ns", "errors", "first_byte_ns",
+        "on_done", "outcome", "response_bytes", "sent_ns", "status", "unfinished", "waited_ns", "watched",
+        "zero_ns",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +104,7 @@ class Columns:
         self.waited_ns = self._arrays["waited_ns"].data
         self.watched: Container[int] = ()
         self.on_done: Callable[[int, Outcome, int], None] = _nobody
-        self.errors = 0
+        self.dropped = self.errors = 0
         self.unfinished = rows
         self.zero_ns = monotonic_ns()
 
@@ -121,8 +121,10 @@ class Columns:
         if outcome is Outcome.COMPLETED:
             self.status[row] = status
             self.response_bytes[row] = min(response_bytes, 0xFFFFFFFF)
-            if status >= _ERROR_STATUS:
+            if status >= ERROR_STATUS:
                 self.errors += 1
+        elif outcome is Outcome.DROPPED:
+            self.dropped += 1
         else:
             self.errors += 1
         if row in self.watched:

@@ -30,12 +30,12 @@ from replayer.dial import Dials
 from replayer.feed import WindowFeed
 from replayer.generator import GeneratorWatch
 from replayer.guard import ended_by_signals, fatal_error, no_collector
-from replayer.holding import NEVER_DUE_NS, Holding
+from replayer.holding import Holding
 from replayer.intake import make_intake
 from replayer.keeping import Keeper
 from replayer.manners import Connections, Manners
 from replayer.pool import AnyConnection, Pool
-from replayer.results import NEVER_NS, Outcome
+from replayer.results import NEVER_DUE_NS, NEVER_NS, Outcome
 from replayer.schedule import Schedule
 from replayer.sent import Sent, Start
 from replayer.spoken import FreshWords
@@ -376,9 +376,10 @@ class Engine:
     def _abort_if_asked(self, now_ns: int) -> None:
         columns, row = self._columns, self._backlog.row
         lag_ns = now_ns - self._due_ns[row] if row < self._total else 0
-        reason = self._manners.abort_on.reason(
-            errors=columns.errors, finished=self._total - columns.unfinished, lag_ns=lag_ns
-        )
+        finished = (
+            self._total - columns.unfinished - columns.dropped
+        )  # what we drop says nothing of the target
+        reason = self._manners.abort_on.reason(errors=columns.errors, finished=finished, lag_ns=lag_ns)
         if reason is not None:
             self.stop(reason)
 

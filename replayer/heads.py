@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from replayer.results import ERROR_STATUS
+
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
 _FRAMED = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _CLOSES = re.compile(rb"\nconnection[ \t]*:[^\n]*close", re.IGNORECASE)
 _KNOWN_MAX = 256
 _LONGEST_BYTES = 4096
-_ERROR_STATUS = 500
 
 
 def final_head(data: bytes) -> bytes:
@@ -50,7 +51,7 @@ class KnownHeads:
         end = data.find(b"\r\n\r\n") + 4
         if end > _LONGEST_BYTES or len(data) - end != body_bytes:  # an interim head is before it, or chunks
             return
-        if status >= _ERROR_STATUS:
+        if status >= ERROR_STATUS:
             return
         if len(self.known) >= _KNOWN_MAX:
             self.known.clear()

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from captures.units import NS_PER_S, NS_PER_US
 from replayer.board import Share
 from replayer.columns import Cells
-from replayer.results import NEVER_NS, Int64s, Outcome
+from replayer.results import ERROR_STATUS, NEVER_NS, Int64s, Outcome
 from replayer.schedule import Schedule
 
-_ERROR_STATUS = 500
 _BINS_A_DECADE = 100  # so a quantile of a whole run is off by a hundredth or so
 _SETTLE_NS = NS_PER_S // 4  # results of a second are written some time after it, by whoever is late
 _BINS = 9 * _BINS_A_DECADE  # from a microsecond to a quarter of an hour
@@ -262,7 +261,7 @@ class Meter:
         ended = (done_ns >= start_ns) & (done_ns < stop_ns)
         completed = ended & (outcome == Outcome.COMPLETED)
         failed = ended & ~completed & (outcome != Outcome.INTERRUPTED)
-        errors = failed | (completed & (cells["status"] >= _ERROR_STATUS))
+        errors = failed | (completed & (cells["status"] >= ERROR_STATUS))
         found.due += stop - int(np.searchsorted(lane.due_ns, start_ns))
         found.errors += int(np.sum(errors))
         unfinished = outcome == Outcome.INTERRUPTED  # what a row holds before it has an outcome

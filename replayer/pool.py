@@ -19,8 +19,8 @@ from replayer.http2 import USUAL_STREAMS, Http2Connection
 from replayer.http2_streams import Sending
 from replayer.intake import Intake
 from replayer.reasons import OUR_SHORTAGES, os_reason
-from replayer.results import NEVER_NS, Outcome, UInt32s
-from replayer.streams import NEVER_DUE_NS, Events, Opened, Socket
+from replayer.results import NEVER_DUE_NS, NEVER_NS, Outcome, UInt32s
+from replayer.streams import Events, Opened, Socket
 
 _MOST_RESERVE = 64
 _Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: what makes connections alike

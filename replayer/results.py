@@ -46,6 +46,8 @@ UInt8s: TypeAlias = NDArray[np.uint8]
 
 _MAX_ROWS_A_BYTE = 16  # a row takes more of a real run than this; others were made to fill memory
 NEVER_NS = -1  # what a time column holds for something that did not happen
+NEVER_DUE_NS = 2**63 - 1  # the due time of what is never due
+ERROR_STATUS = 500  # answers from this status on are errors
 _TEXTS = ("run_id", "capture_id", "target", "speed", "load", "tool", "schedule_hash")
 
 

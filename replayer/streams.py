@@ -25,11 +25,11 @@ from replayer.columns import Columns
 from replayer.handshake import agreed_extensions
 from replayer.held_messages import HeldMessages
 from replayer.messages import NEVER_NS, NO_CAUSE, MessageLog, MessageRows, joined_messages
+from replayer.results import NEVER_DUE_NS
 from replayer.schedule import Schedule
 from replayer.spoken import FreshWords, Said, Spoken
 from replayer.sse import EventCutter
 
-NEVER_DUE_NS = 2**63 - 1
 _NORMAL = 1000  # the code of an ordinary end (RFC 6455, section 7.4.1)
 _EARLY_NS = NS_PER_S  # before its recorded end, a target's close is a target's own idea
 _READ_BYTES = 16 * KIB  # of a message are searched for what was minted

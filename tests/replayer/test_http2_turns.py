@@ -13,9 +13,9 @@ from replayer.columns import Columns
 from replayer.http2 import USUAL_STREAMS, Http2Connection
 from replayer.http2_wire import FRAME_HEAD_BYTES, PREFACE, SETTINGS, pack_request
 from replayer.load import Load
+from replayer.results import NEVER_DUE_NS
 from replayer.schedule import Schedule
 
-NEVER_DUE_NS = 2**63 - 1
 _HEADERS = 1
 
 

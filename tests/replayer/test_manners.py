@@ -76,6 +76,27 @@ def test_a_run_ends_itself_when_the_target_fails(
     assert "failed or were answered with an error" in replayed.run.header.invalid_reasons[0]
 
 
+def test_what_is_dropped_is_no_error_of_the_target(
+    serve: Serve, exchange: Make, send: Send, answer: Any
+) -> None:
+    """A share of errors is one of what was sent: drops neither end a run nor hide that the target fails."""
+    bad = [
+        exchange(number, offset_ns=number * 10 * MS, method=b"BAD METHOD", connection=number % 4)
+        for number in range(50)
+    ]
+    manners = Manners(abort_on=AbortOn(errors=0.3))
+    good = [exchange(50 + number, offset_ns=(500 + number) * MS, connection=4) for number in range(25)]
+    late = exchange(75, offset_ns=1_000 * MS, connection=4)
+    run = send([*bad, *good, late], serve().url, manners=manners).run
+    assert not run.header.interrupted
+    assert run.rows.outcome.tolist() == [Outcome.DROPPED] * 50 + [Outcome.COMPLETED] * 26
+    server = serve(lambda _: answer(parts=[b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"]))
+    run = send([*bad, *good, late], server.url, manners=manners).run
+    assert run.header.invalid_reasons[0].startswith(
+        "The run was stopped early (25 of 25 exchanges failed or were answered with an error)"
+    )
+
+
 def test_what_is_asked_of_a_run(
     command: Any, serve: Serve, answer: Any, exchange: Make, capture: Any
 ) -> None:
