@@ -158,7 +158,11 @@ def _compare_objects(
 def path_of(path: str, key: str) -> str:
     """The path of the field ``key`` of the object at ``path``; of a very long key its beginning."""
     name = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}..."
-    return f"{path}.{name}" if name == _IDS or _PLAIN_KEY.fullmatch(name) else f"{path}[{json.dumps(name)}]"
+    return (
+        f"{path}.{name}"
+        if name == _IDS or _PLAIN_KEY.fullmatch(name)
+        else f"{path}[{json.dumps(name, ensure_ascii=False)}]"
+    )
 
 
 def _fields(path: str, values: dict[str, Any], leniency: Leniency) -> dict[str, Any]:

@@ -31,12 +31,15 @@ def shown(value: Any, path: str) -> str:
         return shown_text(value, path)
     if _SECRET_NAME.search(path) and type_of(value) == "number":
         return "number, not shown"
-    return json.dumps(value)[:_MOST_CHARACTERS]
+    return _cut(json.dumps(value))
 
 
 def shown_text(text: str, path: str) -> str:
     """A string in quotes, or how long it is where its name or its shape say that it may be secret."""
     if _SECRET_NAME.search(path) or _SECRET_SHAPE.search(text[:_MOST_SEARCHED]):
         return f"{len(text):,} characters, not shown"
-    cut = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
-    return json.dumps(cut, ensure_ascii=False)
+    return json.dumps(_cut(text), ensure_ascii=False)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."

@@ -46,7 +46,7 @@ def test_numbers_that_no_float_holds_are_compared(tolerance):
     for before, after in permutations(huge, 2):
         (one,) = differences({"n": before}, {"n": after}, leniency)
         assert (one.path, one.change) == ("$.n", Change.VALUE)
-        assert len(shown(one.before, one.path)) <= 80
+        assert len(shown(one.before, one.path)) <= len("...") + 80
     assert differences(huge, list(huge), leniency) == []
 
 
@@ -73,6 +73,13 @@ def test_a_very_long_key_makes_no_long_path():
     (one,) = differences(before, after, Leniency())
     assert (one.change, one.before, one.after) == (Change.TYPE, 1, "other")
     assert one.path == f'$["{"k" * 200}..."]'
+
+
+def test_a_path_is_written_as_its_keys_are():
+    """Letters of any script stand for themselves, and what is no plain name in quotes."""
+    before = {"注文": {"a b": 1}, 'q"': 1, "x-y": 1}
+    found = differences(before, {"注文": {"a b": 2}, 'q"': 2, "x-y": 2}, Leniency())
+    assert [one.path for one in found] == ['$["注文"]["a b"]', '$["q\\""]', "$.x-y"]
 
 
 def test_the_order_of_keys_is_none():
@@ -128,6 +135,12 @@ def test_secrets_are_not_shown():
         assert shown(value, path) == f"{len(value)} characters, not shown"
     assert shown("plain words", "$.x") == '"plain words"'
     assert shown(123456, "$.otp") == "number, not shown"
+
+
+def test_a_number_that_is_cut_says_so():
+    """Nobody takes the first digits for all of them."""
+    assert shown(10**400, "$.n") == f"1{'0' * 79}..."
+    assert shown(10**79, "$.n") == f"1{'0' * 79}"
 
 
 @pytest.mark.parametrize(
