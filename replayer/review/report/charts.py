@@ -9,6 +9,7 @@ from html import escape
 from captures.text import clean
 from replayer.review.report import wording
 from replayer.review.report.curves import PERCENTS, Curves
+from replayer.review.report.html_text import isolated
 from replayer.review.verdict import EndpointResult, Options, Verdict
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _AXIS = 960, 64, 16, 10, 26
@@ -47,7 +48,9 @@ def forest(endpoints: Sequence[EndpointResult], options: Options) -> str:
     )
     reach = min(max(reach * 1.05, 2 * math.log1p(options.margin)), _WIDEST)
     height = _ROW * len(drawn)
-    labels = 24 + _CHARACTER * max((len(_name(endpoint)) for endpoint, _ in drawn), default=0)
+    labels = 24 + _CHARACTER * max(
+        (len(clean(wording.shortened(endpoint.endpoint, _LONGEST_LABEL))) for endpoint, _ in drawn), default=0
+    )
 
     def x(ratio: float) -> float:
         log = math.log(max(ratio, 1e-9))
@@ -60,7 +63,7 @@ def forest(endpoints: Sequence[EndpointResult], options: Options) -> str:
     ]
     for at, (endpoint, result) in enumerate(drawn):
         y = _TOP + _ROW * (at + 0.5)
-        style, name = STYLES[result.verdict], escape(_name(endpoint))
+        style, name = STYLES[result.verdict], isolated(endpoint.endpoint, _LONGEST_LABEL, "tspan")
         said = f"{wording.label_of(endpoint)} {wording.times(result.ratio)} ({wording.interval(result)})"
         cut = "".join(
             f'<path class="mark {style}" d="M{x(end):.1f} {y - 4:.1f}l{6 * side} 4l{-6 * side} 4z"/>'
@@ -210,10 +213,6 @@ def _svg(height: int, said: str, parts: Iterable[str], width: int = _WIDTH) -> s
 
 def _text(value: str) -> str:
     return escape(clean(value))
-
-
-def _name(endpoint: EndpointResult) -> str:
-    return wording.shortened(clean(endpoint.endpoint), _LONGEST_LABEL)
 
 
 def _ms(value: float) -> str:

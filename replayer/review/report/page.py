@@ -13,15 +13,13 @@ from typing import Any
 from replayer.review.report import charts, wording
 from replayer.review.report.curves import Curves, SideCurves, curves_of
 from replayer.review.report.headline import headline
+from replayer.review.report.html_text import LONGEST_NAME, escaped, isolated
 from replayer.review.report.material import Material
 from replayer.review.report.page_tables import (
-    LONGEST_NAME,
     answers_section,
     endpoints_table,
     errors_table,
-    escaped,
     figure,
-    isolated,
     listed,
     objectives,
     provenance,
@@ -75,9 +73,7 @@ def _sections(material: Material, curves: Sequence[Curves]) -> Iterator[tuple[st
         yield "forest", ("Change of response times", _forest(drawn, comparison))
     tails = [charts.percentiles(one) for one in curves[: 1 + _MOST_PERCENTILES]]
     if any(tails):
-        shown = (
-            figure(escaped(one.name), _SIDES, tail) for one, tail in zip(curves, tails, strict=False) if tail
-        )
+        shown = (figure(one.name, _SIDES, tail) for one, tail in zip(curves, tails, strict=False) if tail)
         yield "percentiles", ("Response time by percentile", f'<div class="grid2">{"".join(shown)}</div>')
     if curves:
         yield "time", ("Over the run", _over_time(material, curves))

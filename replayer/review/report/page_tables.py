@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
@@ -13,12 +12,12 @@ from replayer.results import RunHeader
 from replayer.review.answers import AnswerChange, EndpointAnswers
 from replayer.review.report import wording
 from replayer.review.report.charts import STYLES
+from replayer.review.report.html_text import escaped, isolated
 from replayer.review.report.material import Material
 from replayer.review.sides import NamedRun
 from replayer.review.slo import Proof
 from replayer.review.verdict import QUANTILES, Comparison, EndpointResult, Options, StatusMix
 
-LONGEST_NAME = 120  # characters of one name, path or value
 _LONGEST_NOTE = 1_000
 _LONGEST_LINE = 2_000
 _MOST_RUNS = 40
@@ -26,25 +25,6 @@ _PROOFS = {Proof.MET: "good", Proof.NOT_PROVEN: "calm", Proof.MISSED: "bad"}
 _STATES = {"INVALID": "bad", "SATURATED": "bad", "valid": "good"}
 _MOST_LINES = 40
 _MOST_MASKED = 10
-_RIGHT_TO_LEFT = re.compile(
-    "[{0}]+(?: [{0}]+)*".format(
-        "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
-    )
-)
-
-
-def escaped(text: str, most: int = LONGEST_NAME) -> str:
-    """``text`` as the inside of an element or a quoted attribute: printable, escaped, not too long."""
-    return escape(clean(wording.shortened(text, most)))
-
-
-def isolated(text: str, most: int = LONGEST_NAME) -> str:
-    """
-    ``escaped`` as the inside of an element in which words written from right to left stay in their place.
-
-    Without that the segments of a path, and figures after it, would change places with such a word.
-    """
-    return _RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", escaped(text, most))
 
 
 def listed(lines: Sequence[str], most: int = _MOST_LINES) -> str:
@@ -55,10 +35,10 @@ def listed(lines: Sequence[str], most: int = _MOST_LINES) -> str:
 
 
 def figure(title: str, keys: str, chart: str) -> str:
-    """A chart under its title, which is HTML already; it scrolls sideways where it does not fit."""
+    """A chart, which is HTML already, under its title; it scrolls sideways where it does not fit."""
     return (
-        f"<figure><figcaption>{title}{keys}</figcaption>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">{chart}</div></figure>'
+        f"<figure><figcaption><span>{isolated(title)}</span>{keys}</figcaption>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(title)}">{chart}</div></figure>'
     )
 
 

@@ -133,6 +133,21 @@ def test_no_name_is_too_long_for_the_page(chromium, campaign, tmp_path, width):
     assert chromium.ask("document.documentElement.scrollWidth") <= width
 
 
+def test_segments_of_a_path_stand_in_their_order_whatever_their_script(chromium, campaign, tmp_path):
+    """What follows a word written from right to left stands right of it, in tables, headings and charts."""
+    quiet = campaign.World(medians_ms={f"GET /שלום/{at}": 10.0 for at in (123, 456)}, requests=60)
+    runs = [(NamedRun(name="a.run", run=campaign.simulate(quiet, at)),) for at in (1, 2)]
+    material = Material(comparison=compare(*runs), baseline=runs[0], candidate=runs[1], command="hookreel")
+    path = tmp_path / "right.html"
+    path.write_text(page.render(material), encoding="utf-8")
+    chromium.open(path)
+    places = chromium.ask(_PLACES)
+    assert {tag for tag, *_ in places} == {"th", "span", "text"}
+    for tag, word_left, word_right, figures_left in places:
+        assert 0 < word_right - word_left < 60, tag
+        assert -1 < figures_left - word_right < 15, tag
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_can_be_read_in_light_and_dark(opened, dark):
     """Every text has a contrast of at least 4.5 to 1 with what is behind it (WCAG AA)."""
@@ -196,3 +211,13 @@ _CONTRAST = """(() => {
   }
   return worst;
 })()"""
+
+
+_PLACES = """[...document.querySelectorAll('bdi, tspan')].filter((one) => one.getClientRects().length).map(
+(one) => {
+  const range = document.createRange();
+  range.setStart(one.nextSibling, 1);
+  range.setEnd(one.nextSibling, 4);
+  const word = one.getBoundingClientRect();
+  return [one.parentElement.localName, word.left, word.right, range.getBoundingClientRect().left];
+})"""
