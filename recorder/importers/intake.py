@@ -142,10 +142,16 @@ def _import_source(path: Path, out: Path, name: str) -> Imported:
 def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
     written = truncated = messages = 0
     tally = source.tally
+    left_out: set[int] = set()  # streams, so that none of their messages stands alone
     for item in source.items():
+        if isinstance(item, Message) and item.exchange in left_out:
+            if item.kind is not MessageKind.END:
+                tally.remark("message of an exchange that is left out")
+            continue
         if not _is_possible(item):
             if isinstance(item, Exchange):
                 tally.drop("exchange with a time or status that cannot be")
+                left_out.update(_streams(item))
             else:
                 tally.remark("message with a time that cannot be, left out")
             continue
@@ -159,6 +165,7 @@ def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
                 raise
             except HookreelError:  # its headers alone do not fit
                 tally.drop("exchange larger than a capture can hold")
+                left_out.update(_streams(fitting))
                 continue
             written += 1
             truncated += _is_truncated(fitting)
@@ -180,6 +187,12 @@ def _copy(source: Source, writer: CaptureWriter, name: str) -> Imported:
         messages=messages,
         remarks=dict(tally.remarks.most_common()),
     )
+
+
+def _streams(exchange: Exchange) -> tuple[int, ...]:
+    """The exchange's number when it may have messages."""
+    outcome = exchange.outcome
+    return (exchange.seq,) if isinstance(outcome, Response) and outcome.stream else ()
 
 
 def _is_possible(item: Item) -> bool:

@@ -155,3 +155,38 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.gor").write_bytes(gor(1))
     with pytest.raises(WriteError, match="The folder /proc cannot be written"):
         import_files([tmp_path / "a.gor"], Path("/proc/out.reel"))
+
+
+def test_messages_of_an_exchange_that_is_left_out_go_with_it(take: Callable[..., Any]) -> None:
+    """A message without its exchange says nothing, and a capture has none."""
+    exchange = {
+        "startedDateTime": "2026-03-01T10:00:00Z",
+        "request": {"method": "GET", "url": "ws://h/"},
+        "response": {"status": 101},
+        "_webSocketMessages": [{"type": "send", "opcode": 1, "data": text} for text in ("a", "b")],
+    }
+    started_ns = 1_772_359_200 * 10**9
+    failed = {"status": 0, "reason": "", "http_version": "HTTP/1.1", "headers": [], "offset_ns": 1}
+    rest = {"end_ns": 2, "body": "", "trailers": [], "truncated_bytes": 0, "stream": True}
+    odd = {
+        **exchange,
+        "response": {"status": 0},
+        "_webSocketMessages": None,
+        "_hookreel": {
+            "started_wall_ns": started_ns,
+            "response": failed | rest,
+            "events": [
+                {
+                    "wall_ns": started_ns + 5,
+                    "kind": "text",
+                    "from_client": True,
+                    "truncated_bytes": 0,
+                    "data": "",
+                }
+            ],
+        },
+    }
+    result = take({"log": {"entries": [exchange, odd]}})
+    assert (len(result.exchanges), result.counters.dropped) == (1, 1)
+    assert {message.exchange for message in result.messages} == {result.exchanges[0].seq}
+    assert result.remarks["message of an exchange that is left out"] == 1
