@@ -137,26 +137,30 @@ def _names_as_long_as(word: bool, long: bool) -> tuple[bytes, ...]:
     )
 
 
-def email(prf: Prf, value: bytes, attempt: int = 0, new_domain: bytes = b"") -> bytes:
+def email(
+    prf: Prf, value: bytes, attempt: int = 0, new_domain: bytes = b"", new_account: bytes = b""
+) -> bytes:
     """
     An address under example.com; equal domains stay equal and the local part keeps its shape.
 
     A local part (or what follows its plus sign) that is a user name gets that name's stand-in.
-    ``new_domain`` stands for the domain; without it the domain's first candidate does.
+    ``new_domain`` stands for the domain; without it the domain's first candidate does. ``new_account``
+    stands for the digits of `account_of`, which stay without it.
     """
     local, _, domain = value.rpartition(b"@")
     account = account_of(value)
     pieces = [_local_piece(prf, piece, value) for piece in local[len(account) :].split(b"+")]
     for _ in range(attempt):
         pieces[-1] += prf.digest("email", b"%d:%b" % (attempt, value), 3).hex().encode()
-    return account + b"+".join(pieces) + b"@" + (new_domain or domain_of(prf, domain))
+    new_account = new_account + account[-1:] if new_account else account
+    return new_account + b"+".join(pieces) + b"@" + (new_domain or domain_of(prf, domain))
 
 
 def account_of(address: bytes) -> bytes:
     """
-    The number of an account with which ``address`` begins, as platforms write addresses for commits.
+    The number of an account and its sign, with which platforms begin the addresses that they make.
 
-    It stays: it stands by itself in the same bodies, and identifiers are left to the policy.
+    It stands by itself in the same bodies, as an identifier, which are left to the policy.
     """
     match = _ACCOUNT.match(address)
     return match[0] if match else b""

@@ -34,8 +34,8 @@ _UNIT = re.compile(rb"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 class Family(IntEnum):
     """Kinds that share stand-ins; where one value is in two families, the first one rules."""
 
-    DOMAIN = 0  # before the addresses, whose stand-ins hold those of their domains
-    EMAIL = 1
+    DOMAIN = 0
+    EMAIL = 1  # whose stand-ins hold those of domains and identifiers
     WORD = 2
     PHONE = 3
     CARD = 4
@@ -172,7 +172,10 @@ class PseudonymTable:
             case Family.EMAIL:
                 domain = value.rpartition(b"@")[2]
                 new_domain = self._domain_of_address(domain) if domains.is_own(domain) else b""
-                return generators.email(prf, value, attempt, new_domain)
+                account = generators.account_of(value)[:-1]
+                replaced = account and self._policy.action(Kind.ID) is not Action.KEEP
+                new_account = self.stand_in(Kind.ID, account) if replaced else b""
+                return generators.email(prf, value, attempt, new_domain, new_account)
             case Family.WORD if kind is Kind.NAME:
                 return generators.name(prf, value, attempt)
             case Family.PHONE:
@@ -268,10 +271,10 @@ _GENERATORS: Mapping[Family, Callable[[Prf, bytes, int], bytes]] = {
 }
 
 
-def _turn(item: tuple[tuple[Family, bytes], Kind]) -> tuple[Family, int, bytes]:
-    """The order of stand-ins: families, and of domains the registered ones before what is below them."""
+def _turn(item: tuple[tuple[Family, bytes], Kind]) -> tuple[bool, Family, int, bytes]:
+    """The order of stand-ins: addresses come last, registered domains before what is below them."""
     (family, value), _ = item
-    return family, value.count(b".") if family is Family.DOMAIN else 0, value
+    return family is Family.EMAIL, family, value.count(b".") if family is Family.DOMAIN else 0, value
 
 
 _FIRST_KIND = {family: next(kind for kind in FAMILIES if FAMILIES[kind] is family) for family in Family}

@@ -183,6 +183,7 @@ class Scrubber:
                 for part in jwt_tokens.parts(value) or ():
                     self.json(part, depth + 1)
             if finding.kind is Kind.EMAIL:
+                self._collect_account(value)
                 self._collect_domain(value)
                 self._collect_email_name(value)
             if finding.kind is Kind.NAME:
@@ -203,6 +204,12 @@ class Scrubber:
             if 1 < len(run) < len(words):
                 self._table.add_phrase(tuple(text[part.start : part.stop] for part in run))
             run = [word] if word is not None else []
+
+    def _collect_account(self, address: bytes) -> None:
+        """Take the number of the account that an address begins with, so that it changes alike."""
+        account = account_of(address)[:-1]
+        if account and self._policy.action(Kind.ID) is not Action.KEEP:
+            self._table.add(Kind.ID, account)
 
     def _collect_domain(self, address: bytes) -> None:
         """Take the domain of an address, so that host names and cookies of its owner change with it."""

@@ -119,3 +119,22 @@ def test_depth_hides_nothing(make_exchange: Any, inner: bytes, deep: int) -> Non
         assert b"jane" not in bare
         assert b"monkey" not in bare
     assert laid_bare(made[1][2:-2])[:6] == inner[:6]
+
+
+@pytest.mark.parametrize("action", ["pseudonymise", "mask", "drop", "hash"])
+def test_an_account_in_an_address_is_replaced_where_identifiers_are(make_exchange: Any, action: str) -> None:
+    """The number that a platform puts before a name has the identifier's stand-in, or at least another."""
+    bodies = [
+        b'{"id":12345678,"email":"12345678+octojane@users.noreply.github.com"}',
+        b'{"email":"23456789-octojane@users.noreply.gitlab.com","url":"https://x.io/u/23456789/a"}',
+    ]
+    ones = [make_exchange(seq, headers=(JSON,), body=body) for seq, body in enumerate(bodies)]
+    made = replaced(parse_policy({"kinds": {"id": action}}, name="ids"), ones)
+    assert b"2345678" not in repr(made).encode()
+    first, second = (json.loads(one.request.body) for one in made)
+    if action == "pseudonymise":
+        assert first["email"].startswith(f"{first['id']}+")
+        assert f"/u/{second['email'].partition('-')[0]}/a" in second["url"]
+    kept = [one.request.body for one in replaced(Policy(), ones)]
+    assert b"12345678+" in kept[0]
+    assert b"23456789-" in kept[1]
