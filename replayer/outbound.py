@@ -137,7 +137,7 @@ class OutboundAnswers:
         await request.read()
         target = request.raw_path.encode("utf-8", "surrogateescape")
         scheme = request.scheme
-        if b"://" in target.partition(b"?")[0]:  # a proxy is asked in absolute form
+        if not target.startswith(b"/") and b"://" in target:  # a proxy is asked in absolute form
             asked, _, rest = target.partition(b"://")
             scheme = asked.decode("latin-1")
             target = b"/" + rest.partition(b"/")[2]

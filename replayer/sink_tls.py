@@ -19,6 +19,7 @@ from captures.errors import UsageError
 _HOSTS_MAX = 1_000  # with a context each
 _MAX_HEAD_BYTES = 16_384
 _CONNECT = b"CONNECT "
+_REFUSED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -109,7 +110,12 @@ class Front(asyncio.Protocol):
         if self._authority is None or not _CONNECT.startswith(self._held[: len(_CONNECT)]):
             self._pass_on(self._transport)
         elif b"\r\n\r\n" in self._held:
-            host = self._held.split(None, 2)[1].rpartition(b":")[0].strip(b"[]").decode("latin-1")
+            asked = self._held.partition(b"\r\n")[0][len(_CONNECT) :].split(b" ", 1)[0]
+            host = asked.rpartition(b":")[0].strip(b"[]").decode("latin-1")
+            if not host:
+                self._transport.write(_REFUSED)
+                self._transport.close()
+                return
             self._held = b""  # a client waits for the answer before it goes on
             self._transport.pause_reading()  # what it says then is for TLS, which begins to read again
             self._transport.write(_ESTABLISHED)

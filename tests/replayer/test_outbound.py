@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from captures.model import Exchange, Failure, FailureReason, Response
 from captures.reader import CaptureReader
@@ -135,6 +136,24 @@ async def _handled(answers: OutboundAnswers) -> None:
     request._read_bytes = b""
     response = await answers.handle(request)
     assert response.status == 200
+
+
+def test_a_path_with_a_url_in_it_is_a_path(exchange: Make, capture: Callable[..., Path]) -> None:
+    """Only a target that does not begin with a slash names scheme and host."""
+    from aiohttp.test_utils import make_mocked_request
+
+    calls = [
+        answered(exchange(0, authority=b"a.test", target=b"/go/https://x.test/y"), b"went"),
+        answered(exchange(1, authority=b"a.test", target=b"/y"), b"other"),
+    ]
+    with CaptureReader.open(capture(calls)) as reader:
+        answers = OutboundAnswers(reader, with_latency=False)
+        for target, expected in [("/go/https://x.test/y", b"went"), ("http://a.test/y", b"other")]:
+            request = make_mocked_request("GET", target, headers={"Host": "a.test"})
+            request._read_bytes = b""
+            response = asyncio.run(answers.handle(request))
+            assert isinstance(response, web.Response)
+            assert response.body == expected
 
 
 def test_a_capture_that_answers_nothing_is_refused(exchange: Make, capture: Callable[..., Path]) -> None:

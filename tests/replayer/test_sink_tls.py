@@ -119,6 +119,26 @@ def test_without_a_ca_a_tunnel_is_refused(tmp_path: Path, answers: OutboundAnswe
     assert answers.counts.unknown.total() == 1
 
 
+@pytest.mark.parametrize("line", [b"CONNECT ", b"CONNECT :443 HTTP/1.1", b"CONNECT  HTTP/1.1"])
+def test_a_tunnel_to_nowhere_is_no_error_of_ours(folder: Path, answers: OutboundAnswers, line: bytes) -> None:
+    """The client is told so, and nothing goes wrong in the sink."""
+
+    async def go() -> tuple[bytes, list[Any]]:
+        wrong: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+        async with proxy(answers, Authority.in_folder(folder)) as through:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(through.rpartition(":")[2]))
+            writer.write(line + b"\r\nHost: a.test\r\n\r\n")
+            said = await asyncio.wait_for(reader.readline(), 20)
+            writer.close()
+            await writer.wait_closed()
+        return said, wrong
+
+    said, wrong = asyncio.run(go())
+    assert said == b"HTTP/1.1 400 Bad Request\r\n"
+    assert not wrong
+
+
 def test_a_damaged_ca_is_an_error_of_use(tmp_path: Path) -> None:
     """One sentence, without what is in the file."""
     (tmp_path / "mitmproxy-ca.pem").write_bytes(b"no key at all")
