@@ -70,11 +70,12 @@ def json_path(data: bytes, offset: int, holds_original: Callable[[bytes], bool])
         elif key_next:
             stack[-1] = token[1:-1]
         if match.end() > offset:
-            return "$" + "".join(_step(step, holds_original) for step in stack)
+            return "$" + "".join(step_of(step, holds_original) for step in stack)
     return ""
 
 
-def _step(step: bytes | int, holds_original: Callable[[bytes], bool]) -> str:
+def step_of(step: bytes | int, holds_original: Callable[[bytes], bool]) -> str:
+    """A key or a place in a list as part of a path."""
     if isinstance(step, int):
         return f"[{step}]"
     if not step:

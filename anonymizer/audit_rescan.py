@@ -7,17 +7,21 @@ tables of shapes. A value of such a shape that is not in the original is a stand
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from anonymizer.audit_kept import KeptOnPurpose, field_path
-from anonymizer.audit_paths import json_path, masked_shape, string_offset
+from anonymizer.audit_paths import json_path, masked_shape, step_of, string_offset
 from anonymizer.audit_places import Place
 from anonymizer.audit_shapes import CREDENTIAL, CREDENTIAL_HEADERS, Shape, shaped_values
 from anonymizer.audit_undo import layers
 
 _CREDENTIAL_MIN_BYTES = 8
+_FORM = b"application/x-www-form-urlencoded"
+_EVENT_DATA = re.compile(rb"^data: ?([^\r\n]*)", re.MULTILINE)
 
 Group: TypeAlias = tuple[int | None, list[Place]]
 """The places of one exchange or message, with the exchange's seq."""
@@ -135,17 +139,35 @@ def _place_of(value: bytes, places: list[Place]) -> Place | None:
 
 
 def _path(place: Place, value: bytes) -> str:
-    offset = place.data.find(value)
+    data = place.data
     if place.name == "request target":
-        query = place.data.find(b"?")
-        if not 0 <= query < offset:
+        name = _parameter(data.partition(b"?")[2].partition(b"#")[0], value)
+        if name is None:
             return ""
-        name = place.data[query + 1 : offset].rpartition(b"&")[2].partition(b"=")[0]
         return "?" + (masked_shape(name) if _has_shape(name) else name.decode("utf-8", "replace"))
+    if place.content_type.startswith(_FORM):
+        name = _parameter(data, value)
+        return "" if name is None else "$" + step_of(name, _has_shape)
+    if place.name.startswith("message ") and (lines := _EVENT_DATA.findall(data)):
+        return "$.data" + _json_path(b"\n".join(lines), value).removeprefix("$")
+    return _json_path(data, value)
+
+
+def _json_path(data: bytes, value: bytes) -> str:
+    offset = data.find(value)
     if offset < 0:
-        found = string_offset(place.data, lambda text: any(value in under for _, under in layers(text)))
+        found = string_offset(data, lambda text: any(value in under for _, under in layers(text)))
         offset = -1 if found is None else found
-    return "" if offset < 0 else json_path(place.data, offset, _has_shape)
+    return "" if offset < 0 else json_path(data, offset, _has_shape)
+
+
+def _parameter(query: bytes, value: bytes) -> bytes | None:
+    """The name of the parameter that holds ``value``, if need be under escapes."""
+    for pair in query.split(b"&"):
+        name, _, text = pair.partition(b"=")
+        if value in text or any(value in under for _, under in layers(text)):
+            return unquote_to_bytes(name.replace(b"+", b" "))
+    return None
 
 
 def _has_shape(text: bytes) -> bool:
