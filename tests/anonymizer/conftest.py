@@ -13,6 +13,7 @@ from anonymizer.audit import AuditReport, audit
 from anonymizer.policy import Policy
 from anonymizer.report import Report
 from anonymizer.stage import anonymize_capture
+from captures.codec import exchange_row, message_row
 from captures.model import CaptureHeader, Counters, Exchange, Headers, Message, Request, Response
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
@@ -35,7 +36,8 @@ class Anonymized:
 
     def everything(self) -> bytes:
         """Every byte of every exchange and message, as one text to search in."""
-        return repr([self.exchanges, self.messages, self.header.source]).encode()
+        rows = [*map(exchange_row, self.exchanges), *map(message_row, self.messages)]
+        return repr([*rows, self.header]).encode()  # that of an exchange itself shows no traffic
 
 
 def exchange(
