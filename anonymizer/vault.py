@@ -95,7 +95,7 @@ def write_vault(path: Path, key: bytes, original: CaptureReader, anonymized: Cap
     descriptor = create_private_file(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            sealer = _Sealer(file, key, bytes.fromhex(anonymized.header.capture_id))
+            sealer = _Sealer(file, key, _id_of(anonymized))
             facts = original.facts
             sealer.write(
                 {
@@ -135,7 +135,7 @@ def restore_capture(anonymized: CaptureReader, vault: Path, key: bytes, output: 
 
     """
     with _open(vault) as file:
-        opener = _Opener(file, key, vault.name, bytes.fromhex(anonymized.header.capture_id))
+        opener = _Opener(file, key, vault.name, _id_of(anonymized))
         chunks = iter(opener)
         first = next(chunks)
         header = build_header(unpack_map(first["header"]))
@@ -151,6 +151,15 @@ def restore_capture(anonymized: CaptureReader, vault: Path, key: bytes, output: 
             writer.discard()
             raise
         return written
+
+
+def _id_of(reader: CaptureReader) -> bytes:
+    try:
+        return bytes.fromhex(reader.header.capture_id)
+    except ValueError:
+        raise CaptureError(
+            f"{reader.path.name} has no id that a vault could name; name another file."
+        ) from None
 
 
 def nothing_left(path: Path, error: WriteError) -> WriteError:
