@@ -13,7 +13,7 @@ from recorder.importers.failures import failure_from
 from recorder.importers.timeline import exact_ns
 
 _BINARY_OPCODE = 2
-_LIMIT_S = 2**32
+_LIMIT_S = 2**32  # the year 2106; sums of times then stay within 64 bits
 
 
 def plain_exchange(
@@ -76,7 +76,7 @@ def wall_ns(timestamp: Any) -> int | None:
     """A timestamp (seconds since 1970) in ns; None where it is none. Good to about a quarter of a us."""
     if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
         return None
-    return exact_ns(timestamp) if -_LIMIT_S < timestamp < _LIMIT_S else None
+    return exact_ns(timestamp) if 0 <= timestamp < _LIMIT_S else None
 
 
 def _offset(timestamp: float | None, started_wall_ns: int, *, at_least: int) -> int:

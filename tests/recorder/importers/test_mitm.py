@@ -64,6 +64,16 @@ def test_everything_of_a_message_is_kept(take: Callable[..., Any]) -> None:
     assert exchange.outcome.trailers == ((b"grpc-status", b"0"),)
 
 
+@pytest.mark.parametrize("start", [-(2.0**31), 2.0**33, float("inf"), float("nan")])
+def test_a_time_that_cannot_be_is_made_up(take: Callable[..., Any], start: float) -> None:
+    """A flow of another century keeps its place, and no other flow's offset counts from there."""
+    result = take(written(make_flow("/a"), make_flow("/b", start=start)))
+    assert [exchange.request.target for exchange in result.exchanges] == [b"/a", b"/b"]
+    assert result.header.started_wall_ns == 1_000_000_000_000
+    assert result.exchanges[1].offset_ns == 1_000_000
+    assert result.remarks == {"flow without a time, its offset is made up": 1}
+
+
 @pytest.mark.parametrize("stated", [float("inf"), float("nan"), -(10**30), 10**30, 1.5, "text"])
 def test_a_start_that_cannot_be_is_no_start(take: Callable[..., Any], stated: Any) -> None:
     """What a flow says of the capture it came from is used only where it is a time."""
