@@ -23,7 +23,7 @@ _MESSAGE = "message"
 _PARTS = re.compile(rb"[:/,. ]")  # between the parts of a topic
 
 
-class Minter(NamedTuple):
+class Origin(NamedTuple):
     """Where a word comes from: a place of the response to ``seq``, which was whole at ``end_ns``."""
 
     seq: int
@@ -59,14 +59,14 @@ def words_of(payload: bytes, *, text: bool) -> set[bytes]:
 
 
 def carried_by(
-    payload: bytes, offset_ns: int, minters: Mapping[bytes, Minter], *, text: bool
+    payload: bytes, offset_ns: int, origins: Mapping[bytes, Origin], *, text: bool
 ) -> Iterator[Carried]:
     """What a message that was said at ``offset_ns`` carries, in the order of the words."""
-    for word in sorted(word for word in words_of(payload, text=text) if word in minters):
-        minter = minters[word]
+    for word in sorted(word for word in words_of(payload, text=text) if word in origins):
+        origin = origins[word]
         spot, named = _spot_of(payload, word)
-        if minter.end_ns <= offset_ns and (not is_weak(word) or (holds_id(minter.place) and named)):
-            yield Carried(word, spot, minter.seq, minter.place, offset_ns - minter.end_ns)
+        if origin.end_ns <= offset_ns and (not is_weak(word) or (holds_id(origin.place) and named)):
+            yield Carried(word, spot, origin.seq, origin.place, offset_ns - origin.end_ns)
 
 
 def respoken(payload: bytes, fresh: Callable[[bytes], bytes | None], *, text: bool) -> bytes:

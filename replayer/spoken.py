@@ -18,7 +18,7 @@ from captures.credentials import Credential, CredentialKind
 from captures.index import CaptureIndex
 from captures.model import Exchange, Message, MessageKind, Response
 from replayer.answers import Answered, both, headers_of
-from replayer.carried import WORDS, Carried, Minter, carried_by, respoken, words_of
+from replayer.carried import WORDS, Carried, Origin, carried_by, respoken, words_of
 from replayer.chain import VALUES_MAX, may_be_minted
 from replayer.chaining import rows_of
 from replayer.credentials import Keyring
@@ -82,15 +82,15 @@ class Spoken:
 
     def carried(self) -> dict[int, tuple[tuple[Carried, ...], ...]]:
         """What each message of a client carries of what responses minted, by the seq of its session."""
-        minters = {
-            word: Minter(seq, place, answer.end_ns)
+        origins = {
+            word: Origin(seq, place, answer.end_ns)
             for seq, answer in self.minted.items()
             for (place, _), word in answer.values.items()
         }
         found = {}
-        for seq, said in self.said.items() if minters else ():
+        for seq, said in self.said.items() if origins else ():
             carried = tuple(
-                tuple(carried_by(one.payload, one.offset_ns, minters, text=one.text)) for one in said
+                tuple(carried_by(one.payload, one.offset_ns, origins, text=one.text)) for one in said
             )
             if any(carried):
                 found[seq] = carried

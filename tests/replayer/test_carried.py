@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replayer.carried import Minter, carried_by, places_of, respoken, words_of
+from replayer.carried import Origin, carried_by, places_of, respoken, words_of
 
 
 def test_words_are_strings_and_what_is_in_them() -> None:
@@ -15,15 +15,15 @@ def test_words_are_strings_and_what_is_in_them() -> None:
 
 def test_weak_words_count_only_where_ids_stand() -> None:
     """A number that chance can repeat has to be an id there and here; a topic names things, too."""
-    minters = {b"123456": Minter(1, "body.id", 10)}
+    origins = {b"123456": Origin(1, "body.id", 10)}
     for payload, carries in (
         (b'{"room_id":123456}', True),
         (b'{"topic":"room:123456"}', True),
         (b'{"amount":123456}', False),
         (b"pay 123456", False),
     ):
-        assert bool(list(carried_by(payload, 20, minters, text=True))) is carries
-    elsewhere = {b"123456": Minter(1, "body.total", 10)}
+        assert bool(list(carried_by(payload, 20, origins, text=True))) is carries
+    elsewhere = {b"123456": Origin(1, "body.total", 10)}
     assert not list(carried_by(b'{"room_id":123456}', 20, elsewhere, text=True))
 
 
