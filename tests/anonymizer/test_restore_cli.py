@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,6 @@ def no_capture(given: Given) -> None:
     given.capture = given.vault
 
 
-def made_by_hand(given: Given) -> None:
-    given.capture.unlink()
-    header = replace(new_header(source="x", started_wall_ns=1), capture_id="mine")
-    CaptureWriter.create(given.capture, header).close()
-
-
 def existing_output(given: Given) -> None:
     given.output = given.output.with_name("b.in")
 
@@ -106,7 +100,6 @@ def no_folder(given: Given) -> None:
         (cut_vault, 1, "was changed or cut"),
         (absent_vault, 2, "cannot be read"),
         (no_capture, 2, "is not a capture"),
-        (made_by_hand, 1, "has no id"),
         (existing_output, 2, "exists already"),
         (absent_folder, 2, "does not exist"),
         (no_folder, 1, "cannot be created"),

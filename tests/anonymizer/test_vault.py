@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +217,14 @@ def test_what_is_no_vault_is_told(made: Made, tmp_path: Path) -> None:
         restored(Made(before=made.before, after=made.after, vault=made.before), tmp_path / "out.reel")
     with pytest.raises(UsageError, match="cannot be read"):
         restored(Made(before=made.before, after=made.after, vault=tmp_path / "no"), tmp_path / "out.reel")
+
+
+def test_a_capture_whose_id_is_none_is_told(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have written its header by hand."""
+    with CaptureReader.open(made.after) as reader:
+        monkeypatch.setattr(reader, "header", replace(reader.header, capture_id="mine"))
+        with pytest.raises(CaptureError, match="has no id"):
+            restore_capture(reader, made.vault, KEY, tmp_path / "out.reel")
+    assert not (tmp_path / "out.reel").exists()
