@@ -103,6 +103,7 @@ class Engine:
                 columns=self._columns,
                 pool=self._pool,
                 wake=self._wake_by,
+                crowded=self._crowded,
             )
         self._streams = Streams(
             schedule=schedule, fresh=fresh, columns=self._columns, pool=self._pool, wake=self._wake_by
@@ -297,14 +298,12 @@ class Engine:
         """Send a row that needs more thought, or drop it; False as for any."""
         number, server_name = self._connection[row], self._ahead.server_name(window, row)
         http2 = trait & _HTTP2 != 0
-        crowded = self._max_in_flight is not None and self._in_flight(row) >= self._max_in_flight
-        if trait & _UNSENDABLE or crowded:
-            self.crowded_out += crowded
-            self._pool.skip(number)
-            self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
-            return True
         if trait & _CHAINED and self._holding is not None:
             self._holding.hold(row, window, server_name)
+            return True
+        if trait & _UNSENDABLE or self._crowded():
+            self._pool.skip(number)
+            self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
             return True
         if self._should_wait(row, server_name, http2=http2):
             return False
@@ -355,9 +354,15 @@ class Engine:
             self._backlog.line_up(self._window, self._due_ns, late_ns, spares)
         return True
 
-    def _in_flight(self, row: int) -> int:
-        """Exchanges before ``row`` that wait for a response; an open stream has its own."""
-        return self._columns.unfinished - (self._total - row) - self._pool.streams
+    def _crowded(self) -> bool:
+        """Whether another exchange is one too many; what is held back or streams waits for no response."""
+        if self._max_in_flight is None:
+            return False
+        came_up = self._columns.unfinished - (self._total - self._backlog.row)
+        held = 0 if self._holding is None else len(self._holding)
+        crowded = came_up - held - self._pool.streams >= self._max_in_flight
+        self.crowded_out += crowded
+        return crowded
 
     # -- housekeeping ----------------------------------------------------------------------
 

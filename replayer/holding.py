@@ -12,10 +12,8 @@ from replayer.chaining import Chaining
 from replayer.columns import Columns
 from replayer.compile import Trait, Window
 from replayer.pool import Pool
-from replayer.results import NEVER_NS, Outcome, UInt32s
+from replayer.results import NEVER_DUE_NS, NEVER_NS, Outcome, UInt32s
 from replayer.unfinished import ChainedRequest
-
-NEVER_DUE_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +28,8 @@ class Holding:
     """
     Holds chained rows back and sends them; ``wake`` is told when one becomes due.
 
-    Times are run time. ``started_wall_ns``, for signatures, is known once the run starts.
+    One that is due while it is ``crowded`` is dropped, as any other is. Times are run time.
+    ``started_wall_ns``, for signatures, is known once the run starts.
     """
 
     def __init__(
@@ -41,6 +40,7 @@ class Holding:
         columns: Columns,
         pool: Pool,
         wake: Callable[[int], None],
+        crowded: Callable[[], bool],
     ) -> None:
         self.started_wall_ns = 0
         self._connection = connection.data
@@ -48,11 +48,16 @@ class Holding:
         self._columns = columns
         self._pool = pool
         self._wake = wake
+        self._crowded = crowded
         self._held: dict[int, _Held] = {}
         self._due: list[tuple[int, int]] = []  # (due, row) of those that know when, a heap
         columns.watched = chaining.parent_rows
         columns.on_done = self._parent_done
         pool.answered = chaining.answered
+
+    def __len__(self) -> int:
+        """How many are held back."""
+        return len(self._held)
 
     @property
     def next_due_ns(self) -> int:
@@ -60,7 +65,7 @@ class Holding:
         return self._due[0][0] if self._due else NEVER_DUE_NS
 
     def hold(self, row: int, window: Window, server_name: str) -> None:
-        """Send a row that came up, or keep it until its parents are done and its think time is over."""
+        """Keep a row that came up until its parents are done and its think time is over."""
         self._held[row] = _Held(
             request=window.chained.pop(row),
             trait=window.traits[row - window.first],
@@ -70,15 +75,19 @@ class Holding:
         due_ns = self._chaining.due_ns(row)
         if due_ns is not None:
             heapq.heappush(self._due, (due_ns, row))
-            self.send(self._columns.now_ns())
 
     def send(self, until_ns: int) -> None:
         """Send the held rows that are due by ``until_ns``."""
         while self._due and self._due[0][0] <= until_ns:
             due_ns, row = heapq.heappop(self._due)
+            crowded = self._crowded()  # while it is held it does not count itself
             held = self._held.pop(row)
-            self._columns.waited_ns[row] = self._chaining.waited(row, due_ns)
             number = self._connection[row]
+            if crowded:
+                self._pool.skip(number)
+                self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
+                continue
+            self._columns.waited_ns[row] = self._chaining.waited(row, due_ns)
             finish = partial(self._chaining.finish, row)
             wire = held.request.wire((self.started_wall_ns + due_ns) // NS_PER_S, finish)
             http2 = held.trait & Trait.HTTP2 != 0

@@ -32,10 +32,11 @@ _WANTED = int(Trait.WANTED)
 
 
 class Http2Owner(Protocol):
-    """Who decides what a connection does next; ``streams_max`` is what the target said last."""
+    """Decides what a connection does next; ``http2_open`` counts responses that last until closed."""
 
     next_due_ns: int
-    streams_max: int
+    streams_max: int  # what the target said last
+    http2_open: int
 
     def made(self, connection: Http2Connection) -> None:
         """The connection stands."""
@@ -136,8 +137,7 @@ class Http2Connection(asyncio.Protocol):
 
     @property
     def _has_room(self) -> bool:
-        waiting = len(self._streams) + len(self._pending)
-        return waiting < self._streams_max and not self._streams.exhausted
+        return len(self._streams) + len(self._pending) < self._streams_max and not self._streams.exhausted
 
     def _begin(self, sending: Sending) -> None:
         row, columns = sending.row, self._columns
@@ -155,8 +155,7 @@ class Http2Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if self._buffered:
-            self._buffered = transport.get_write_buffer_size() > 0
+        self._buffered = self._buffered and transport.get_write_buffer_size() > 0
         if self._fd < 0 or self._buffered:
             transport.write(data)
             return
@@ -262,6 +261,7 @@ class Http2Connection(asyncio.Protocol):
             self._cancel(number, Outcome.BAD_RESPONSE, self._now_ns)
         elif sending.trait & _STREAM:
             stream.head_ns = self._now_ns
+            self._owner.http2_open += 1
             if sending.stream_ns is not None:
                 left_ns = self._columns.sent_ns[sending.row] + sending.stream_ns - self._now_ns
                 self._loop.call_later(max(0, left_ns) / NS_PER_S, self._end_stream, number)
@@ -309,9 +309,10 @@ class Http2Connection(asyncio.Protocol):
         self._record(self._streams.pop(number), outcome, done_ns)
 
     def _record(self, stream: Stream, outcome: Outcome, done_ns: int) -> None:
-        sending = stream.sending
+        sending, streamed = stream.sending, stream.head_ns != NEVER_NS
+        self._owner.http2_open -= streamed
         if outcome is Outcome.COMPLETED:
-            if stream.head_ns != NEVER_NS:
+            if streamed:
                 done_ns = stream.head_ns  # a stream's end says nothing about the target's speed
             if sending.trait & _WANTED:
                 self._owner.answered(sending.row, stream.head, b"".join(stream.kept))
@@ -333,8 +334,7 @@ class Http2Connection(asyncio.Protocol):
     def _make_room(self) -> None:
         """Say that another request can be taken, or close when the last is finished."""
         if self.closed:
-            if not len(self._streams) and not self._pending:
-                self.close()
+            self.close()
         elif self.row != IDLE and self._has_room:
             self.row = IDLE
             self._owner.released(self)

@@ -88,12 +88,13 @@ class Pool:
         self.reconnections = 0
         self.resent = 0
         self.streams_max = USUAL_STREAMS
+        self.http2_open = 0
         self.shortages: Counter[str] = Counter()
 
     @property
     def streams(self) -> int:
         """Exchanges that wait for the end of a stream alone."""
-        return len(self._streaming)
+        return len(self._streaming) + self.http2_open
 
     def default_name(self, number: int) -> str:
         """The server name of the connection ``number`` where no recorded one decides."""

@@ -512,6 +512,18 @@ def test_streams_are_held_for_their_recorded_length(ask: Make, send: Send, serve
     assert rows.response_bytes.tolist() == [9, 9]
 
 
+def test_an_open_stream_is_not_in_flight(ask: Make, send: Send, server: Http2Server) -> None:
+    """With one at a time others go while a stream's response goes on, and no two of these at once."""
+    server.respond = lambda asked: asked.answer(b"data: 1\n\n", end=asked.path != b"/events")
+    exchanges = [
+        ask(0, target=b"/events", stream_ns=250 * MS),
+        *(ask(1 + number, offset_ns=(100 + 50 * number) * MS, target=b"/quick") for number in range(2)),
+        ask(3, offset_ns=400 * MS, target=b"/quick"),
+    ]
+    replayed = send(exchanges, server.url, manners=Manners(max_in_flight=1))
+    assert outcomes(replayed) == [Outcome.COMPLETED] * 4
+
+
 @pytest.mark.parametrize(
     ("method", "status", "headers"),
     [

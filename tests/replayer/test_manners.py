@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,66 @@ def test_what_is_due_while_too_many_wait_is_dropped(
     assert outcomes == [Outcome.COMPLETED] * 2 + [Outcome.DROPPED] * 6
     assert any("6 exchanges were dropped as --max-in-flight" in note for note in replayed.run.header.notes)
     assert not replayed.run.valid
+
+
+def chained(exchange: Make, offset_ns: int) -> list[Exchange]:
+    """An order, and a look at it so long after its response."""
+    made = b"9f8d7c6b-1111-4222-8333-444455556666"
+    order = exchange(0, method=b"POST", target=b"/orders")
+    order = replace(order, outcome=replace(order.outcome, headers=((b"Location", b"/orders/" + made),)))
+    return [order, exchange(1, offset_ns=offset_ns, target=b"/orders/" + made)]
+
+
+def test_what_waits_for_its_parent_is_not_crowded_out_by_it(
+    serve: Serve, answer: Any, exchange: Make, send: Send
+) -> None:
+    """With one at a time a chained exchange goes once its parent is answered, however late that is."""
+    hold = threading.Event()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.method == b"POST":
+            threading.Timer(0.1, hold.set).start()
+            return answer(hold=hold)
+        return answer()
+
+    rows = send(chained(exchange, 10 * MS), serve(respond).url, manners=Manners(max_in_flight=1)).run.rows
+    assert rows.outcome.tolist() == [Outcome.COMPLETED] * 2
+    assert rows.waited_ns[1] > 0
+
+
+def test_what_is_held_back_takes_nobodys_place(serve: Serve, answer: Any, exchange: Make, send: Send) -> None:
+    """Two may be in flight: the order, and another at whose coming that is answered."""
+    ordered = threading.Event()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/other":
+            ordered.set()
+        return answer(hold=ordered)
+
+    exchanges = [*chained(exchange, 10 * MS), exchange(2, offset_ns=60 * MS, connection=1, target=b"/other")]
+    rows = send(exchanges, serve(respond).url, manners=Manners(max_in_flight=2)).run.rows
+    assert rows.outcome.tolist() == [Outcome.COMPLETED] * 3
+    assert rows.sent_ns[1] > rows.sent_ns[2]
+
+
+def test_what_is_chained_is_crowded_out_like_any(
+    serve: Serve, answer: Any, exchange: Make, send: Send
+) -> None:
+    """When it is due while as many wait as may it is dropped."""
+    never = threading.Event()
+    server = serve(lambda seen: answer(hold=never if seen.request.target == b"/other" else None))
+    other = exchange(2, offset_ns=150 * MS, connection=1, target=b"/other")
+    replayed = send(
+        [*chained(exchange, 200 * MS), other], server.url, manners=Manners(max_in_flight=1), timeout_s=0.3
+    )
+    never.set()
+    rows = replayed.run.rows
+    assert dict(zip(rows.seq.tolist(), rows.outcome.tolist(), strict=True)) == {
+        0: Outcome.COMPLETED,
+        1: Outcome.DROPPED,
+        2: Outcome.TIMEOUT,
+    }
+    assert any("1 exchanges were dropped as --max-in-flight" in note for note in replayed.run.header.notes)
 
 
 def test_a_run_ends_itself_when_the_target_fails(
