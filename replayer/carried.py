@@ -18,7 +18,9 @@ from replayer.shown import by_sizes
 WORD_BYTES = 6
 WORDS = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*|[\w-]{%d,}" % WORD_BYTES, re.ASCII)
 """What may be a minted value or a token: a JWT, or a run of letters, digits, ``_`` and ``-``."""
-_SPEECH = re.compile(rb'"((?:[^"\\]++|\\.)*+)"|' + WORDS.pattern, re.ASCII | re.DOTALL)
+_SPEECH = re.compile(  # a string, all from the quote of one without an end, or a word
+    rb'"((?:[^"\\]++|\\.)*+)"|(".*+)|' + WORDS.pattern, re.ASCII | re.DOTALL
+)
 _MESSAGE = "message"
 _PARTS = re.compile(rb"[:/,. ]")  # between the parts of a topic
 
@@ -79,9 +81,9 @@ def respoken(payload: bytes, fresh: Callable[[bytes], bytes | None], *, text: bo
         return _in_json(value) if text else value
 
     def speech(match: re.Match[bytes]) -> bytes:
-        inside = match[1]
+        inside, rest = match.groups()
         if inside is None:
-            return word(match)
+            return word(match) if rest is None else WORDS.sub(word, rest)
         value = fresh(_plain(inside)) if len(inside) >= WORD_BYTES else None
         return b'"%b"' % (WORDS.sub(word, inside) if value is None else _in_json(value))
 

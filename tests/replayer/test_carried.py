@@ -41,3 +41,6 @@ def test_fresh_values_are_written_as_their_place_asks() -> None:
     )
     assert respoken(b'"run-01" run-01 run-012', fresh, text=False) == b'"run-99" run-99 run-012'
     assert respoken(b'say "run-01, run-01', fresh, text=True) == b'say "run-99, run-99'
+    torn = b'say "' + b'\\"' * 50_000 + b' run-01 {"t":"run-01'
+    assert respoken(torn, fresh, text=True) == torn.replace(b"run-01", b"run-99")
+    assert words_of(torn, text=True) == {b"run-01"}
