@@ -33,6 +33,7 @@ _PLUS_NUMBER = re.compile(rb"\+[1-9][0-9 ().-]{6,}")  # of a sender that does no
 _MAX_PACKED = 4  # gzip in gzip, and so on
 _BOM = b"\xef\xbb\xbf"
 _MAX_PATH_NAMES = 16_384
+_MAX_SEEN = 65_536
 _MIN_REMEMBERED_BYTES = 256  # a shorter body is scrubbed as fast as it is looked up
 _NAME_IN_PATH = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$@.][A-Za-z0-9_$@.:-]{0,63}")
 
@@ -131,6 +132,8 @@ class BodyScrubber:
         if self._scrubber.collecting:
             if key not in self._seen:
                 scrubbed()
+                if len(self._seen) >= _MAX_SEEN:
+                    self._seen.clear()
                 self._seen.add(key)
             return data
         done = self._done.get(key)

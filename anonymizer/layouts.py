@@ -12,6 +12,7 @@ from anonymizer.detectors.base import Context, normal_key
 from anonymizer.detectors.names import marks_a_person
 from captures.bodies import json
 from captures.bodies.json import JsonLeaf, LeafRole
+from captures.units import MIB
 
 LeafContext = tuple[bytes, bytes, bool]
 """A leaf's key, the key of the object it is in, and whether that is about a person."""
@@ -21,6 +22,8 @@ LeafPlace = tuple[tuple[bytes, ...], bytes]
 
 # A card and an address, and one behind a word: some keys (ids, versions, browsers) say that it is none.
 _DOUBTED = ((cards.find, b"4111111111111111"), (ips.find, b"8.8.8.8"), (ips.find, b"by the 8.8.8.8"))
+MAX_BYTES = 64 * MIB  # of shapes and layouts, and what rests on them
+_SHAPE_BYTES = 500
 _ODD_NUMBER = re.compile(rb"[-.]|0[eE]")
 
 
@@ -98,12 +101,19 @@ class Shape:
 
 
 class Layouts:
-    """The shapes that were met; those of texts that are not quite JSON are None."""
+    """
+    The shapes that were met; those of texts that are not quite JSON are None.
 
-    __slots__ = ("_known", "repeated")
+    When they and what is remembered for them are too much, all is forgotten.
+    """
+
+    __slots__ = ("_known", "_size_bytes", "forgotten", "repeated")
 
     def __init__(self) -> None:
         self._known: dict[bytes, Shape | None] = {}
+        self._size_bytes = 0
+        self.forgotten = 0
+        """How often all was forgotten; what rests on a layout of before is to be forgotten too."""
         self.repeated: set[int] = set()
         """Documents (as `templates.alike` numbers them) that came more than once."""
 
@@ -113,12 +123,18 @@ class Layouts:
             return self._known[shape]
         leaves = json.scan(shape.replace(b'"', b'""'))
         stray = any(leaf.role is LeafRole.OTHER for leaf in leaves)
-        known = self._known[shape] = None if stray else Shape(shape, leaves)
+        known = None if stray else Shape(shape, leaves)
+        self.take(_SHAPE_BYTES + 2 * len(shape))
+        self._known[shape] = known
         return known
 
-    def forget(self) -> None:
-        """Forget all."""
-        self._known.clear()
+    def take(self, size_bytes: int) -> None:
+        """Hear of so much more that is remembered for a layout."""
+        self._size_bytes += size_bytes
+        if self._size_bytes > MAX_BYTES:
+            self._known.clear()
+            self.forgotten += 1
+            self._size_bytes = size_bytes
 
 
 def _getter(places: list[int]) -> Callable[[list[bytes]], Any]:

@@ -29,7 +29,7 @@ from captures.units import MIB
 
 _MAX_BYTES = 32 * MIB  # of strings that are remembered
 _MAX_STRING_BYTES = 32_768
-_MAX_PLAN_STRINGS = 1_000_000
+_PLAN_BYTES, _LEAF_BYTES, _CONTEXT_BYTES = 2_000, 64, 800  # of what is remembered for a layout, measured
 _MAX_TOLD = 64
 _ROW_BYTES = 256
 _SEEN: Outcome = (b"", ())
@@ -120,7 +120,7 @@ class Pieces:
         self._alike: dict[tuple[bool, ...], tuple[_Known, _Known]] = {}
         self._plans: dict[Layout, _Plan] = {}
         self._templates = Templates(layouts.repeated)
-        self._plan_strings = 0
+        self._forgotten = layouts.forgotten
         self._kept_bytes = 0
 
     def scrub(self, data: bytes) -> tuple[bytes, Told | None] | None:
@@ -216,11 +216,11 @@ class Pieces:
     # -- where strings stand ---------------------------------------------------------------
 
     def _plan(self, layout: Layout) -> _Plan:
-        self._plan_strings += len(layout.is_key)
-        if self._plan_strings > _MAX_PLAN_STRINGS:
-            self._plans.clear()
-            self._layouts.forget()
-            self._plan_strings = len(layout.is_key)
+        leaves = len(layout.is_key) + len(layout.number_contexts)
+        contexts = len({*layout.contexts, *layout.number_contexts})
+        self._layouts.take(_PLAN_BYTES + _LEAF_BYTES * leaves + _CONTEXT_BYTES * contexts)
+        if self._forgotten != self._layouts.forgotten:
+            self._forget()
         own = [self._at(context) for context in layout.contexts]
         done = [self._keys if key else known for key, (known, _) in zip(layout.is_key, own, strict=True)]
         with_holes = [None if key else known for key, (_, known) in zip(layout.is_key, own, strict=True)]
@@ -230,6 +230,16 @@ class Pieces:
         places = _Places(done, with_holes, layout.is_key, layout.contexts)
         plan = self._plans[layout] = _Plan(layout, places, telling)
         return plan
+
+    def _forget(self) -> None:
+        """Forget what rests on layouts that were forgotten, and with them all else."""
+        self._forgotten = self._layouts.forgotten
+        self._plans.clear()
+        self._templates = Templates(self._layouts.repeated)
+        self._known.clear()
+        self._alike.clear()
+        self._keys.clear()
+        self._kept_bytes = 0
 
     def _at(self, context: LeafContext) -> tuple[_Known, _Known | None]:
         """What is known of values in ``context``, and of those with holes where it tells nothing."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anonymizer import tally
+from anonymizer import body_scrubber, tally
 
 JSON = (b"Content-Type", b"application/json")
 BODY = json.dumps({"login": "wthackeray", "email": "jane.doe@corp-nine.io", "pad": "y" * 300}).encode()
@@ -51,9 +51,11 @@ def test_what_is_remembered_is_bounded(
 ) -> None:
     """With room for one body alone everything comes out as with room for all."""
     bodies = [BODY.replace(b"yyy", b"%03d" % number, 1) for number in range(4)] * 2
+    bodies += [body + b" end" for body in bodies]  # not quite JSON, so that whole bodies are remembered
     ones = [make_exchange(seq, headers=(JSON,), body=body) for seq, body in enumerate(bodies)]
     roomy = anonymized(*ones)
     monkeypatch.setattr(tally, "_MAX_BYTES", len(BODY))
+    monkeypatch.setattr(body_scrubber, "_MAX_SEEN", 1)
     narrow = anonymized(*ones)
     assert narrow.exchanges == roomy.exchanges
     assert narrow.report.as_dict() == roomy.report.as_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anonymizer.layouts import Layout, Layouts, doubts
+from anonymizer.layouts import MAX_BYTES, Layout, Layouts, doubts
 from captures.bodies import json
 
 OWNED = b'{"owner":{"login":"a","name":"b"},"size":12,"at":[-1.5,""]}'
@@ -35,7 +35,8 @@ def test_a_layout_is_made_once_until_it_is_forgotten() -> None:
     assert layout(layouts, same) is first
     assert layout(layouts, same.replace(b"name", b"mane")) is not first
     assert layout(layouts, same.replace(b"-", b"")) is not first
-    layouts.forget()
+    layouts.take(MAX_BYTES)
+    assert layouts.forgotten == 1
     again = layout(layouts, OWNED)
     assert again is not None
     assert again is not first

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anonymizer import layouts
 from anonymizer.literals import Literals
 from anonymizer.policy import Policy, parse_policy
 from anonymizer.pseudonyms import PseudonymTable
@@ -101,6 +102,42 @@ def test_documents_come_out_as_leaf_by_leaf(
     for data in [*documents, *(alike(data, chance) for data in first)]:
         found = quick.document(data)
         assert found is None or found[0] == splice(data, slow.json(data))
+
+
+def test_what_is_forgotten_is_learnt_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for one document alone everything comes out as with room for all."""
+    documents = [
+        b'{"users":{"k%d":{"login":"octocat-%d","size":%d}},"at":[-1.%s5]}' % (at, at % 3, at, b"2" * at)
+        for at in range(4)
+    ] * 3
+    roomy = replaced(*documents)
+    assert b"octocat" not in b"".join(roomy)
+    monkeypatch.setattr(layouts, "MAX_BYTES", 5_000)
+    assert replaced(*documents) == roomy
+
+
+@pytest.mark.parametrize("sort", ["shapes", "keys", "none"])
+def test_documents_that_differ_do_not_add_up(sort: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes, keys and texts that are not quite JSON, each of which comes once, are not all remembered."""
+    monkeypatch.setattr(layouts, "MAX_BYTES", 60_000)
+    chance = Random(1)
+
+    def document() -> bytes:
+        if sort == "shapes":
+            return json.dumps(
+                {"n": [round(chance.uniform(-9, 9), chance.randrange(4)) for _ in range(40)]}
+            ).encode()
+        if sort == "keys":
+            return json.dumps({f"k{chance.getrandbits(40):x}": {"a": "b"} for _ in range(9)}).encode()
+        return b"[%b]" % b",".join(b"b" * chance.randrange(1, 9) for _ in range(300))
+
+    scrubber = scrubbers()[0]
+    for _ in range(200):
+        scrubber.document(document())
+    pieces = scrubber._pieces
+    assert scrubber.layouts.forgotten
+    for known in (scrubber.layouts._known, pieces._plans, pieces._known, pieces._keys):
+        assert len(known) <= 120
 
 
 def replaced(*documents: bytes, policy: Policy | None = None) -> list[bytes]:
