@@ -60,15 +60,15 @@ class Patience:
     How long the next row waits for a response that frees a connection, before one is opened for it.
 
     A new connection costs more than a look at what came in: perhaps a response has only not been read
-    yet. Without this a backlog would open connections faster than it sends, and grow. As long as a
-    look finds responses, there is a next one. Rows that are late anyway, and for which any connection will
-    do, wait for as long as opening takes.
+    yet. Without this a backlog would open connections faster than it sends, and grow. Responses that free
+    no connection for the row do not make it wait longer. Rows that are late anyway, and for which any
+    connection will do, wait for as long as opening takes.
     """
 
     def __init__(self, columns: _Progress) -> None:
         self._columns = columns
-        self._looks = 0  # how often the row has waited for responses and none had come
-        self._unfinished = 0  # rows, when it looked last
+        self._looks = 0  # how often the row has waited for responses and found no connection
+        self._unfinished = 0  # rows, when a late one looked last
         self._answered_ns = 0  # when that had changed
 
     def begin(self) -> None:
@@ -81,12 +81,11 @@ class Patience:
 
         ``late`` says that the row is, and that it may take any connection.
         """
-        now_ns = self._columns.now_ns()
-        if self._columns.unfinished != self._unfinished:
-            self._unfinished = self._columns.unfinished
-            self._looks = 0
-            self._answered_ns = now_ns
         if late:
+            now_ns = self._columns.now_ns()
+            if self._columns.unfinished != self._unfinished:
+                self._unfinished = self._columns.unfinished
+                self._answered_ns = now_ns
             until_ns = self._answered_ns + _OPENING_NS
             if now_ns < until_ns:
                 return until_ns

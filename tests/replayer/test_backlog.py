@@ -23,12 +23,15 @@ class Told:
 
 
 def test_a_row_on_time_waits_for_two_looks() -> None:
-    """Two looks at the sockets in vain, then a connection is opened; a response begins the count anew."""
+    """Two looks at the sockets in vain, then a connection is opened, whatever else was answered meanwhile."""
     told = Told()
     patience = Patience(told)
     assert [patience.until_ns(late=False) for _ in range(3)] == [0, 0, None]
     assert patience.until_ns(late=False) == 0
     told.unfinished -= 1
+    assert [patience.until_ns(late=False) for _ in range(2)] == [0, None]
+    assert patience.until_ns(late=False) == 0
+    patience.begin()
     assert [patience.until_ns(late=False) for _ in range(3)] == [0, 0, None]
 
 
