@@ -301,8 +301,9 @@ class Engine:
         if trait & _CHAINED and self._holding is not None:
             self._holding.hold(row, window, server_name)
             return True
-        if trait & _UNSENDABLE or self._crowded():
-            self._pool.skip(number)
+        unsendable = trait & _UNSENDABLE != 0
+        if unsendable or self._crowded():
+            self._pool.skip(number, announced=not unsendable)
             self._columns.finish(row, Outcome.DROPPED, NEVER_NS)
             return True
         if self._should_wait(row, server_name, http2=http2):

@@ -84,11 +84,8 @@ class Pool:
         self.next_due_ns = NEVER_DUE_NS
         self.starved = self.behind = False
         self.spares_used: set[int] = set()
-        self.spare_exchanges = 0
-        self.reconnections = 0
-        self.resent = 0
+        self.spare_exchanges = self.reconnections = self.resent = self.http2_open = 0
         self.streams_max = USUAL_STREAMS
-        self.http2_open = 0
         self.shortages: Counter[str] = Counter()
 
     @property
@@ -186,9 +183,12 @@ class Pool:
         self.spares_used.add(spare.number)
         return spare
 
-    def skip(self, number: int) -> None:
-        """Say that an exchange of ``number``, never announced, will not be sent."""
-        self._remaining[number] -= 1
+    def skip(self, number: int, *, announced: bool = True) -> None:
+        """Say that an exchange of ``number`` will not be sent; one that has no bytes was never announced."""
+        if announced:
+            self._count(number)
+        else:
+            self._remaining[number] -= 1
         own = self._recorded.get(number)
         if not self._remaining[number] and own is not None and own.row == IDLE:
             own.close()

@@ -65,6 +65,28 @@ def test_what_is_due_while_too_many_wait_is_dropped(
     assert not replayed.run.valid
 
 
+def test_a_connection_whose_last_exchange_is_dropped_is_not_opened_again(
+    serve: Serve, answer: Any, exchange: Make, send: Send
+) -> None:
+    """It is closed, and nobody waits for it any more."""
+    hold = threading.Event()
+
+    def respond(seen: Any) -> Any:
+        if seen.request.target == b"/busy":
+            threading.Timer(0.3, hold.set).start()
+            return answer(hold=hold)
+        return answer()
+
+    exchanges = [
+        exchange(0, connection=1),
+        exchange(1, offset_ns=60 * MS, target=b"/busy"),
+        exchange(2, offset_ns=120 * MS, connection=1),
+    ]
+    run = send(exchanges, serve(respond).url, manners=Manners(max_in_flight=1)).run
+    assert run.rows.outcome.tolist() == [Outcome.COMPLETED, Outcome.COMPLETED, Outcome.DROPPED]
+    assert not any("opened again" in note for note in run.header.notes)
+
+
 def chained(exchange: Make, offset_ns: int) -> list[Exchange]:
     """An order, and a look at it so long after its response."""
     made = b"9f8d7c6b-1111-4222-8333-444455556666"
