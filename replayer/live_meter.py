@@ -141,12 +141,13 @@ class _Stage:
 
 
 class _Lane:
-    """One process's rows; those below ``low`` are over, and need not be looked at again."""
+    """One process's rows; those below ``low`` are over and not looked at again, others may be ``told``."""
 
     def __init__(self, due_ns: Int64s, cells: Cells) -> None:
         self.due_ns = due_ns
         self.cells = cells
         self.low = 0
+        self.told = np.zeros(len(due_ns), np.bool_)  # how they ended
 
 
 @dataclass(slots=True)
@@ -251,16 +252,20 @@ class Meter:
         )
 
     def _look(self, lane: _Lane, start_ns: int, stop_ns: int, found: _Second) -> tuple[Int64s, Int64s]:
-        """Lag and response time of the lane's rows that were sent, and completed, in the time given."""
+        """Lag of the lane's rows that were sent in the time given, response time of those completed by its end."""
         stop = int(np.searchsorted(lane.due_ns, stop_ns))
         here = slice(lane.low, stop)
         cells = {name: np.array(lane.cells[name][here]) for name in _READ}  # a copy: they go on changing
         due_ns = lane.due_ns[here] + cells["waited_ns"]
         sent_ns, done_ns, outcome = cells["sent_ns"], cells["done_ns"], cells["outcome"]
         sent = (sent_ns >= start_ns) & (sent_ns < stop_ns)
-        ended = (done_ns >= start_ns) & (done_ns < stop_ns)
+        # A stream's end is written long after the head that it is timed by.
+        ended = (
+            (done_ns != NEVER_NS) & (done_ns < stop_ns) & (outcome != Outcome.INTERRUPTED) & ~lane.told[here]
+        )
+        lane.told[here] |= ended
         completed = ended & (outcome == Outcome.COMPLETED)
-        failed = ended & ~completed & (outcome != Outcome.INTERRUPTED)
+        failed = ended & ~completed
         errors = failed | (completed & (cells["status"] >= ERROR_STATUS))
         found.due += stop - int(np.searchsorted(lane.due_ns, start_ns))
         found.errors += int(np.sum(errors))

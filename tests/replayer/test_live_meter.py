@@ -148,6 +148,20 @@ def test_a_chained_exchange_counts_from_when_it_had_what_it_needed() -> None:
     assert meter.pulses[1].response_p50_ns == 50 * NS_PER_MS
 
 
+def test_a_stream_counts_when_it_ends() -> None:
+    """It is timed by its head, which came seconds before; until it ends it waits, and then it counts once."""
+    script = Script(schedule_of([0, 5 * NS_PER_S]))
+    meter = Meter(script.schedule, script.board.shares)
+    script.send(0)
+    meter.read(3 * NS_PER_S + LATE_NS // 2)
+    script.end(0, 20 * NS_PER_MS)
+    meter.read(4 * NS_PER_S + LATE_NS // 2)
+    reading = meter.end(5 * NS_PER_S)
+    assert [pulse.done for pulse in meter.pulses[:4]] == [0, 0, 0, 1]
+    assert [pulse.waiting for pulse in meter.pulses[:4]] == [1, 1, 1, 0]
+    assert (reading.done, reading.errors) == (1, 0)
+
+
 def test_a_second_is_read_once_its_results_are_written() -> None:
     """Not at its very end: whoever sends may be a moment late in writing."""
     script = Script(schedule_of([0]))
