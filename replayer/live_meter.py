@@ -252,7 +252,7 @@ class Meter:
         )
 
     def _look(self, lane: _Lane, start_ns: int, stop_ns: int, found: _Second) -> tuple[Int64s, Int64s]:
-        """Lag of the lane's rows that were sent in the time given, response time of those completed by its end."""
+        """Lag of the lane's rows sent in the time given, response time of those completed by its end."""
         stop = int(np.searchsorted(lane.due_ns, stop_ns))
         here = slice(lane.low, stop)
         cells = {name: np.array(lane.cells[name][here]) for name in _READ}  # a copy: they go on changing
