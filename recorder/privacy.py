@@ -25,6 +25,7 @@ STAND_IN_PREFIX = b"withheld-"
 _STAND_IN_BYTES = 16  # at least; longer values get stand-ins of their own length
 _DIGEST_BYTES = 18  # 24 letters
 _SHORTEST_PART_BYTES = 8  # of a value that a cut text ends with
+_TRIES = 100  # a credential does not repeat its own beginning
 _KNOWN = 1000  # values of one exchange or stream that are looked for elsewhere in it
 _COUNTED = 100_000  # distinct credentials that are told apart in the account
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-encoding"})
@@ -34,9 +35,11 @@ _NAMES = (
 )
 # One of these is in every such name; most bodies have none, and are passed in a tenth of the time.
 _STEMS = BytesAhoCorasick([b"token", b"jwt", b"apikey", b"api_key", b"api-key", b"secret", b"password"])
+# A JSON string's content, possessive: a value of megabytes would take gigabytes to come back through.
+_CONTENT = rb'((?=[^"\\]|\\.)[^"\\]*+(?:\\.[^"\\]*+)*+)'
 # The first group that took part is the value: a JSON string, one inside a JSON string, a form's.
 _NAMED = re.compile(
-    rb'"(?:' + _NAMES + rb')"\s*:\s*"((?:[^"\\]|\\.)+)"'
+    rb'"(?:' + _NAMES + rb')"\s*:\s*"' + _CONTENT + rb'"'
     rb'|\\"(?:' + _NAMES + rb')\\"\s*:\s*\\"([^"\\]+)\\"'
     rb"|(?<![A-Za-z0-9_-])(?:" + _NAMES + rb")=([^&#\s\"'<>\\;,]+)",
     re.IGNORECASE,
@@ -44,7 +47,7 @@ _NAMED = re.compile(
 
 # The same of a text that was cut inside the value.
 _NAMED_LAST = re.compile(
-    rb'"(?:' + _NAMES + rb')"\s*:\s*"((?:[^"\\]|\\.)+)\\?\Z'
+    rb'"(?:' + _NAMES + rb')"\s*:\s*"' + _CONTENT + rb"\\?\Z"
     rb'|\\"(?:' + _NAMES + rb')\\"\s*:\s*\\"([^"\\]+)\\?\Z',
     re.IGNORECASE,
 )
@@ -228,10 +231,20 @@ def _without(text: bytes, known: dict[bytes, bytes], *, is_cut: bool = False) ->
         text = text.replace(value, known[value])
     if is_cut:  # maybe inside of one
         for value in values:
-            for size in range(len(value) - 1, _SHORTEST_PART_BYTES - 1, -1):
-                if text.endswith(value[:size]):
-                    return text[:-size] + known[value][:size]
+            if (at := _part_at(text, value)) >= 0:
+                return text[:at] + known[value][: len(text) - at]
     return text
+
+
+def _part_at(text: bytes, value: bytes) -> int:
+    """Where the end of ``text`` begins that ``value`` begins with; -1 when it does not end so."""
+    at = max(0, len(text) - len(value))
+    for _ in range(_TRIES):
+        at = text.find(value[:_SHORTEST_PART_BYTES], at)
+        if at < 0 or value.startswith(text[at:]):
+            return at
+        at += 1
+    return -1
 
 
 def _without_headers(headers: Headers, known: dict[bytes, bytes]) -> Headers:

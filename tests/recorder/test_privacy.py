@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -207,6 +208,30 @@ def test_a_body_that_was_cut_inside_a_credential_holds_nothing_of_it(stop: int, 
         cleaned = withhold(replace(whole, request=replace(whole.request, truncated_bytes=9))).request
         assert TOKEN[:8] not in cleaned.body
         assert STAND_IN_PREFIX[:8] in cleaned.body
+
+
+@pytest.mark.parametrize("end", [b"", b'"', b"\\"], ids=["nothing", "empty", "backslash"])
+def test_a_field_without_a_value_holds_no_credential(end: bytes):
+    """A body that was cut before the value, or has an empty one, stays as it is."""
+    whole = made_exchange(body=b'{"password":"' + end)
+    whole = replace(whole, request=replace(whole.request, truncated_bytes=9))
+    assert withhold(whole) == whole
+
+
+@pytest.mark.parametrize("piece", [b"a" * 1024, b"\\n" * 512], ids=["plain", "escapes"])
+@pytest.mark.parametrize("end", [b'"}', b""], ids=["whole", "cut"])
+def test_a_long_value_takes_memory_in_proportion(piece: bytes, end: bytes):
+    """Whoever sends a password of megabytes does not get the recorder killed for want of memory."""
+    whole = made_exchange(body=b'{"password":"' + piece * 256 + end)
+    whole = replace(whole, request=replace(whole.request, truncated_bytes=not end))
+    tracemalloc.start()
+    try:
+        cleaned = withhold(whole).request.body
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert piece not in cleaned
+    assert peak_bytes < 20 * len(whole.request.body)
 
 
 def test_a_message_that_was_cut_inside_a_credential_holds_nothing_of_it():
