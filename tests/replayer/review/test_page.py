@@ -362,17 +362,13 @@ def test_a_very_long_name_hides_no_finding(material):
 
 
 def test_words_written_from_right_to_left_keep_to_their_place(material):
-    """Each run of them is isolated, so that segments and figures around it stay in order."""
-    answers = EndpointAnswers(
-        pairs=40, bodies=40, noise_pairs=0, changes=_changes(1, "$.تحية[*].שם"), masked=_masked(3)
-    )
-    text = page.render(_with_answers(material, answers, ["GET /مرحبا بالعالم/123"]))
-    assert "GET /<bdi>مرحبا بالعالم</bdi>/123</h3>" in text
-    assert "GET /<bdi>مرحبا بالعالم</bdi>/123: 3 places not compared</summary>" in text
-    assert "body $.<bdi>تحية</bdi>[*].<bdi>שם</bdi></th>" in text
-    assert 'aria-label="Changed answers of GET /مرحبا بالعالم/123"' in text
-    assert "GET /<tspan>مرحبا بالعالم</tspan>/123</text>" in text
-    assert Page(text).open == []
+    """They are isolated in headings, lists, tables and charts."""
+    answers = EndpointAnswers(pairs=40, bodies=40, noise_pairs=0, changes=_changes(1), masked=_masked(3))
+    text = page.render(_with_answers(material, answers, ["GET /مرحبا/123"]))
+    for after in ("</h3>", ": 3 places not compared</summary>", "<span class=", " answers 503"):
+        assert f"GET /<bdi>مرحبا</bdi>/123{after}" in text
+    assert "GET /<tspan>مرحبا</tspan>/123</text>" in text
+    assert 'aria-label="Changed answers of GET /مرحبا/123"' in text
 
 
 def test_an_invalid_comparison_shows_why_and_no_figures(material):
