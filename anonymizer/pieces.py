@@ -29,7 +29,7 @@ from captures.units import MIB
 
 _MAX_BYTES = 32 * MIB  # of strings that are remembered
 _MAX_STRING_BYTES = 32_768
-_PLAN_BYTES, _LEAF_BYTES, _CONTEXT_BYTES = 2_000, 64, 800  # of what is remembered for a layout, measured
+_PLAN_BYTES, _LEAF_BYTES, _CONTEXT_BYTES = 2_000, 64, 800  # that are remembered for each, measured
 _MAX_TOLD = 64
 _ROW_BYTES = 256
 _SEEN: Outcome = (b"", ())
@@ -217,8 +217,7 @@ class Pieces:
 
     def _plan(self, layout: Layout) -> _Plan:
         leaves = len(layout.is_key) + len(layout.number_contexts)
-        contexts = len({*layout.contexts, *layout.number_contexts})
-        self._layouts.take(_PLAN_BYTES + _LEAF_BYTES * leaves + _CONTEXT_BYTES * contexts)
+        self._layouts.take(_PLAN_BYTES + _LEAF_BYTES * leaves)
         if self._forgotten != self._layouts.forgotten:
             self._forget()
         own = [self._at(context) for context in layout.contexts]
@@ -248,6 +247,7 @@ class Pieces:
             tells = self._leaves.tells(context)
             known = ({}, None) if tells else self._alike.setdefault(doubts(context), ({}, {}))
             self._known[context] = known
+            self._layouts.take(_CONTEXT_BYTES)
         return known
 
     def _keep(self, known: _Known, text: bytes, outcome: Outcome) -> None:
