@@ -16,6 +16,7 @@ from replayer.review.report.headline import headline
 from replayer.review.report.html_text import LONGEST_NAME, escaped, isolated
 from replayer.review.report.material import Material
 from replayer.review.report.page_tables import (
+    LONGEST_NOTE,
     answers_section,
     endpoints_table,
     errors_table,
@@ -31,7 +32,6 @@ MAX_BYTES = 400_000
 _MOST_CURVES = 12  # endpoints with a chart over time, beside that of all requests
 _MOST_PERCENTILES = 3
 _MOST_IN_FOREST = 40
-_LONGEST_HEADLINE = 1_000
 _SIDES = '<span class="key baseline">baseline</span><span class="key candidate">candidate</span>'
 
 
@@ -101,7 +101,7 @@ def _over_time(material: Material, curves: Sequence[Curves]) -> str:
         f'{_SIDES}<span class="key">failed</span><span class="key dashed">offered</span>',
     )
     loads = sorted({named.run.header.load for named in (*material.baseline, *material.candidate)})
-    said = f'<p class="soft">Offered: {escaped("; ".join(loads))}.</p>' if any(loads) else ""
+    said = f'<p class="soft">Offered: {escaped("; ".join(loads), LONGEST_NOTE)}.</p>' if any(loads) else ""
     live = "".join(
         f'<div class="live"><h3>{title}</h3><div id="{place}" role="group" tabindex="0"></div></div>'
         f'<div class="still">{figure(f"{title}, all requests", key, still)}</div>'
@@ -154,7 +154,7 @@ def _frame(comparison: Comparison, data: str, sections: dict[str, tuple[str, str
         for name, title, inside in named
     )
     verdict = str(comparison.verdict)
-    said = isolated(headline(comparison).removeprefix(f"{verdict}: "), _LONGEST_HEADLINE)
+    said = isolated(headline(comparison).removeprefix(f"{verdict}: "), LONGEST_NOTE)
     badge = f'<span class="badge {charts.STYLES[comparison.verdict]}">{verdict}</span>'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

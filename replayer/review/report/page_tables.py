@@ -18,7 +18,7 @@ from replayer.review.sides import NamedRun
 from replayer.review.slo import Proof
 from replayer.review.verdict import QUANTILES, Comparison, EndpointResult, Options, StatusMix
 
-_LONGEST_NOTE = 1_000
+LONGEST_NOTE = 1_000  # of one sentence, or of a list of names
 _LONGEST_LINE = 2_000
 _MOST_RUNS = 40
 _PROOFS = {Proof.MET: "good", Proof.NOT_PROVEN: "calm", Proof.MISSED: "bad"}
@@ -88,8 +88,7 @@ def endpoints_table(comparison: Comparison, most_bytes: int) -> str:
 
 def _endpoint_row(endpoint: EndpointResult, options: Options, quantiles: Sequence[float]) -> str:
     notes = "".join(
-        f'<span class="note">{isolated(note, _LONGEST_NOTE)}</span>'
-        for note in wording.notes_of(endpoint)[:6]
+        f'<span class="note">{isolated(note, LONGEST_NOTE)}</span>' for note in wording.notes_of(endpoint)[:6]
     )
     numbers = (
         wording.requests_cell(endpoint),
@@ -188,7 +187,7 @@ def provenance(material: Material) -> str:
     ]
     headers = [named.run.header for named in (*material.baseline, *material.candidate)]
     facts = "".join(
-        f"<dt>{name}</dt><dd><code>{escaped(', '.join(sorted(values)))}</code></dd>"
+        f"<dt>{name}</dt><dd><code>{escaped(', '.join(sorted(values)), LONGEST_NOTE)}</code></dd>"
         for name, values in (
             ("capture", {header.capture_id for header in headers}),
             ("schedule", {header.schedule_hash for header in headers}),

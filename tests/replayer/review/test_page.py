@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replayer.host import HostFacts
 from replayer.review.answers import AnswerChange, Change, EndpointAnswers, Example, MaskedPlace, Part
 from replayer.review.compare import compare
 from replayer.review.report import page
@@ -237,6 +238,17 @@ def test_stages_stand_in_the_charts_over_the_run(material):
     assert [round(start) for _, start in starts] == [0, 20, 40]
     assert sum(one.get("class") == "grid stage" for one in found.with_tag("line")) == 6
     assert starts[1][0] in found.text
+
+
+def test_every_machine_and_load_is_named(material):
+    """Neither the second machine nor the last stage is lost at the end of a long line."""
+    named = material.candidate[0]
+    host = HostFacts(cpu_model="Processor " + "y" * 90, cores=8, kernel="Linux 6.1", python="3.13")
+    header = replace(named.run.header, host=host, load="1x for 20 s, " * 20 + "then 9x")
+    last = replace(named, run=replace(named.run, header=header))
+    text = page.render(replace(material, candidate=(*material.candidate[1:], last)))
+    assert "y x 8; Linux 6.1; Python 3.13" in text
+    assert "then 9x" in text.partition("Offered: ")[2].partition("</p>")[0]
 
 
 def test_a_reader_without_a_mouse_or_screen_finds_the_way(found):
