@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.errors import UsageError
+from captures.errors import CaptureError, UsageError
 from captures.lineage import joint_problems, recording_of, unique
 from captures.model import CaptureHeader, Counters, Exchange, Failure, Message, Response
 from captures.provenance import common_provenance
 from captures.reader import CaptureReader
 from captures.writer import CaptureWriter, new_header
+
+_MAX_NS = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ def merge_captures(readers: Sequence[CaptureReader], writer: CaptureWriter) -> C
     beside the readers' own indexes.
 
     Raises:
-        CaptureError: an input is damaged.
+        CaptureError: an input is damaged, or their starts are too far apart for one clock of 64 bits.
         WriteError: the output cannot be written.
 
     """
@@ -140,17 +142,24 @@ def shifted(exchange: Exchange, shift_ns: int) -> Exchange:
         return exchange
     outcome = exchange.outcome
     if isinstance(outcome, Response):
-        end_ns = None if outcome.end_ns is None else outcome.end_ns + shift_ns
-        moved: Response = replace(outcome, offset_ns=outcome.offset_ns + shift_ns, end_ns=end_ns)
+        end_ns = None if outcome.end_ns is None else _later(outcome.end_ns, shift_ns)
+        moved: Response = replace(outcome, offset_ns=_later(outcome.offset_ns, shift_ns), end_ns=end_ns)
         return _moved(exchange, shift_ns, moved)
-    return _moved(exchange, shift_ns, replace(outcome, offset_ns=outcome.offset_ns + shift_ns))
+    return _moved(exchange, shift_ns, replace(outcome, offset_ns=_later(outcome.offset_ns, shift_ns)))
+
+
+def _later(offset_ns: int, shift_ns: int) -> int:
+    moved_ns = offset_ns + shift_ns
+    if moved_ns > _MAX_NS:
+        raise CaptureError("The clocks of the captures are centuries apart; leave out the one that is wrong.")
+    return moved_ns
 
 
 def _moved(exchange: Exchange, shift_ns: int, outcome: Response | Failure) -> Exchange:
     return replace(
         exchange,
-        offset_ns=exchange.offset_ns + shift_ns,
-        request_end_ns=exchange.request_end_ns + shift_ns,
+        offset_ns=_later(exchange.offset_ns, shift_ns),
+        request_end_ns=_later(exchange.request_end_ns, shift_ns),
         outcome=outcome,
     )
 
@@ -188,7 +197,7 @@ def _moved_messages(
         found = int(np.searchsorted(in_order, message.exchange))
         if found == len(in_order) or int(in_order[found]) != message.exchange:
             continue
-        offset_ns = message.offset_ns + part.shift_ns
+        offset_ns = _later(message.offset_ns, part.shift_ns)
         latest_ns = max(latest_ns, offset_ns)  # file order stays within an input, whatever its clock did
         seq = int(new_seqs[found])
         yield latest_ns, number, place, replace(message, exchange=seq, offset_ns=offset_ns)

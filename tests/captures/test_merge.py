@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from captures.errors import UsageError
+from captures.errors import CaptureError, UsageError
 from captures.merge import merge_captures, merged_header, shifted, sum_counters
 from captures.model import Counters, Exchange, Failure, Message, MessageKind, Provenance, Response
 from captures.reader import CaptureReader
@@ -50,6 +50,21 @@ def test_merge_orders_by_wall_clock(tmp_path: Path, make_exchange: Callable[...,
         assert merged.index.offset_ns.tolist() == [100, 200, 300, 350]
         assert [exchange.seq for exchange in merged.exchanges()] == [0, 1, 2, 3]
         assert merged.complete
+
+
+@pytest.mark.parametrize(
+    ("early_ns", "late_ns", "offset_ns"),
+    [(-(2**63), 2**63 - 1, 0), (0, 5, 2**63 - 10)],
+    ids=["starts", "a late exchange"],
+)
+def test_merge_of_clocks_that_are_centuries_apart(
+    tmp_path: Path, make_exchange: Callable[..., Exchange], early_ns: int, late_ns: int, offset_ns: int
+) -> None:
+    """Times that no capture can hold are told, and none is written that would not open."""
+    early = write(tmp_path / "a.reel", [make_exchange(0, 0)], wall_ns=early_ns)
+    late = write(tmp_path / "b.reel", [make_exchange(0, offset_ns)], wall_ns=late_ns)
+    with pytest.raises(CaptureError, match="centuries apart"):
+        merge(tmp_path / "m.reel", early, late)
 
 
 def test_merge_keeps_connections_apart(tmp_path: Path, make_exchange: Callable[..., Exchange]) -> None:
