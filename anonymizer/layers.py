@@ -83,6 +83,8 @@ def layers(text: bytes, context: Context, blank: Blank) -> Iterator[Layer]:
     for unescaped, escape in escapes(text):
         yield from _whole(unescaped, context, escape)
     for piece in documents.pieces(text):
+        if piece.text == text:  # tags that were looked at for what they are
+            continue
         yield Layer(piece.text, piece.context, piece.back)
     words = list(_ENCODED_WORD.finditer(text)) if b"=?" in text else []
     for match in words:

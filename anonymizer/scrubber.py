@@ -157,7 +157,8 @@ class Scrubber:
         """Edits that take away every text inside ``text``, which is so deep that none is looked at."""
         edits = [self._taken_away(text)] if json.looks_like_json(text) and b'"' in text else []
         for layer in layers(text, context, self._blank):
-            edits += layer.back([self._taken_away(layer.text)] if layer.text else [])
+            if layer.text not in text:  # what stands there as it is was looked at with the rest
+                edits += layer.back([self._taken_away(layer.text)])
         return edits
 
     def _taken_away(self, text: bytes) -> Edit:

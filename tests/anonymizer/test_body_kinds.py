@@ -410,7 +410,7 @@ OPAQUE: dict[str, tuple[bytes, bytes]] = {
     "gRPC-Web of no base64": (b"application/grpc-web-text", b"AAA" + PLAIN),
     "bytes in msgpack": (b"application/msgpack", msgpack.packb({"a": b"\xff\x00" + PLAIN})),
     "bytes in protobuf": (b"application/protobuf", b"\x0a\x22\xff\x00" + PLAIN[:32]),
-    "gzip of bytes": (b"", gzip.compress(b"\xff\x00" + PLAIN)),
+    "gzip of bytes": (b"", gzip.compress(b"\xff\x00" + PLAIN, mtime=0)),
 }
 
 

@@ -24,7 +24,7 @@ def test_packed_text_comes_back(text: str) -> None:
     data = text.encode()
     for packed in (
         data,
-        gzip.compress(data),
+        gzip.compress(data, mtime=0),
         zlib.compress(data),
         text.encode("utf-16-le"),
         text.encode("utf-16-be"),
@@ -51,8 +51,8 @@ def test_the_head_of_a_gzip_file_stays() -> None:
     "data",
     [
         b"\x89PNG\r\n\x1a\n",
-        gzip.compress(b"text")[:-4],
-        gzip.compress(b"\x00\x01\x02"),
+        gzip.compress(b"text", mtime=0)[:-4],
+        gzip.compress(b"\x00\x01\x02", mtime=0),
         b"\x78\x9c\x00",
         b"\x1f\x8b",
         bytes(20),

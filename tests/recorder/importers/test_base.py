@@ -16,7 +16,11 @@ TEXT = b"".join(b"line %d\n" % number for number in range(50_000))
 def test_plain_and_gzip_files_read_the_same(tmp_path: Path) -> None:
     """A gzip file, of one member or several, gives what was put into it, in any portions."""
     half = len(TEXT) // 2
-    contents = (TEXT, gzip.compress(TEXT), gzip.compress(TEXT[:half]) + gzip.compress(TEXT[half:]))
+    contents = (
+        TEXT,
+        gzip.compress(TEXT, mtime=0),
+        gzip.compress(TEXT[:half], mtime=0) + gzip.compress(TEXT[half:], mtime=0),
+    )
     for content in contents:
         path = tmp_path / "x"
         path.write_bytes(content)
@@ -27,8 +31,8 @@ def test_plain_and_gzip_files_read_the_same(tmp_path: Path) -> None:
         assert b"".join(parts) == TEXT
 
 
-ZIPPED = gzip.compress(TEXT)
-STORED = gzip.compress(TEXT, 0)
+ZIPPED = gzip.compress(TEXT, mtime=0)
+STORED = gzip.compress(TEXT, 0, mtime=0)
 CUT, DAMAGED = "gzip file that is cut, read up to there", "gzip file that is damaged, read up to there"
 
 
@@ -46,7 +50,7 @@ def unzipped(path: Path, content: bytes) -> tuple[bytes, list[str]]:
         (STORED[:-1000] + b"\0" + STORED[-999:], len(TEXT) - 1000, DAMAGED),
         (ZIPPED[:-1], len(TEXT), CUT),
         (ZIPPED[:-8] + bytes(8), len(TEXT), DAMAGED),
-        (gzip.compress(b"short")[:-8] + bytes(8), 5, DAMAGED),
+        (gzip.compress(b"short", mtime=0)[:-8] + bytes(8), 5, DAMAGED),
         (ZIPPED + b"trailing junk", len(TEXT), DAMAGED),
         (ZIPPED + ZIPPED[:100], len(TEXT), CUT),
     ],
