@@ -365,7 +365,7 @@ def test_what_is_no_request_is_dropped_and_told(exchange: Make, send: Send, serv
     ]
     server = serve()
     run = send(exchanges, server.url).run
-    assert [one.request.target for one in server.seen] == [b"/0", b"/5", b"/6"]
+    assert sorted(one.request.target for one in server.seen) == [b"/0", b"/5", b"/6"]
     good, bad = Outcome.COMPLETED, Outcome.DROPPED
     assert run.rows.outcome.tolist() == [good, bad, bad, bad, bad, good, good, bad]
     assert "5 exchanges were due and not sent." in run.header.invalid_reasons
