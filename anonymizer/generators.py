@@ -13,6 +13,8 @@ import string
 from collections.abc import Iterator
 from functools import cache
 
+import phonenumbers
+
 from anonymizer import domains
 from anonymizer.detectors.cards import luhn_sum
 from anonymizer.detectors.tokens import PREFIXES
@@ -25,6 +27,7 @@ _DIGITS = b"0123456789"
 _NON_ZERO = b"123456789"
 _BASE32_DIGITS = b"234567"
 _HEX = b"0123456789abcdef"
+_MAX_PHONES = 64  # of which the first are none, save in the fullest plans
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LONG_HEX = re.compile(rb"(?=(?:-?[0-9a-fA-F]){16})(?:[0-9a-f-]+|[0-9A-F-]+)")
 _WORD = re.compile(rb"[^-_]+")
@@ -279,22 +282,35 @@ def phone(prf: Prf, value: bytes, country_digits: int, attempt: int = 0) -> byte
     """
     Digits of the same count; the first ``country_digits`` stay, the rest ends in 555-01xx.
 
-    After clashes the last four digits are free, then all of them behind a 0 or 1, with which
-    neither a North American area code nor a national number after a country code begins.
+    North America keeps those numbers for fiction; elsewhere they may be somebody's, so that the digits
+    before them make a number that is none in its country's plan (as `phonenumbers` knows it). After
+    clashes the last four digits are free, then all of them.
     """
     numbers = random_bytes(prf, "phone", value, attempt)
     country, national = value[:country_digits], value[country_digits:]
-    count = len(national)
-    digits = bytearray(_DIGITS[next(numbers) % 10] for _ in range(count))
-    if attempt < 4:
-        digits[-7:] = b"55501%d%d" % (next(numbers) % 10, next(numbers) % 10)
-    elif attempt < 8:
-        digits[-7:-4] = b"555"
-    if attempt >= 8 and country:
-        digits[0] = ord("0")
-    elif count > 7:
-        digits[0] = national[0] if national[:1] == b"0" else _NON_ZERO[1 + next(numbers) % 8]
-    return country + bytes(digits[-count:])
+    abroad = country not in {b"", b"1"}
+    for _ in range(_MAX_PHONES):
+        digits = bytearray(_DIGITS[next(numbers) % 10] for _ in national)
+        if attempt < 4:
+            digits[-7:] = b"55501%d%d" % (next(numbers) % 10, next(numbers) % 10)
+        elif attempt < 8:
+            digits[-7:-4] = b"555"
+        if attempt >= 8 and country and not abroad:
+            digits[0] = ord("0")
+        elif len(national) > 7 and not abroad:
+            digits[0] = national[0] if national[:1] == b"0" else _NON_ZERO[1 + next(numbers) % 8]
+        new = country + bytes(digits[-len(national) :])
+        if not _is_in_a_plan(new):
+            break
+    return new
+
+
+def _is_in_a_plan(digits: bytes) -> bool:
+    """Whether ``digits`` after a plus may be somebody's number."""
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.decode("ascii"), None))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 def short_hash(prf: Prf, value: bytes) -> bytes:

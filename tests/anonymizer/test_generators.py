@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +101,23 @@ def test_the_number_of_an_account_in_an_address_stays(address: bytes, account: b
 def test_phones_are_fictional(value: bytes, attempt: int) -> None:
     """A stand-in has as many digits and ends in 555-01xx."""
     assert re.fullmatch(rb"[2-9]\d{2}55501\d\d", generators.phone(PRF, value, 0, attempt))
+
+
+@pytest.mark.parametrize(
+    "country", ["44", "49", "33", "39", "45", "61", "65", "81", "86", "91", "225", "358"]
+)
+@pytest.mark.parametrize("attempt", [0, 5, 9])
+def test_phones_of_other_countries_are_in_no_plan(country: str, attempt: int) -> None:
+    """Where nothing is kept for fiction a stand-in has as many digits as a number, and is none."""
+    for number in range(10):
+        example = phonenumbers.example_number(phonenumbers.region_code_for_country_code(int(country)))
+        national = str(example.national_number)
+        value = f"{country}{int(national) + number:0{len(national)}}".encode()
+        new = generators.phone(PRF, value, len(country), attempt)
+        assert len(new) == len(value)
+        assert new.startswith(country.encode())
+        assert attempt or re.search(rb"55501\d\d$", new)
+        assert not phonenumbers.is_valid_number(phonenumbers.parse(f"+{new.decode()}", None))
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 20))
