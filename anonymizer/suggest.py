@@ -10,12 +10,10 @@ from pathlib import Path
 from anonymizer.census import Census
 from anonymizer.detectors.base import KEPT_BY_DEFAULT, Kind
 from anonymizer.exchange_scrubber import ExchangeScrubber
-from anonymizer.fields import Fields, Watcher
-from anonymizer.literals import Literals
+from anonymizer.fields import Watcher
+from anonymizer.passes import Passes
 from anonymizer.policy import Policy
-from anonymizer.pseudonyms import PseudonymTable
 from anonymizer.report import Report
-from anonymizer.scrubber import Scrubber
 from captures.keys import Prf, new_key
 from captures.reader import CaptureReader
 from captures.text import counted
@@ -41,15 +39,10 @@ def survey(reader: CaptureReader, policy: Policy, watcher: Watcher) -> Report:
         CaptureError: the capture is damaged.
 
     """
-    prf = Prf(new_key())
     report = Report(policy=policy.name, key_fingerprint="")
-    table = PseudonymTable(prf, policy)
-    collecting = Fields(policy, table, collecting=True)
-    _pass(reader, ExchangeScrubber(Scrubber(prf, policy, table), policy, report, collecting))
-    table.freeze()
-    replacing = Fields(policy, table, collecting=False, watcher=watcher)
-    scrubber = Scrubber(prf, policy, table, Literals(table, policy))
-    _pass(reader, ExchangeScrubber(scrubber, policy, report, replacing))
+    passes = Passes(policy, Prf(new_key()), report, watcher)
+    _pass(reader, passes.collecting)
+    _pass(reader, passes.replacing())
     return report
 
 
