@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from anonymizer.detectors import names, street_addresses, tokens
 from anonymizer.detectors.base import Kind, normal_key
@@ -14,6 +14,8 @@ from anonymizer.fields import FIELD
 
 MAX_ENDPOINTS = 1_000
 OTHER_ENDPOINT = "OTHER /{other}"
+MAX_FIELDS = 100_000
+_REST = "*"
 
 
 class Confidence(StrEnum):
@@ -60,6 +62,38 @@ class AuditResult:
     unsearched: int
 
 
+_Key = TypeVar("_Key", bound=tuple[str, ...])
+
+
+class FieldCounts(Counter[_Key]):
+    """
+    Counts by keys that end with a field's path, no more than ``MAX_FIELDS`` where paths can be shorter.
+
+    When there are more, all paths lose their last names (``request.body.users.*``) until they are few.
+    How many depends on what is counted and not on its order, so that it is the same however the work
+    is shared.
+    """
+
+    _names = 0  # that a path has at most; 0: as many as it likes
+
+    def __setitem__(self, key: _Key, count: int) -> None:
+        short = self._shortened(key)
+        super().__setitem__(short, count if short == key else self[short] + count)
+        while len(self) > MAX_FIELDS and self._names != 1:
+            self._names = (self._names or max(path.count(".") for *_, path in self) + 1) - 1
+            counts = dict(self)
+            self.clear()
+            for known, number in counts.items():
+                self[known] += number
+
+    def _shortened(self, key: _Key) -> _Key:
+        *head, path = key
+        names = path.split(".")
+        if not self._names or len(names) <= self._names or names[self._names :] == [_REST]:
+            return key
+        return cast("_Key", (*head, ".".join((*names[: self._names], _REST))))
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """Counts of replacements by (kind, endpoint, field), and of bodies that could not be read."""
@@ -69,8 +103,8 @@ class Report:
     exchanges: int = 0
     messages: int = 0
     distinct_values: int = 0
-    replaced: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    undecodable: Counter[tuple[str, str]] = field(default_factory=Counter)
+    replaced: Counter[tuple[str, str, str]] = field(default_factory=FieldCounts)
+    undecodable: Counter[tuple[str, str]] = field(default_factory=FieldCounts)
     signatures: int = 0
     audit: AuditResult | None = None
     _endpoints: set[str] = field(default_factory=set)

@@ -264,10 +264,8 @@ def _body_values(
     if places is not None and not any(place.startswith((ROOT, "field.")) for place in places):
         return
     try:
-        plain = coding.decode(body, encoding)
+        plain = coding.decode(body, encoding, MAX_BODY_BYTES)
     except coding.CodingError:
-        return
-    if len(plain) > MAX_BODY_BYTES:
         return
     if is_json(plain, kind):
         found = None if places is None else values_at(plain, places)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from captures.units import NS_PER_S
+from replayer.answers import Answered
 from replayer.columns import Columns
 from replayer.connection import IDLE, Connection
 from replayer.dial import Dials, unreachable
@@ -26,8 +27,6 @@ _MOST_RESERVE = 64
 _Like = tuple[int, str, bool]  # service, server name and whether it is HTTP/2: what makes connections alike
 AnyConnection: TypeAlias = Connection | Http2Connection
 """A connection of either version; ``row`` is ``IDLE`` while it takes another request."""
-Answered = Callable[[int, bytes, bytes], None]
-"""Gets the row, head and body of a response that is wanted whole."""
 
 
 class Pool:

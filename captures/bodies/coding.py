@@ -39,20 +39,20 @@ def named_by_magic(data: bytes) -> bytes:
     return b""
 
 
-def decode(body: bytes, content_encoding: bytes) -> bytes:
+def decode(body: bytes, content_encoding: bytes, max_bytes: int = MAX_DECODED_BYTES) -> bytes:
     """
     The body without its content coding.
 
     Raises:
         CodingError: a coding is unknown, the bytes are damaged or end early, or decode to
-            more than ``MAX_DECODED_BYTES``.
+            more than ``max_bytes``.
 
     """
     for name in reversed(codings(content_encoding)):
         if name not in _DECODERS:
             raise CodingError(f"unknown content coding {name!r}")
         try:
-            body = _DECODERS[name](body)
+            body = _DECODERS[name](body, max_bytes)
         except (OSError, EOFError, zlib.error, brotli.error, zstandard.ZstdError, ValueError) as error:
             raise CodingError(f"damaged {name} body") from error
     return body
@@ -73,14 +73,14 @@ def encode(body: bytes, content_encoding: bytes) -> bytes:
     return body
 
 
-def _bounded(body: bytes, window_bits: int) -> bytes:
+def _bounded(body: bytes, max_bytes: int, window_bits: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while body:
         stream = zlib.decompressobj(window_bits)
-        part = stream.decompress(body, MAX_DECODED_BYTES - size + 1)
+        part = stream.decompress(body, max_bytes - size + 1)
         size += len(part)
-        if size > MAX_DECODED_BYTES:
+        if size > max_bytes:
             raise CodingError("the decoded body is too large")
         if not stream.eof:
             raise EOFError("ends early")
@@ -89,18 +89,18 @@ def _bounded(body: bytes, window_bits: int) -> bytes:
     return b"".join(parts)
 
 
-def _gunzip(body: bytes) -> bytes:
-    return _bounded(body, 31)
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    return _bounded(body, max_bytes, 31)
 
 
-def _inflate(body: bytes) -> bytes:
+def _inflate(body: bytes, max_bytes: int) -> bytes:
     try:
-        return _bounded(body, 15)
+        return _bounded(body, max_bytes, 15)
     except zlib.error:
-        return _bounded(body, -15)  # some servers send raw deflate, which browsers accept too
+        return _bounded(body, max_bytes, -15)  # some servers send raw deflate, which browsers accept too
 
 
-def _unbrotli(body: bytes) -> bytes:
+def _unbrotli(body: bytes, max_bytes: int) -> bytes:
     if not body:
         return body
     stream = brotli.Decompressor()
@@ -109,14 +109,14 @@ def _unbrotli(body: bytes) -> bytes:
     for start in range(0, len(body), _STEP_BYTES):
         parts.append(stream.process(body[start : start + _STEP_BYTES]))
         size += len(parts[-1])
-        if size > MAX_DECODED_BYTES:
+        if size > max_bytes:
             raise CodingError("the decoded body is too large")
     if not stream.is_finished():
         raise EOFError("ends early")
     return b"".join(parts)
 
 
-def _unzstd(body: bytes) -> bytes:
+def _unzstd(body: bytes, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while body:
@@ -126,7 +126,7 @@ def _unzstd(body: bytes) -> bytes:
             parts.append(stream.decompress(body[position : position + _STEP_BYTES]))
             position += _STEP_BYTES
             size += len(parts[-1])
-            if size > MAX_DECODED_BYTES:
+            if size > max_bytes:
                 raise CodingError("the decoded body is too large")
         if not stream.eof:
             raise EOFError("ends early")
@@ -147,7 +147,7 @@ def _zstd(body: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=3).compress(body)
 
 
-_DECODERS: dict[str, Callable[[bytes], bytes]] = {
+_DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
     "gzip": _gunzip,
     "x-gzip": _gunzip,
     "deflate": _inflate,

@@ -28,7 +28,15 @@ _NOT_HANDED_ON = frozenset(
     {"target", "output", "json_wanted", "dry_run", "secret", "live", "quiet", "identity"}
 )
 _LENGTHS = ("duration", "stages", "loop")
-_REPORTS = {"report.txt": "text", "report.json": "json", "report.md": "markdown", "report.html": "html"}
+REPORTS = {
+    "report.txt": "text",
+    "report.json": "json",
+    "report.md": "markdown",
+    "report.html": "html",
+    "junit.xml": "junit",
+    "codequality.json": "codequality",
+}
+"""The files that a review writes, and the format of each."""
 
 _OPTIONS = (
     click.option("--baseline", required=True, metavar="URL", help="Where the build to compare with answers."),
@@ -161,7 +169,7 @@ def _review(
             material, floors = review(request, options, tools, lambda: secrets.randbits(32), _say)
     except KeyboardInterrupt:
         raise HookreelError(f"Stopped; run the same command to go on with {folder}.") from None
-    for name, form in _REPORTS.items():
+    for name, form in REPORTS.items():
         (folder / name).write_text(WRITERS[form](material), encoding="utf-8")
     if floors:
         heads = ("endpoint", "noise of p50 / p95", "pairs for +10 %")

@@ -10,7 +10,8 @@ import pytest
 
 from anonymizer.detectors.base import Kind
 from anonymizer.fields import FIELD
-from anonymizer.report import AuditResult, Confidence, Report, confidence
+from anonymizer import report as report_module
+from anonymizer.report import AuditResult, Confidence, FieldCounts, Report, confidence
 from anonymizer.report_html import page_of
 from anonymizer.report_text import full_text, summary
 
@@ -94,3 +95,32 @@ def test_a_report_of_nothing() -> None:
     empty = Report(policy="default", key_fingerprint="0")
     assert "Nothing." in page_of(empty)
     assert "Exchanges: 0" in full_text(empty)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9, 40])
+def test_fields_without_number_are_told_by_what_they_are_in(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths lose their last names until they are few, all alike in whatever order and portions they come."""
+    monkeypatch.setattr(report_module, "MAX_FIELDS", most)
+    keys = [
+        ("email", "POST /a", f"request.body.users.{name}.{at}.mail") for name in ("x", "y") for at in range(9)
+    ]
+    keys += [("email", "POST /a", path) for path in ("request.body", "request.body.users", "request.body.to")]
+    whole, back, parts = FieldCounts(), FieldCounts(), [FieldCounts() for _ in range(3)]
+    for at, key in enumerate(keys * 2):
+        whole[key] += 1
+        parts[at % 3][key] += 1
+    for key in keys[::-1]:
+        back[key] += 2
+    merged = FieldCounts()
+    for part in parts:
+        for key, count in part.items():
+            merged[key] += count
+    assert whole == back == merged
+    assert whole.total() == 2 * len(keys)
+    assert len(whole) <= max(most, 1)
+    if most == 5:
+        assert {path for *_, path in whole} == {
+            "request.body", "request.body.users", "request.body.to", "request.body.users.*"
+        }  # fmt: skip
