@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -54,6 +54,7 @@ class BodyScrubber:
         self._done = Remembered()
         self._replaced: Counter[tuple[str, str]] = Counter()
         self._undecodable: list[str] = []
+        self._counting = False
 
     def body(
         self,
@@ -124,10 +125,8 @@ class BodyScrubber:
     def _once(self, data: bytes, context: tuple[bytes, ...], scrubbed: Callable[[], bytes]) -> bytes:
         """``scrubbed()``, or its result from the time before: polls and retries repeat whole bodies."""
         if len(data) < _MIN_REMEMBERED_BYTES or self._fields is not None:
-            new = scrubbed()  # rules differ by endpoint, and a watcher wants to see each field
-            self._tell(self._replaced, self._undecodable)
-            self._replaced, self._undecodable = Counter(), []
-            return new
+            # rules differ by endpoint, and a watcher wants to see each field
+            return self._told_of(self._counted(scrubbed))
         key = blake2b(b"\0".join((*context, data)), digest_size=16).digest()
         if self._scrubber.collecting:
             if key not in self._seen:
@@ -136,20 +135,28 @@ class BodyScrubber:
                     self._seen.clear()
                 self._seen.add(key)
             return data
-        done = self._done.get(key)
-        if done is None:
-            new = scrubbed()
-            done = Done(new, self._replaced, tuple(self._undecodable))
-            self._replaced, self._undecodable = Counter(), []
-            self._done.put(key, done)
-        self._tell(done.replaced, done.undecodable)
-        return done.body
+        known = self._done.get(key)
+        if known is None:
+            known = self._counted(scrubbed)
+            self._done.put(key, known)
+        return self._told_of(known)
 
-    def _tell(self, replaced: Counter[tuple[str, str]], undecodable: Sequence[str]) -> None:
-        for (path, kind), count in replaced.items():
+    def _counted(self, scrubbed: Callable[[], bytes]) -> Done:
+        """``scrubbed()`` with what was counted meanwhile."""
+        self._replaced, self._undecodable = Counter(), []
+        self._counting = True
+        try:
+            new = scrubbed()
+        finally:
+            self._counting = False
+        return Done(new, self._replaced, tuple(self._undecodable))
+
+    def _told_of(self, done: Done) -> bytes:
+        for (path, kind), count in done.replaced.items():
             self._tally.replaced(path, kind, count)
-        for path in undecodable:
+        for path in done.undecodable:
             self._tally.undecodable(path)
+        return done.body
 
     def leaf(self, path: str, text: bytes, context: Context) -> list[Edit]:
         """The edits of one text in the field ``path``, counted."""
@@ -216,8 +223,8 @@ class BodyScrubber:
 
     def blank(self, data: bytes, path: str) -> bytes:
         """What stands for ``data``, which cannot be read, by the policy; it is counted."""
-        if not self._scrubber.collecting:
-            self._undecodable.append(path)
+        note = self._undecodable.append if self._counting else self._tally.undecodable  # as in a header
+        note(path)
         return b"" if self._policy.undecodable is Undecodable.DROP else bytes(len(data))
 
     def boundary(self, mark: bytes) -> bytes:
@@ -312,7 +319,7 @@ class BodyScrubber:
         edits = self._form(target, start, stop, path)
         replaced, self._replaced = self._replaced, Counter()
         if count:
-            self._tell(replaced, ())
+            self._told_of(Done(b"", replaced, ()))
         return edits
 
     def _form(self, data: bytes, start: int, stop: int, path: str) -> list[Edit]:

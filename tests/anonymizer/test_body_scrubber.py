@@ -69,3 +69,12 @@ def test_query_counts_do_not_go_to_bodies(make_exchange: Any, anonymized: Any) -
     counts = {(row["kind"], row["field"]): row["count"] for row in result.report.as_dict()["fields"]}
     assert counts["email", "request.query.email"] == 1
     assert counts["email", "request.body.email"] == 1
+
+
+def test_an_unreadable_header_counts_where_it_stands(make_exchange: Any, anonymized: Any) -> None:
+    """Metadata that are no base64 are not counted for the body that comes next."""
+    result = anonymized(
+        make_exchange(0, target=b"/a", headers=((b"X-Meta-bin", b"~~"),)),
+        make_exchange(1, target=b"/b", headers=(JSON,), body=RAGGED),
+    )
+    assert result.report.undecodable == {("POST /a", "request.header.x-meta-bin"): 1}
