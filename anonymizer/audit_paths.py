@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 _SHAPE_MAX = 40
 _SEPARATOR = re.compile(r"[@._:/+ (),-]")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+# possessive, so that a long string takes no memory, and one without an end is read once
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}")
 
 

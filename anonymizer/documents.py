@@ -21,19 +21,24 @@ Back = Callable[[list[Edit]], list[Edit]]
 """Edits of a piece's text to edits of the document."""
 
 
-_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|(\\?\Z))', re.DOTALL)
 _OPEN_STRING = re.compile(rb'"[^"\n]*+\Z')
 _JSON_REST = re.compile(rb"(?:[\s\x1e\[\]{}:,]|true|false|null|-?[0-9][0-9.eE+-]*)*+")
 
 
 def is_all_json(data: bytes) -> bool:
     """Whether ``data`` is nothing but strings, numbers, words and signs of JSON, in whatever order."""
-    return _JSON_REST.fullmatch(_JSON_STRING.sub(b"", data)) is not None
+    return _JSON_REST.fullmatch(_beside_strings(data)) is not None
 
 
 def ends_strings(data: bytes) -> bool:
     """Whether every string of ``data`` ends, so that no value of it can have been cut."""
-    return _OPEN_STRING.search(_JSON_STRING.sub(b"", data)) is None
+    return _OPEN_STRING.search(_beside_strings(data)) is None
+
+
+def _beside_strings(data: bytes) -> bytes:
+    """``data`` without its strings; one without an end stays."""
+    return _JSON_STRING.sub(lambda string: b"" if string[1] is None else string[0], data)
 
 
 # Within a line of HTML, whose text goes on behind them; React parts texts by comments.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-import ahocorasick_rs
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from anonymizer.detectors.base import Kind
 from anonymizer.hashes import Hashes
@@ -20,6 +20,7 @@ from captures.bodies.edits import Edit
 _CASED = frozenset({Family.DOMAIN, Family.EMAIL, Family.WORD})
 _NEAR_NUMBERS = re.compile(rb'[0-9]|[/":][a-f]|[a-fz]["/]|^[a-f]+$')  # digits or hex, or their borders
 _DIGIT = re.compile(rb"[0-9]")
+_MAX_DFA_BYTES = 1_024
 _MAX_SPELLED = 65_536
 _EXACT = frozenset({Family.SECRET, Family.JWT})
 _NUMBERS = frozenset({Kind.PHONE, Kind.CARD})
@@ -40,6 +41,14 @@ class _Literal(NamedTuple):
     values: tuple[bytes, ...] = ()  # spellings that differ in case alone
     new: bytes | None = None  # what stands for another spelling of a value
     phrase: Phrase | None = None
+
+
+def automaton_of(patterns: Sequence[bytes]) -> BytesAhoCorasick | None:
+    """Finds ``patterns``; a DFA is fastest, but that of a long repetition takes the square of its length."""
+    if not patterns:
+        return None
+    short = max(map(len, patterns)) <= _MAX_DFA_BYTES
+    return BytesAhoCorasick(patterns, implementation=None if short else Implementation.ContiguousNFA)
 
 
 class Literals:
@@ -71,9 +80,9 @@ class Literals:
             literals.setdefault(pattern, literal)
         patterns = sorted(literals)
         self._literals: Sequence[_Literal] = [literals[pattern] for pattern in patterns]
-        self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns) if patterns else None
+        self._automaton = automaton_of(patterns)
         near = [pattern for pattern in patterns if _NEAR_NUMBERS.search(pattern)]
-        self._near_numbers = ahocorasick_rs.BytesAhoCorasick(near) if near else None
+        self._near_numbers = automaton_of(near)
         self._numbers = {
             pattern for pattern, literal in literals.items() if literal.kind in _NUMBERS and pattern.isdigit()
         }

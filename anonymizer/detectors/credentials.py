@@ -22,9 +22,9 @@ _PREFERENCE = re.compile(
 )
 _PLAIN = re.compile(rb"[A-Za-z]{1,12}(?:[_/-][A-Za-z]{2,12})?|[01]")
 # Parameters as Digest, OAuth, AWS4 and Hawk write them (RFC 9110, section 11.4).
-_PARAMETER = re.compile(rb'([A-Za-z][A-Za-z0-9_-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,="][^\s,"]*))')
+_PARAMETER = re.compile(rb'([A-Za-z][A-Za-z0-9_-]+)=(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^\s,="][^\s,"]*))')
 _PARAMETERS = re.compile(
-    rb'(?:[A-Za-z][A-Za-z0-9_-]+=(?:"(?:[^"\\]|\\.)*"|[^\s,="][^\s,"]*)(?:[\s,]+|$))+', re.DOTALL
+    rb'(?:[A-Za-z][A-Za-z0-9_-]+=(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,="][^\s,"]*)(?:[\s,]+|$))+', re.DOTALL
 )
 # What these say is about the scheme or the request; a key id in a credential is found by its shape.
 _OPEN_PARAMETERS = frozenset(

@@ -28,7 +28,8 @@ _FIELD = re.compile(
 )
 _QUOTED = re.compile(rb"""(["'])(?:(?!\1).)+\1""")
 _JSON = re.compile(rb"[{\[]\s*+[\"{\[]")
-_BRACKET = re.compile(rb'"(?:[^"\\\n]|\\.)*+"|([{\[])|([}\]])')  # outside of strings, which end on their line
+_BRACKET = re.compile(rb"[{}\[\]]")
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\\n]++|\\.)*+("?)|[{}\[\]]')  # a string ends on its line
 
 
 class LineField(NamedTuple):
@@ -76,14 +77,23 @@ def json_spans(data: bytes) -> Iterator[tuple[int, int]]:
         yield match.start(), position
 
 
+def _brackets(data: bytes) -> Iterator[re.Match[bytes]]:
+    """The brackets outside of strings; a quotation mark that is alone on its line begins none."""
+    for match in _STRING_OR_BRACKET.finditer(data):
+        if match[1] is None:
+            yield match
+        elif not match[1]:
+            yield from _BRACKET.finditer(data, match.start(), match.end())
+
+
 def json_documents(data: bytes) -> list[tuple[int, int]]:
     """Where an object or array stands from its bracket to the one that closes it, in a script too."""
     found: list[tuple[int, int]] = []
     opened: list[int] = []
-    for match in _BRACKET.finditer(data):
-        if match[1]:
+    for match in _brackets(data):
+        if match[0] in b"{[":
             opened.append(match.start())
-        elif match[2] and opened:
+        elif opened:
             start = opened.pop()
             if _JSON.match(data, start):
                 while found and found[-1][0] > start:

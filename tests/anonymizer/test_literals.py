@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from anonymizer.audit import audit
+from anonymizer.literals import automaton_of
 from anonymizer.policy import Policy, parse_policy
 from captures.model import Headers
 from captures.reader import CaptureReader
@@ -36,6 +37,13 @@ def together(make_exchange: Any, anonymized: Any) -> Callable[..., Any]:
         return [json.loads(one.request.body) for one in result.exchanges]
 
     return run
+
+
+def test_a_long_repetition_is_searched_for_as_any_other_value() -> None:
+    """A secret of half a million equal letters makes no automaton of the square of them."""
+    engine = automaton_of([b"a" * 500_000, b"jane"])
+    assert engine is not None
+    assert engine.find_matches_as_indexes(b"jane" + b"a" * 500_000) == [(1, 0, 4), (0, 4, 500_004)]
 
 
 def test_the_domain_of_an_address_changes_everywhere(make_exchange: Any, anonymized: Any) -> None:

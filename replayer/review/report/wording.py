@@ -294,7 +294,7 @@ def quantile_cell(endpoint: EndpointResult, quantile: float) -> str:
 
 
 def change_cells(endpoint: EndpointResult) -> tuple[str, str, str]:
-    """Ratio, its interval and the smallest change that would have been seen; ``-`` where unknown."""
+    """Ratio, its interval and what the next comparison would see; ``-`` where unknown."""
     if endpoint.deciding is None:
         return "-", "-", "-"
     result = endpoint.deciding

@@ -77,7 +77,23 @@ def test_spans_lie_inside(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b"a=", b'a="', b"a: ", b" a", b"a: b   ", b"{ {", b"a='\\", b"- ", b"a_", b"[[", b'["', b"'a':"]
+    "piece",
+    [
+        b"a=",
+        b'a="',
+        b"a: ",
+        b" a",
+        b"a: b   ",
+        b"{ {",
+        b"a='\\",
+        b"- ",
+        b"a_",
+        b"[[",
+        b'["',
+        b"'a':",
+        b'\\"',
+        b'"[\\"',
+    ],
 )
 def test_long_lines_are_gone_through_once(piece: bytes) -> None:
     """A megabyte of one line ends long before the time limit of a test, which quadratic work would not."""
