@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate, chain, zip_longest
 
+from anonymizer import charsets
 from anonymizer.layouts import LeafPlace
 from anonymizer.literals import Literals
 from anonymizer.packings import is_text, unpack
@@ -46,6 +47,12 @@ Labels = tuple[str, ...]
 
 Outcome = tuple[bytes, Labels]
 """A string as it came out; of a form with a quote before it and with its holes."""
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether ``data`` is UTF-8 and neither lists bytes as numbers nor ends with a number."""
+    listed = json.BUFFER in data or data[-64:].rstrip()[-1:].isdigit()
+    return not listed and charsets.of(data, b"") == "utf-8"
 
 
 def passes(text: bytes) -> bool:

@@ -15,8 +15,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple, Protocol
 
-from anonymizer import charsets
-from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes
+from anonymizer.document import HOLE, Labels, Outcome, Passing, Told, forms, holes, is_plain
 from anonymizer.layouts import Layout, Layouts, LeafContext, LeafPlace, doubts
 from anonymizer.lessons import MIN_NUMBER_BYTES, NUMBER, Lesson, number_passes
 from anonymizer.literals import Literals
@@ -134,7 +133,7 @@ class Pieces:
         filled = template.filled(data, self._literals) if template is not None else None
         if filled is not None:
             return filled
-        cut = json.cut(data) if _is_plain(data) else None
+        cut = json.cut(data) if is_plain(data) else None
         if cut is None:
             return None
         parts, marked = cut
@@ -233,11 +232,9 @@ class Pieces:
     def _forget(self) -> None:
         """Forget what rests on layouts that were forgotten, and with them all else."""
         self._forgotten = self._layouts.forgotten
-        self._plans.clear()
         self._templates = Templates(self._layouts.repeated)
-        self._known.clear()
-        self._alike.clear()
-        self._keys.clear()
+        for known in (self._plans, self._known, self._alike, self._keys):
+            known.clear()
         self._kept_bytes = 0
 
     def _at(self, context: LeafContext) -> tuple[_Known, _Known | None]:
@@ -400,9 +397,3 @@ class Pieces:
             plan.told.clear()
         told = plan.told[labels, numbers] = Told(counts)
         return told
-
-
-def _is_plain(data: bytes) -> bool:
-    """Whether ``data`` is UTF-8 and neither lists bytes as numbers nor ends with a number."""
-    listed = json.BUFFER in data or data[-64:].rstrip()[-1:].isdigit()
-    return not listed and charsets.of(data, b"") == "utf-8"
