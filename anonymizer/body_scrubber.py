@@ -26,8 +26,7 @@ from captures.bodies.sse import SseLine
 
 _FORM_SHAPE = re.compile(rb"[A-Za-z0-9_.\[\]%+-]{1,100}=[^\s<>\"{}]*\s*")
 _MARKUP_TYPE = re.compile(rb"[/+](?:xml|html|xhtml|svg)\b")
-# The last word or number, read from the end.
-_CUT_TAIL = re.compile(rb"[0-9 ()./:-]*[0-9]\+?|[\w.@+%:=-]+")
+_CUT_TAIL = re.compile(rb"[0-9 ()./:-]*[0-9]\+?|[\w.@+%:=-]+")  # the last word or number, read from the end
 _MAX_CUT_BYTES = 4_096
 _PLUS_NUMBER = re.compile(rb"\+[1-9][0-9 ().-]{6,}")  # of a sender that does not escape: no space
 _MAX_PACKED = 4  # gzip in gzip, and so on
@@ -385,9 +384,10 @@ def _without_tail(data: bytes, edits: list[Edit]) -> list[Edit]:
     tail = _CUT_TAIL.match(data[: -_MAX_CUT_BYTES - 1 : -1])
     if tail is None:
         return edits
-    start = len(data) - tail.end()
+    word = len(data) - tail.end()
+    start = min([word, *(edit.start for edit in edits if edit.stop > word)])  # a value goes whole
     kept = [edit for edit in edits if edit.stop <= start]
-    return [*kept, Edit(start, len(data), b"x" * tail.end(), "cut")]
+    return [*kept, Edit(start, len(data), b"x" * (len(data) - start), "cut")]
 
 
 @lru_cache(maxsize=1_024)

@@ -232,6 +232,7 @@ class _Finish:
                     patterns=found.patterns,
                     searched_bytes=found.searched_bytes,
                     unsearched=found.unsearched,
+                    kept=found.kept_count,
                 )
             if self._vault is not None:
                 write_vault(self._vault, self._vault_key, original, anonymized)

@@ -54,12 +54,13 @@ def confidence(kind: str, path: str) -> Confidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """What the audit searched before the capture got its name; there was no leak."""
+    """What the audit searched before the capture got its name; ``kept`` values stay on purpose."""
 
     originals: int
     patterns: int
     searched_bytes: int
     unsearched: int
+    kept: int = 0
 
 
 _Key = TypeVar("_Key", bound=tuple[str, ...])
@@ -140,6 +141,7 @@ class Report:
                 "patterns": audit.patterns,
                 "searched_bytes": audit.searched_bytes,
                 "unsearched": audit.unsearched,
+                "kept": audit.kept,
             },
             "kinds": self.kinds(),
             "undecodable": sum(self.undecodable.values()),

@@ -51,7 +51,8 @@ def audit_sentence(report: Report) -> str:
     audit = report.audit
     if audit is None:
         return "Audit: not run"
+    kept = f", {audit.kept} kept by the policy" if audit.kept else ""
     return (
         f"Audit: passed; {format_size(audit.searched_bytes)} searched for {audit.originals} originals in "
-        f"{audit.patterns} spellings, {audit.unsearched} too short to be searched"
+        f"{audit.patterns} spellings, {audit.unsearched} too short to be searched{kept}"
     )

@@ -22,6 +22,7 @@ class Edit(NamedTuple):
         return Edit(self.start + by, self.stop + by, self.new, self.label)
 
 
+_START = itemgetter(0)
 _PLACE = itemgetter(0, 1)  # half of the time that a function of Python's own takes for it
 
 
@@ -46,17 +47,42 @@ def splice(data: bytes, edits: Iterable[Edit]) -> bytes:
 
 
 def without_overlaps(edits: Iterable[Edit]) -> list[Edit]:
-    """The edits in order of their start; where two overlap, the longer one (then the earlier) stays."""
+    """
+    The edits in order of their start; where two overlap, the longer one (then the earlier) stays.
+
+    What the shorter one had beyond the others becomes ``x``: it is part of what was to go.
+    """
     chosen: list[Edit] = []
     starts: list[int] = []
+    torn: list[Edit] = []
     for edit in sorted(edits, key=lambda edit: (edit.start - edit.stop, edit.start)):
         at = bisect_left(starts, edit.start)
         if at > 0 and chosen[at - 1].stop > edit.start:
+            if chosen[at - 1].stop < edit.stop:
+                torn.append(edit)
             continue
         if at < len(chosen) and chosen[at].start < edit.stop:
+            if chosen[at].start > edit.start:
+                torn.append(edit)
             continue
         starts.insert(at, edit.start)
         chosen.insert(at, edit)
+    return _with_rests(chosen, torn) if torn else chosen
+
+
+def _with_rests(chosen: list[Edit], torn: Iterable[Edit]) -> list[Edit]:
+    for edit in torn:
+        rests: list[Edit] = []
+        position = edit.start
+        for other in chosen[max(0, bisect_right(chosen, edit.start, key=_START) - 1) :]:
+            if other.start >= edit.stop:
+                break
+            if other.start > position:
+                rests.append(Edit(position, other.start, b"x" * (other.start - position), edit.label))
+            position = max(position, other.stop)
+        if position < edit.stop:
+            rests.append(Edit(position, edit.stop, b"x" * (edit.stop - position), edit.label))
+        chosen = sorted([*chosen, *rests], key=_PLACE)
     return chosen
 
 

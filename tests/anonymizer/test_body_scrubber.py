@@ -78,3 +78,21 @@ def test_an_unreadable_header_counts_where_it_stands(make_exchange: Any, anonymi
         make_exchange(1, target=b"/b", headers=(JSON,), body=RAGGED),
     )
     assert result.report.undecodable == {("POST /a", "request.header.x-meta-bin"): 1}
+
+
+def test_a_value_that_was_cut_goes_whole(through: Any) -> None:
+    """Its beginning is no more left than its end, whose last word alone could not be recognised."""
+    new = through(headers=(JSON,), body=b'{"password": "hunter2secretZ9').request.body
+    assert new == b'{"password": "' + b"x" * len("hunter2secretZ9")
+
+
+def test_two_values_that_share_a_part_go_whole(through: Any) -> None:
+    """Where a known value ends in the beginning of another, nothing of either is left."""
+    body = {
+        "password": "hunter2hunter2xq+1",
+        "phone": "+1 415 555 2671",
+        "t": "hunter2hunter2xq+1 415 555 2671",
+    }
+    new = json.loads(through(headers=(JSON,), body=json.dumps(body).encode()).request.body)
+    assert new["t"].startswith(new["password"])
+    assert not {"415", "555", "2671"} & set(new["t"].split())

@@ -72,10 +72,12 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
 
 def test_an_audit_is_told() -> None:
     """Text, page and JSON say what the audit searched."""
-    audited = report(audit=AuditResult(originals=7, patterns=90, searched_bytes=2048, unsearched=1))
+    audited = report(audit=AuditResult(originals=7, patterns=90, searched_bytes=2048, unsearched=1, kept=4))
     assert "audit passed" in page_of(audited)
     assert "7 originals in 90 spellings" in summary(audited)
+    assert "4 kept by the policy" in summary(audited)
     assert audited.as_dict()["audit"]["searched_bytes"] == 2048
+    assert audited.as_dict()["audit"]["kept"] == 4
     assert report().as_dict()["audit"] is None
     assert "Audit: not run" in summary(report())
 

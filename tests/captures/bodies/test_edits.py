@@ -34,7 +34,7 @@ def test_impossible_edits_are_refused(edits: list[Edit]) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)).map(lambda e: Edit(e[0], e[0] + e[1], b""))))
 def test_overlaps_are_settled(edits: list[Edit]) -> None:
-    """What stays does not overlap, and each edit left out overlaps one that is no shorter."""
+    """What stays does not overlap, each edit left out overlaps one that is no shorter, and all of it goes."""
     chosen = without_overlaps(edits)
     assert all(one.stop <= other.start for one, other in pairwise(chosen))
     for edit in edits:
@@ -45,6 +45,10 @@ def test_overlaps_are_settled(edits: list[Edit]) -> None:
                 and other.stop - other.start >= edit.stop - edit.start
                 for other in chosen
             )
+    covered = {place for edit in chosen for place in range(edit.start, edit.stop)}
+    assert covered == {place for edit in edits for place in range(edit.start, edit.stop)}
+    for edit in chosen:
+        assert edit in edits or edit.new == b"x" * (edit.stop - edit.start)
 
 
 @given(st.lists(st.sampled_from([b"a", b"bc", b"%41", b"%C3%A9"]), max_size=12), st.data())
